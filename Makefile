@@ -1,0 +1,35 @@
+# Every target sets itself up: the virtual environment is made when missing and renewed when pyproject.toml changes.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.PHONY: demo test lint bench gpu-check clean
+
+demo: $(READY)  ## From nothing to a parsed video, in demo-output/
+	rm -rf demo-output
+	$(BIN)/ce2p demo -o demo-output
+
+test: $(READY)  ## Every test
+	$(BIN)/python -m pytest
+
+lint: $(READY)  ## Style, formatting, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)  ## Fused ops and networks against their rivals on this machine; tables and JSON in benchmarks/results/
+	$(BIN)/python -m benchmarks.bench_ops --json benchmarks/results/ops.json
+	$(BIN)/python -m benchmarks.bench_network --json benchmarks/results/network.json
+
+gpu-check: $(READY)  ## What an NVIDIA GPU on this machine can run; OUT=folder for the JSON and the table
+	$(BIN)/python -m benchmarks.gpu_check --out $(or $(OUT),gpu-check-output)
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) demo-output gpu-check-output
