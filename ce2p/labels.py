@@ -1,0 +1,134 @@
+"""Label sets: class names, palettes and left/right pairs of every dataset, in one place.
+
+Names and orders follow the published annotations (LIP, CIHP, ATR, Pascal-Person-Part, PASCAL VOC, MHP v2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .errors import ConfigError
+
+__all__ = ["LABEL_SETS", "LabelSet", "guess_dataset", "label_set", "palette_for"]
+
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The classes of one dataset. Index = class id in label maps; 255 is "ignore" in annotations."""
+
+    dataset: str
+    title: str
+    names: tuple[str, ...]
+    flip_pairs: tuple[tuple[int, int], ...] = ()
+    """Class ids that change places when a picture is mirrored (left and right are the person's own)."""
+
+    def __post_init__(self) -> None:
+        for left, right in self.flip_pairs:
+            if self.names[left].replace("Left", "Right") != self.names[right]:
+                raise ConfigError(f"{self.dataset}: {self.names[left]} and {self.names[right]} are no left/right pair")
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.names)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
+
+
+_LIP = (
+    "Background, Hat, Hair, Glove, Sunglasses, Upper-clothes, Dress, Coat, Socks, Pants, {}, Scarf, Skirt, Face, "
+    "Left-arm, Right-arm, Left-leg, Right-leg, Left-shoe, Right-shoe"
+)
+_LIP_PAIRS = ((14, 15), (16, 17), (18, 19))
+
+LABEL_SETS: dict[str, LabelSet] = {
+    labels.dataset: labels
+    for labels in (
+        LabelSet("lip", "Look into Person", _names(_LIP.format("Jumpsuits")), _LIP_PAIRS),
+        LabelSet("cihp", "Crowd Instance-level Human Parsing", _names(_LIP.format("Torso-skin")), _LIP_PAIRS),
+        LabelSet(
+            "atr",
+            "ATR",
+            _names(
+                "Background, Hat, Hair, Sunglasses, Upper-clothes, Skirt, Pants, Dress, Belt, Left-shoe, Right-shoe, "
+                "Face, Left-leg, Right-leg, Left-arm, Right-arm, Bag, Scarf"
+            ),
+            ((9, 10), (12, 13), (14, 15)),
+        ),
+        LabelSet(
+            "ppp",
+            "Pascal-Person-Part",
+            _names("Background, Head, Torso, Upper Arms, Lower Arms, Upper Legs, Lower Legs"),
+        ),
+        LabelSet(
+            "voc",
+            "PASCAL VOC",
+            _names(
+                "background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, diningtable, dog, "
+                "horse, motorbike, person, pottedplant, sheep, sofa, train, tvmonitor"
+            ),
+        ),
+        LabelSet(
+            "mhp",
+            "Multi-Human Parsing v2",
+            _names(
+                "Background, Cap/hat, Helmet, Face, Hair, Left-arm, Right-arm, Left-hand, Right-hand, Protector, "
+                "Bikini/bra, Jacket/windbreaker/hoodie, Tee-shirt, Polo-shirt, Sweater, Singlet, Torso-skin, Pants, "
+                "Shorts/swim-shorts, Skirt, Stockings, Socks, Left-boot, Right-boot, Left-shoe, Right-shoe, "
+                "Left-highheel, Right-highheel, Left-sandal, Right-sandal, Left-leg, Right-leg, Left-foot, Right-foot, "
+                "Coat, Dress, Robe, Jumpsuit, Other-full-body-clothes, Headwear, Backpack, Ball, Bats, Belt, Bottle, "
+                "Carrybag, Cases, Sunglasses, Eyewear, Glove, Scarf, Umbrella, Wallet/purse, Watch, Wristband, Tie, "
+                "Other-accessary, Other-upper-body-clothes, Other-lower-body-clothes"
+            ),
+            ((5, 6), (7, 8), (22, 23), (24, 25), (26, 27), (28, 29), (30, 31), (32, 33)),
+        ),
+    )
+}
+
+# The colours of the LIP site, which M-CE2P and sssegmentation paint with; everyone else uses the PASCAL colour map.
+_LIP_SITE_PALETTE: tuple[Colour, ...] = (
+    (0, 0, 0), (128, 0, 0), (255, 0, 0), (0, 85, 0), (170, 0, 51), (255, 85, 0), (0, 0, 85), (0, 119, 221),
+    (85, 85, 0), (0, 85, 85), (85, 51, 0), (52, 86, 128), (0, 128, 0), (0, 0, 255), (51, 170, 221), (0, 255, 255),
+    (85, 255, 170), (170, 255, 85), (255, 255, 0), (255, 170, 0),
+)  # fmt: skip
+_LIP_SITE_FAMILIES = frozenset({"ssseg", "ssseg-2020", "mce2p"})
+
+
+def _pascal_colour(label: int) -> Colour:
+    """PASCAL VOC's colour map: the label's bits, three by three, become the high bits of red, green and blue."""
+    red = green = blue = 0
+    for bit in range(7, -1, -1):
+        red |= (label & 1) << bit
+        green |= (label >> 1 & 1) << bit
+        blue |= (label >> 2 & 1) << bit
+        label >>= 3
+    return red, green, blue
+
+
+def palette_for(labels: LabelSet, family: str) -> tuple[Colour, ...]:
+    """RGB colour of each class, as the public code of `family` paints that dataset."""
+    if family in _LIP_SITE_FAMILIES and labels.dataset in {"lip", "cihp"}:
+        return _LIP_SITE_PALETTE
+    return tuple(_pascal_colour(label) for label in range(labels.num_classes))
+
+
+def label_set(dataset: str) -> LabelSet:
+    """The label set of a dataset by its short name. Raises ConfigError for an unknown one."""
+    try:
+        return LABEL_SETS[dataset]
+    except KeyError:
+        raise ConfigError(f"unknown dataset {dataset!r}; expected one of {', '.join(LABEL_SETS)}") from None
+
+
+def guess_dataset(num_classes: int) -> LabelSet:
+    """The dataset a checkpoint with that many classes was most likely trained on (20: LIP rather than CIHP).
+
+    A count that no published dataset has gets numbered names, so that custom networks work too.
+    """
+    for labels in LABEL_SETS.values():
+        if labels.num_classes == num_classes:
+            return labels
+    return LabelSet("custom", "custom", ("Background", *(f"class {i}" for i in range(1, num_classes))))
