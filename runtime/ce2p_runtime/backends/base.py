@@ -1,0 +1,87 @@
+"""What a backend is: a few short methods around one loaded network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from ..errors import ModelFileError
+from ..metadata import METADATA_KEY, ModelMetadata
+from ..sniff import sniff_file
+
+__all__ = ["Backend", "check_model_file", "check_signature", "metadata_from"]
+
+
+class Backend(Protocol):
+    """A loaded network. Not thread-safe: use one per thread."""
+
+    name: str
+    """Short name: "onnxruntime", "openvino"."""
+    device: str
+    """Where it really runs, read back from the library after loading: "cpu", "cuda:0"."""
+    metadata: ModelMetadata
+    batch: int | None
+    """Static batch size of the file; None for a dynamic one."""
+
+    def run(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
+        """One forward pass. `batch`: float32 [N, 3, H, W] or uint8 [N, H, W, 3], by `metadata.input_kind`.
+
+        Returns the outputs in the file's order: logits float32 [N, C, H/4, W/4] or labels uint8 [N, H, W], then
+        edge logits where present. The arrays belong to the caller.
+        """
+
+    def close(self) -> None:
+        """Release the network; further calls are an error."""
+
+
+def check_model_file(path: Path) -> None:
+    """Refuse what is no ONNX file before a library stumbles over it. Raises ModelFileError."""
+    if path.is_dir() or not path.exists():
+        found = "a folder" if path.is_dir() else "no such file"
+        raise ModelFileError(f"{path}: {found}, expected an .onnx file made by `ce2p export`")
+    if path.stat().st_size == 0:
+        raise ModelFileError(f"{path}: is empty (0 bytes), expected an ONNX model; copy or export it again")
+    if path.suffix in {".pth", ".pt", ".tar", ".safetensors"}:
+        raise ModelFileError(f"{path}: a checkpoint, expected an ONNX model; run `ce2p export {path}` first")
+    found_kind = sniff_file(path)
+    if found_kind.kind != "other" or not found_kind.name.startswith("unknown"):
+        raise ModelFileError(f"{path}: is {found_kind.name}, expected an ONNX model made by `ce2p export`")
+
+
+def metadata_from(path: Path, properties: dict[str, str]) -> ModelMetadata:
+    """The ce2p metadata among an ONNX file's properties. Raises ModelFileError when there is none."""
+    if METADATA_KEY not in properties:
+        raise ModelFileError(
+            f"{path}: an ONNX model without ce2p metadata, so its classes, colours and geometry are unknown; "
+            "export it from its checkpoint with `ce2p export`"
+        )
+    return ModelMetadata.from_json(properties[METADATA_KEY], str(path))
+
+
+def check_signature(path: Path, metadata: ModelMetadata, inputs: list[Any], outputs: list[Any]) -> int | None:
+    """Compare the file's real input and output shapes with its metadata; returns the static batch size or None.
+
+    Shapes are lists of ints, with anything else for a dynamic dimension. Raises ModelFileError where they disagree, as
+    after a network was swapped under somebody else's metadata.
+    """
+    height, width = metadata.input_size
+    expected_input = [height, width, 3] if metadata.input_kind == "uint8" else [3, height, width]
+    if not inputs or list(inputs[0])[1:] != expected_input:
+        found = list(inputs[0]) if inputs else "no input"
+        raise ModelFileError(
+            f"{path}: its input is {found}, its metadata says [N, {str(expected_input)[1:]}; export it again"
+        )
+    shape = list(outputs[0])
+    if metadata.output_kind == "labels":
+        fits, expected = shape[1:] == [height, width], f"labels [N, {height}, {width}]"
+    else:
+        fits = len(shape) == 4 and shape[1] == metadata.num_classes
+        expected = f"logits of {metadata.num_classes} classes, [N, {metadata.num_classes}, h, w]"
+    if not fits or len(outputs) != 1 + metadata.edge:
+        raise ModelFileError(
+            f"{path}: its outputs are {[list(o) for o in outputs]}, its metadata says {expected}; export it again"
+        )
+    batch = inputs[0][0]
+    return batch if isinstance(batch, int) else None

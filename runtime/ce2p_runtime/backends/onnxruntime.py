@@ -1,0 +1,94 @@
+"""ONNX Runtime, on the CPU or through its CUDA provider."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import BackendError, ModelFileError
+from .base import check_model_file, check_signature, metadata_from
+
+__all__ = ["OnnxRuntimeBackend"]
+
+logger = logging.getLogger(__name__)
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class OnnxRuntimeBackend:
+    """Runs an exported ONNX file with ONNX Runtime.
+
+    `device`: "cpu", "cuda", "cuda:N", or "auto" (CUDA where the installed ONNX Runtime has it and it loads, else CPU;
+    `self.device` says which). A device asked for by name that does not load is a BackendError: ONNX Runtime itself
+    would quietly make a CPU session. `threads`: CPU threads, None for one per physical core.
+    """
+
+    name = "onnxruntime"
+
+    def __init__(self, path: str | Path, device: str = "auto", threads: int | None = None) -> None:
+        path = Path(path)
+        check_model_file(path)
+        self._session, self.device = _open_session(path, device, threads)
+        self.metadata = metadata_from(path, dict(self._session.get_modelmeta().custom_metadata_map))
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        self.batch = check_signature(path, self.metadata, [i.shape for i in inputs], [o.shape for o in outputs])
+        self._input_name = inputs[0].name
+
+    def run(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
+        """See Backend.run."""
+        if self._session is None:
+            raise BackendError("this ONNX Runtime session is closed")
+        return [np.asarray(output) for output in self._session.run(None, {self._input_name: batch})]
+
+    def close(self) -> None:
+        """See Backend.close."""
+        self._session = None
+
+
+def _open_session(path: Path, device: str, threads: int | None) -> tuple[Any, str]:
+    """A session and the device it really runs on."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise BackendError('ONNX Runtime is not installed; pip install "ce2p[cpu]" (or "ce2p[gpu]" for CUDA)') from None
+    kind, _, index = device.partition(":")
+    if kind not in {"auto", *_PROVIDERS} or (index and not index.isdigit()):
+        raise BackendError(f"device {device!r} is unknown to ONNX Runtime; expected auto, cpu, cuda or cuda:N")
+    has_cuda = _PROVIDERS["cuda"] in onnxruntime.get_available_providers()
+    if kind == "cuda" and not has_cuda:
+        raise BackendError(
+            f"device {device} asked for, but this onnxruntime {onnxruntime.__version__} has no CUDA provider; "
+            'pip uninstall onnxruntime, then pip install "ce2p[gpu]" (never both: see `ce2p doctor`)'
+        )
+    wanted = "cuda" if kind == "cuda" or (kind == "auto" and has_cuda) else "cpu"
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    providers: list[Any] = [_PROVIDERS["cpu"]]
+    if wanted == "cuda":
+        providers.insert(0, (_PROVIDERS["cuda"], {"device_id": index or "0"}))
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # ONNX Runtime's errors share no base class
+        raise ModelFileError(
+            f"{path}: ONNX Runtime cannot load it ({_first_line(error)}); copy or export it again"
+        ) from error
+    loaded = session.get_providers()[0]
+    if wanted == "cuda" and loaded != _PROVIDERS["cuda"]:
+        if kind == "cuda":
+            raise BackendError(
+                f"device {device} asked for, but ONNX Runtime could not load CUDA and made a CPU session; "
+                "check driver, CUDA and cuDNN with `ce2p doctor`"
+            )
+        logger.warning("CUDA is compiled into ONNX Runtime but did not load; running on the CPU (see `ce2p doctor`)")
+        wanted = "cpu"
+    return session, "cpu" if wanted == "cpu" else f"cuda:{index or 0}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,95 @@
+"""OpenVINO, on the CPU (or another OpenVINO device by name)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import BackendError, ModelFileError
+from .base import check_model_file, check_signature, metadata_from
+
+__all__ = ["OpenVinoBackend"]
+
+_PRECISION_HINTS = {"fp32": "f32", "int8": "f32"}
+"""OpenVINO's own default computes float32 files in bfloat16 where the processor can (labels then differ on 1 to 4 % of
+pixels, measured on untrained networks), and says nothing. Precision belongs to the file, so it is asked for by name."""
+
+
+class OpenVinoBackend:
+    """Runs an exported ONNX file with OpenVINO.
+
+    `device`: "auto" or "cpu" for the CPU; any name OpenVINO lists ("GPU", "NPU") as it is. `threads`: CPU threads, None
+    for one per physical core. OpenVINO's reader does not expand model-local functions, so they are inlined first.
+    """
+
+    name = "openvino"
+
+    def __init__(self, path: str | Path, device: str = "auto", threads: int | None = None) -> None:
+        path = Path(path)
+        check_model_file(path)
+        model, properties = _inlined(path)
+        self.metadata = metadata_from(path, properties)
+        self._compiled, self.device = _compile(path, model, device, threads, self.metadata.precision)
+        inputs, outputs = (
+            [_shape(port) for port in ports] for ports in (self._compiled.inputs, self._compiled.outputs)
+        )
+        self.batch = check_signature(path, self.metadata, inputs, outputs)
+        self._request = self._compiled.create_infer_request()
+
+    def run(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
+        """See Backend.run."""
+        if self._request is None:
+            raise BackendError("this OpenVINO network is closed")
+        self._request.infer([batch], share_inputs=True)
+        # Copied: the request overwrites its own buffers at the next call.
+        return [np.array(self._request.get_output_tensor(i).data) for i in range(len(self._compiled.outputs))]
+
+    def close(self) -> None:
+        """See Backend.close."""
+        self._request = self._compiled = None
+
+
+def _inlined(path: Path) -> tuple[bytes, dict[str, str]]:
+    """The model with every local function expanded, and its metadata properties."""
+    try:
+        import onnx
+        from onnx import inliner
+    except ImportError:
+        raise BackendError('the OpenVINO backend needs onnx; pip install "ce2p[openvino]"') from None
+    try:
+        model = onnx.load(str(path))
+        properties = {entry.key: entry.value for entry in model.metadata_props}
+        return inliner.inline_local_functions(model).SerializeToString(), properties
+    except Exception as error:  # protobuf's DecodeError, onnx's own errors
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelFileError(f"{path}: not a readable ONNX model ({reason}); copy or export it again") from error
+
+
+def _compile(path: Path, model: bytes, device: str, threads: int | None, precision: str) -> tuple[Any, str]:
+    try:
+        import openvino
+    except ImportError:
+        raise BackendError('OpenVINO is not installed; pip install "ce2p[openvino]"') from None
+    core = openvino.Core()
+    name = "CPU" if device in {"auto", "cpu"} else device
+    if name.partition(".")[0] not in {known.partition(".")[0] for known in core.available_devices}:
+        raise BackendError(f"device {device!r} is not among OpenVINO's: {', '.join(core.available_devices)}")
+    properties: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision],
+    }
+    if threads is not None:
+        properties["INFERENCE_NUM_THREADS"] = threads
+    try:
+        compiled = core.compile_model(core.read_model(model), name, properties)
+    except RuntimeError as error:
+        reason = (str(error).strip().splitlines() or [""])[-1]
+        raise ModelFileError(f"{path}: OpenVINO cannot load it ({reason}); try --backend onnxruntime") from error
+    return compiled, name.lower()
+
+
+def _shape(port: Any) -> list[Any]:
+    return [d.get_length() if d.is_static else None for d in port.get_partial_shape()]

@@ -1,0 +1,102 @@
+"""Bilinear interpolation along one axis: the taps and weights every op here shares.
+
+A target coordinate falls at `u` between the source samples `low = floor(u)` and `high = low + 1`; its value
+is `(1 - t)·source[low] + t·source[high]` with `t = u - low`. Two dimensions interpolate the width first, then
+the height, which is PyTorch's order (`upsample_bilinear2d`). Coordinates are float64 here and float32 in
+PyTorch and OpenCV 5; the weights are float32 in all of them, so results agree to a few 1e-5 of the local
+slope per sample.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["AxisTaps", "affine_taps", "bilinear_resize", "blend", "resize_taps", "settle_matrix"]
+
+_SOLVER_NOISE_PX = 1e-6
+
+
+@dataclass(frozen=True)
+class AxisTaps:
+    """Where each of n target samples reads along one source axis."""
+
+    low: NDArray[np.intp]
+    """[n], index of the sample at or before the coordinate."""
+    high: NDArray[np.intp]
+    """[n], index of the next sample; equal to `low` at the end of the axis."""
+    weight: NDArray[np.float32]
+    """[n], share of `high`, in [0, 1]."""
+
+    def part(self, start: int, stop: int) -> AxisTaps:
+        """The taps of target samples start..stop-1."""
+        return AxisTaps(self.low[start:stop], self.high[start:stop], self.weight[start:stop])
+
+
+def blend(low: NDArray[Any], high: NDArray[Any], weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`(1 - weight)·low + weight·high` in float32, always in these operations, which is what makes results
+    bit-equal."""
+    blended: NDArray[Any] = low * (1 - weight) + high * weight
+    return blended.astype(np.float32, copy=False)
+
+
+def resize_taps(source: int, target: int, align_corners: bool) -> AxisTaps:
+    """Taps of a resize from `source` to `target` samples, with PyTorch's meaning of `align_corners`.
+
+    True: `u = i·(source-1)/(target-1)`, end samples meet (one target sample reads source 0). False: `u =
+    (i+0.5)·source/target - 0.5`, held at the first and last sample. Raises ValueError when a size is below 1.
+    """
+    if source < 1 or target < 1:
+        raise ValueError(f"cannot resize {source} samples to {target}: both must be at least 1")
+    index = np.arange(target, dtype=np.float64)
+    if align_corners:
+        coordinate = index * ((source - 1) / (target - 1)) if target > 1 else index
+    else:
+        coordinate = (index + 0.5) * (source / target) - 0.5
+    # PyTorch clamps the coordinate at the near end and the index at the far end: the value is the same.
+    coordinate = np.clip(coordinate, 0.0, source - 1.0)
+    low = np.floor(coordinate)
+    high = np.minimum(low + 1.0, source - 1.0)
+    return AxisTaps(low.astype(np.intp), high.astype(np.intp), (coordinate - low).astype(np.float32))
+
+
+def affine_taps(coordinate: NDArray[np.float64], first: int, last: int) -> AxisTaps:
+    """Taps into an axis of samples first..last with one zero sample added at either end.
+
+    `coordinate`: float64, any shape, in samples of the unpadded axis. Indices count the padded axis (0 is the
+    zero before `first`). Coordinates a sample or more outside read the closing zero twice: OpenCV's
+    BORDER_CONSTANT 0.
+    """
+    floor = np.floor(coordinate)
+    weight = (coordinate - floor).astype(np.float32)
+    closing = last - first + 2
+    inside = (floor >= first - 1) & (floor <= last)
+    low = np.where(inside, floor - (first - 1), closing).astype(np.intp)
+    return AxisTaps(low, np.minimum(low + 1, closing), weight)
+
+
+def bilinear_resize(values: NDArray[np.float32], size: tuple[int, int], align_corners: bool) -> NDArray[np.float32]:
+    """Resize the last two axes: float32 [..., h, w] -> float32 [..., *size], as
+    `F.interpolate(mode="bilinear")`."""
+    rows = resize_taps(values.shape[-2], size[0], align_corners)
+    cols = resize_taps(values.shape[-1], size[1], align_corners)
+    values = blend(values[..., cols.low], values[..., cols.high], cols.weight)
+    return blend(values[..., rows.low, :], values[..., rows.high, :], rows.weight[:, np.newaxis])
+
+
+def settle_matrix(matrix: NDArray[np.float64], frame_size: tuple[int, int]) -> NDArray[np.float64]:
+    """A 2x3 matrix as float64, its shear set to 0 where it moves no pixel of the (H, W) frame by 1e-6 pixels.
+
+    Linear solvers (cv2.getAffineTransform) leave 1e-17 where a zero belongs; with true zeros rows and columns
+    separate. Raises ValueError for another shape or values that are not finite.
+    """
+    settled = np.array(matrix, dtype=np.float64)
+    if settled.shape != (2, 3) or not np.isfinite(settled).all():
+        raise ValueError(f"expected a finite 2x3 matrix, got shape {settled.shape}: {settled.tolist()}")
+    height, width = frame_size
+    if abs(settled[0, 1]) * height < _SOLVER_NOISE_PX and abs(settled[1, 0]) * width < _SOLVER_NOISE_PX:
+        settled[0, 1] = settled[1, 0] = 0.0
+    return settled

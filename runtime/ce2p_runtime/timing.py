@@ -1,0 +1,56 @@
+"""Timing that can be compared: callables run in turn, round after round.
+
+Running A for a while and then B measures the machine's mood as much as the code. Here every round runs each callable
+once, in an order that rotates, so that drift and neighbours touch all of them alike.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+__all__ = ["Timing", "interleave", "paired_ratio"]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Times of one callable, in milliseconds."""
+
+    median_ms: float
+    p95_ms: float
+    samples: tuple[float, ...]
+    """Every round's time, in the order of the rounds."""
+
+    @classmethod
+    def of(cls, samples: list[float]) -> Timing:
+        """Summarise at least one sample."""
+        ordered = sorted(samples)
+        # Nearest rank: the smallest sample that at least 95 % of the samples do not exceed.
+        p95 = ordered[-(-95 * len(ordered) // 100) - 1]
+        return cls(statistics.median(ordered), p95, tuple(samples))
+
+
+def interleave(candidates: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 3) -> dict[str, Timing]:
+    """Time every candidate once per round, after `warmup` rounds that do not count. Raises ValueError for
+    rounds < 1."""
+    if rounds < 1:
+        raise ValueError(f"rounds must be at least 1, got {rounds}")
+    names = list(candidates)
+    samples: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(warmup + rounds):
+        shift = turn % len(names)
+        for name in names[shift:] + names[:shift]:
+            start = time.perf_counter_ns()
+            candidates[name]()
+            elapsed = time.perf_counter_ns() - start
+            if turn >= warmup:
+                samples[name].append(elapsed / 1e6)
+    return {name: Timing.of(values) for name, values in samples.items()}
+
+
+def paired_ratio(one: Timing, other: Timing) -> float:
+    """Median over the rounds of one / other: below 1 where `one` is faster. Both must come from one
+    `interleave`."""
+    return statistics.median(a / b for a, b in zip(one.samples, other.samples, strict=True))
