@@ -1,0 +1,22 @@
+"""Turn CE2P networks into proven ONNX files."""
+
+from .deploy import Deployed, FoldReport, deploy
+from .exporter import Exported, default_path, export_onnx
+from .onnx_graph import GraphOptions, export_plain
+from .proof import Proof, ProofError
+from .source import Source, open_source
+
+__all__ = [
+    "Deployed",
+    "Exported",
+    "FoldReport",
+    "GraphOptions",
+    "Proof",
+    "ProofError",
+    "Source",
+    "default_path",
+    "deploy",
+    "export_onnx",
+    "export_plain",
+    "open_source",
+]

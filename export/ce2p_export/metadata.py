@@ -1,0 +1,69 @@
+"""The metadata an exported file carries: everything the runtime and a curious user need, gathered from its sources."""
+
+from __future__ import annotations
+
+import dataclasses
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from ce2p import __version__
+from ce2p.labels import palette_for
+from ce2p.preprocessing import Preprocessing
+from ce2p_runtime.metadata import Geometry, ModelMetadata, Normalisation
+
+from .deploy import FoldReport
+from .onnx_graph import GraphOptions
+from .source import Source
+
+__all__ = ["build_metadata"]
+
+
+def build_metadata(
+    source: Source,
+    preprocessing: Preprocessing,
+    options: GraphOptions,
+    folds: tuple[FoldReport, ...],
+    provenance: dict[str, Any],
+) -> ModelMetadata:
+    """Metadata of a float32 export. `provenance` adds what only the exporter knows (parity, fused ops)."""
+    config, labels = source.net.config, source.labels
+    return ModelMetadata(
+        family=config.family,
+        dataset=labels.dataset,
+        class_names=labels.names,
+        palette=palette_for(labels, config.family),
+        flip_pairs=labels.flip_pairs,
+        normalisation=Normalisation(
+            preprocessing.colour_order, preprocessing.scale, preprocessing.mean, preprocessing.std
+        ),
+        geometry=_geometry(preprocessing, options),
+        align_corners=config.align_corners,
+        input_size=options.size,
+        output_stride=config.output_stride,
+        input_kind=options.input_kind,
+        output_kind=options.output_kind,
+        precision="fp32",
+        weights=source.weights,
+        edge=options.edge,
+        extra={
+            "backbone": config.backbone,
+            "batch": options.batch or "dynamic",
+            "parent_sha256": source.parent_sha256,
+            "folds": [dataclasses.asdict(fold) for fold in folds],
+            "tools": {"ce2p": __version__, **{name: _version(name) for name in ("torch", "onnx", "onnxscript")}},
+            **provenance,
+        },
+    )
+
+
+def _geometry(preprocessing: Preprocessing, options: GraphOptions) -> Geometry:
+    # A graph that ends in labels leaves only labels to warp; nearest neighbour is the one meaning that remains.
+    unwarp = "labels" if options.output_kind == "labels" else preprocessing.unwarp
+    return Geometry(preprocessing.geometry, preprocessing.half_pixel, preprocessing.centre, unwarp)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,118 @@
+"""From a deploy network to an ONNX model in memory: torch's exporter, readable names, our fused ops."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import onnx_ir as ir
+import torch
+from torch import Tensor, nn
+
+from ce2p.models import CE2P
+from ce2p.preprocessing import Preprocessing
+
+from .fusions import FusionResult, append_label_map, insert_edge_fusion
+from .fusions.ce2p_ops import OPSET
+
+__all__ = ["GraphOptions", "build_graph", "export_plain"]
+
+
+@dataclass(frozen=True)
+class GraphOptions:
+    """What goes in and what comes out of an exported graph."""
+
+    size: tuple[int, int]
+    """(height, width), static."""
+    batch: int | None = 1
+    """Static batch size, or None for a dynamic one."""
+    input_kind: Literal["float", "uint8"] = "float"
+    output_kind: Literal["logits", "labels"] = "logits"
+    edge: bool = False
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one batch; a dynamic batch is shown as 2."""
+        batch = self.batch or 2
+        return (batch, *self.size, 3) if self.input_kind == "uint8" else (batch, 3, *self.size)
+
+
+class _Graph(nn.Module):
+    """What torch's exporter traces: optional pixel normalisation, the network, the outputs asked for."""
+
+    mean: Tensor
+    std: Tensor
+    scale: Tensor
+
+    def __init__(self, net: CE2P, preprocessing: Preprocessing, options: GraphOptions) -> None:
+        super().__init__()
+        self.net = net
+        self.options = options
+        self.rgb = preprocessing.colour_order == "rgb"
+        self.register_buffer("mean", torch.tensor(preprocessing.mean, dtype=torch.float32).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(preprocessing.std, dtype=torch.float32).view(3, 1, 1))
+        self.register_buffer("scale", torch.tensor(preprocessing.scale, dtype=torch.float32))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        if self.options.input_kind == "uint8":
+            pixels = image.permute(0, 3, 1, 2).float()
+            if self.rgb:
+                pixels = pixels.flip(1)
+            image = (pixels * self.scale - self.mean) / self.std
+        outputs = self.net(image)
+        if self.options.edge:
+            assert outputs.edge is not None  # noqa: S101  (GraphOptions.edge goes with deploy(keep_edge=True))
+            return outputs.parsing, outputs.edge
+        return (outputs.parsing,)
+
+
+def build_graph(
+    net: CE2P, preprocessing: Preprocessing, options: GraphOptions, *, fused_ops: bool = True
+) -> tuple[ir.Model, FusionResult]:
+    """Trace `net` (deployed or not) and finish the graph.
+
+    Input `pixels` (uint8 [N, H, W, 3] BGR) or `image` (float32 [N, 3, H, W], normalised); outputs `parsing`
+    (float32 [N, C, H/4, W/4]) or `labels` (uint8 [N, H, W]), and `edge` (float32 [N, 2, H/4, W/4]) where asked for.
+    """
+    dtype = torch.uint8 if options.input_kind == "uint8" else torch.float32
+    name = "pixels" if options.input_kind == "uint8" else "image"
+    names = ["parsing", "edge"] if options.edge else ["parsing"]
+    batch = None if options.batch else torch.export.Dim("batch", min=1, max=1024)
+    example = torch.zeros(options.input_shape, dtype=dtype)
+    traced = _Graph(net, preprocessing, options).eval()
+    model = _trace(traced, example, name, names, {0: batch} if batch else None)
+    for initializer in list(model.graph.initializers.values()):
+        initializer.name = (initializer.name or "").removeprefix("net.")
+    align_corners = net.config.align_corners
+    fusion = FusionResult(0, "not asked for")
+    if fused_ops:
+        fusion = insert_edge_fusion(model, "parsing", align_corners)
+    if options.output_kind == "labels":
+        append_label_map(model, "parsing", options.size, align_corners)
+    model.producer_name = "ce2p"
+    return model, fusion
+
+
+def export_plain(net: CE2P, path: Path, size: tuple[int, int]) -> Path:
+    """The three-line script most people write: `torch.onnx.export` of the trained network, all outputs, nothing folded.
+
+    It is the rival in every benchmark. Float32 [1, 3, H, W] in; parsing, stage1 and edge logits out.
+    """
+    model = _trace(net.eval(), torch.zeros(1, 3, *size), "image", ["parsing", "stage1", "edge"], None)
+    ir.save(model, path)
+    return path
+
+
+def _trace(
+    module: nn.Module, example: Tensor, name: str, outputs: list[str], dynamic: dict[int, Any] | None
+) -> ir.Model:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns about its own internals; the proof judges its result
+        program = torch.onnx.export(
+            module, (example,), dynamo=True, opset_version=OPSET, input_names=[name], output_names=outputs,
+            dynamic_shapes=(dynamic,) if dynamic else None, verbose=False,
+        )  # fmt: skip
+    assert program is not None  # noqa: S101  (only with f=... does the exporter return nothing)
+    return program.model
