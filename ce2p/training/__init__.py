@@ -1,0 +1,1 @@
+"""Training: edge labels, losses, and the short run the demo needs."""
