@@ -1,0 +1,69 @@
+"""How the command line talks: results on standard output, progress and remarks on standard error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+__all__ = ["fact_list", "progress_bar", "remark", "say", "table", "write_json"]
+
+# No markup: texts of ours hold square brackets that mean themselves, as in ce2p[gpu].
+_out = Console(highlight=False, markup=False)
+_remarks = Console(stderr=True, highlight=False, markup=False)
+
+
+def remark(text: str) -> None:
+    """A line for the user that is not part of the result."""
+    _remarks.print(text, soft_wrap=True)
+
+
+@contextmanager
+def progress_bar(unit: str = "") -> Iterator[Progress]:
+    """Progress bars on standard error, nothing at all where that is not a terminal."""
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit),
+        TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+    )  # fmt: skip
+    with Progress(*columns, console=_remarks, disable=not _remarks.is_terminal) as progress:
+        yield progress
+
+
+def say(text: str, style: str = "") -> None:
+    """A line of the result, never broken by us."""
+    _out.print(text, style=style, soft_wrap=True)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = True) -> None:
+    """Print a table; with `numbers` every column but the first is aligned to the right."""
+    grid = Table(title=title, title_justify="left", title_style="bold")
+    for index, column in enumerate(columns):
+        grid.add_column(column, justify="right" if numbers and index else "left")
+    for row in rows:
+        grid.add_row(*row)
+    _out.print(grid)
+
+
+def fact_list(facts: dict[str, str]) -> None:
+    """Print names and values in two columns, long values wrapped."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in facts.items():
+        grid.add_row(name, value)
+    _out.print(grid)
+
+
+def write_json(document: dict[str, Any], target: str) -> None:
+    """Write a document to a file, or to standard output for `-`."""
+    text = json.dumps(document, indent=2)
+    if target == "-":
+        _out.file.write(text + "\n")
+    else:
+        Path(target).write_text(text + "\n")
