@@ -1,0 +1,40 @@
+"""What many tests share: tiny untrained networks, and one exported model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+
+from ce2p.models import CE2P, CE2PConfig, untrained
+
+Tiny = Callable[..., CE2P]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _two_threads() -> None:
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Tiny:
+    """`tiny(family, stride=16, classes=20)`: an untrained r18 network, made once per session. Do not modify it."""
+
+    @cache
+    def make(family: str, stride: int = 16, classes: int = 20) -> CE2P:
+        return untrained(CE2PConfig.of(family, "r18", stride, classes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported untrained SCHP network with 20 classes for 97x97 inputs, float in, logits out."""
+    from ce2p_export import GraphOptions, export_onnx, open_source
+
+    path = tmp_path_factory.mktemp("model") / "tiny.onnx"
+    source = open_source("lip-r18-os16", family="schp", random=True)
+    return export_onnx(source, GraphOptions((97, 97)), path).path

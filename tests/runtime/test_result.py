@@ -1,0 +1,167 @@
+"""Label maps, their views and their files; the palette PNG is read back by Pillow and OpenCV."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from ce2p_runtime.errors import MediaError
+from ce2p_runtime.files import atomic_path
+from ce2p_runtime.png import encode_png, write_png
+from ce2p_runtime.result import ParsingResult
+
+NAMES = ("Background", "Hat", "Upper-clothes", "../evil name")
+PALETTE = ((0, 0, 0), (128, 0, 0), (10, 20, 30), (255, 254, 253))
+
+
+def _result(labels: np.ndarray) -> ParsingResult:
+    return ParsingResult(labels.astype(np.uint8), NAMES, PALETTE, source=Path("a.png"), frame_index=3, time=0.12)
+
+
+@pytest.fixture
+def result() -> ParsingResult:
+    labels = np.zeros((7, 11), np.uint8)
+    labels[1:3, 2:5], labels[4:, 6:], labels[0, 0] = 1, 2, 3
+    return _result(labels)
+
+
+def test_colours_are_the_palette_in_bgr(result: ParsingResult) -> None:
+    colours = result.colours()
+    assert colours.dtype == np.uint8
+    for index, (red, green, blue) in enumerate(PALETTE):
+        assert (colours[result.labels == index] == (blue, green, red)).all()
+
+
+def test_ids_without_a_class_are_black_and_named(result: ParsingResult) -> None:
+    odd = _result(np.array([[0, 1], [255, 255]]))
+    assert (odd.colours()[1] == 0).all()
+    assert odd.present() == {"Background": 1, "Hat": 1, "class 255": 2}
+
+
+def test_overlay_leaves_background_alone_and_blends_the_rest(result: ParsingResult) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (7, 11, 3), dtype=np.uint8)
+    before = frame.copy()
+    overlay = result.overlay(frame, 0.25)
+    inside = result.labels > 0
+    assert np.array_equal(overlay[~inside], frame[~inside])
+    expected = 0.75 * frame[inside] + 0.25 * result.colours()[inside]
+    assert np.abs(overlay[inside] - expected).max() <= 0.51
+    assert np.array_equal(frame, before)
+    assert np.array_equal(result.overlay(frame, 0), frame)
+    assert np.array_equal(result.overlay(frame, 1)[inside], result.colours()[inside])
+
+
+def test_overlay_names_both_sizes(result: ParsingResult) -> None:
+    with pytest.raises(ValueError, match=r"\[7, 12, 3\].*\[7, 11\]"):
+        result.overlay(np.zeros((7, 12, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"opacity is 1\.5"):
+        result.overlay(np.zeros((7, 11, 3), np.uint8), 1.5)
+
+
+def test_masks_and_counts(result: ParsingResult) -> None:
+    assert result.present() == {
+        "Background": 77 - 6 - 15 - 1,
+        "Hat": 6,
+        "Upper-clothes": 15,
+        "../evil name": 1,
+    }
+    masks = result.masks()
+    assert list(masks) == list(result.present())
+    assert all(mask.dtype == bool for mask in masks.values())
+    assert (sum(mask.astype(int) for mask in masks.values()) == 1).all()
+    assert np.array_equal(result.mask("upper-CLOTHES"), masks["Upper-clothes"])
+    assert np.array_equal(result.mask(np.uint8(1)), masks["Hat"])  # type: ignore[arg-type]
+    assert not _result(np.zeros((2, 2))).mask("Hat").any()
+
+
+def test_unknown_classes_get_help(result: ParsingResult) -> None:
+    with pytest.raises(KeyError, match=r"did you mean 'Upper-clothes'.*Background, Hat"):
+        result.mask("uper clothes")
+    with pytest.raises(KeyError, match=r"class id 4 is not in 0\.\.3"):
+        result.mask(4)
+    with pytest.raises(KeyError, match="class id -1"):
+        result.mask(-1)
+
+
+def test_wrong_labels_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected uint8"):
+        ParsingResult(np.zeros((2, 2), np.int64), NAMES, PALETTE)  # type: ignore[arg-type]
+
+
+def test_label_png_is_mode_p_with_ids_and_palette(result: ParsingResult, tmp_path: Path) -> None:
+    image_module = pytest.importorskip("PIL.Image")
+    path = result.save_labels(tmp_path / "new" / "labels.png")
+    with image_module.open(path) as image:
+        image.load()  # checks every checksum
+        assert image.mode == "P"
+        assert np.array_equal(np.asarray(image), result.labels)
+        assert tuple(image.getpalette()[:12]) == sum(PALETTE, ())
+    assert np.array_equal(cv2.imread(str(path)), result.colours())
+    assert [entry.name for entry in path.parent.iterdir()] == ["labels.png"]
+
+
+def test_label_png_with_ids_past_the_palette_is_readable() -> None:
+    data = encode_png(np.array([[0, 200]], np.uint8), PALETTE)
+    assert int.from_bytes(data[data.index(b"PLTE") - 4 :][:4], "big") == 3 * 201
+    assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) is not None
+    with pytest.raises(ValueError, match="uint8"):
+        encode_png(np.zeros((2, 2, 3), np.uint8))
+
+
+def test_labels_are_not_stored_in_lossy_formats(result: ParsingResult, tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match=r"\.png"):
+        result.save_labels(tmp_path / "labels.jpg")
+
+
+def test_overlay_file(result: ParsingResult, tmp_path: Path) -> None:
+    frame = np.full((7, 11, 3), 90, np.uint8)
+    path = result.save_overlay(tmp_path / "overlay.png", frame)
+    assert np.array_equal(cv2.imread(str(path)), result.overlay(frame))
+    with pytest.raises(MediaError, match=r"'\.xyz'"):
+        result.save_overlay(tmp_path / "overlay.xyz", frame)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["overlay.png"]
+
+
+def test_mask_files_stay_in_their_folder_whatever_classes_are_called(result: ParsingResult, tmp_path: Path) -> None:
+    paths = result.save_masks(tmp_path / "masks", "walk")
+    names = [
+        "walk_00_background.png",
+        "walk_01_hat.png",
+        "walk_02_upper-clothes.png",
+        "walk_03_evil-name.png",
+    ]
+    assert [path.name for path in paths] == names
+    assert sorted(entry.name for entry in (tmp_path / "masks").iterdir()) == names
+    stored = cv2.imread(str(paths[2]), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(stored, np.where(result.labels == 2, 255, 0))
+    with pytest.raises(ValueError, match="without folders"):
+        result.save_masks(tmp_path, "../walk")
+
+
+def test_atomic_path_leaves_the_old_file_when_the_body_raises(tmp_path: Path) -> None:
+    target = tmp_path / "a.png"
+    target.write_text("old")
+
+    def write() -> None:
+        with atomic_path(target) as temporary:
+            assert temporary.parent == tmp_path
+            assert temporary.suffix == ".png"
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_atomic_path_explains_what_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(MediaError, match="folder cannot be made"):
+        write_png(tmp_path / "file" / "a.png", np.zeros((2, 2), np.uint8))
+    with pytest.raises(MediaError, match="is a folder"), atomic_path(tmp_path):
+        pass
+    with pytest.raises(MediaError, match="nothing was written"), atomic_path(tmp_path / "b.png"):
+        pass
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]

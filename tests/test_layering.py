@@ -1,0 +1,99 @@
+"""The arrows between the three packages, and the runtime's freedom from torch, held by tests."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = {
+    "ce2p": ROOT / "ce2p",
+    "ce2p_export": ROOT / "export/ce2p_export",
+    "ce2p_runtime": ROOT / "runtime/ce2p_runtime",
+}
+ALLOWED = {
+    "ce2p_runtime": set(),
+    "ce2p_export": {"ce2p", "ce2p_runtime"},
+    "ce2p": set(),
+}
+"""Which of our packages each may import. The command line is the exception: it brings all three together."""
+
+
+def imported_roots(file: Path) -> Iterator[str]:
+    """Top-level names that a file imports absolutely, wherever in it."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module.partition(".")[0]
+
+
+def is_command_line(file: Path) -> bool:
+    return ROOT / "ce2p/cli" in file.parents or file == ROOT / "ce2p/__main__.py"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_import_only_what_the_arrows_allow(package: str) -> None:
+    files = list(PACKAGES[package].rglob("*.py"))
+    assert files, f"no files found for {package}"
+    for file in files:
+        if is_command_line(file):
+            continue
+        foreign = {root for root in imported_roots(file) if root in PACKAGES} - {package} - ALLOWED[package]
+        assert not foreign, f"{file.relative_to(ROOT)} imports {foreign}"
+
+
+def test_no_runtime_file_mentions_torch_in_an_import() -> None:
+    for file in PACKAGES["ce2p_runtime"].rglob("*.py"):
+        assert "torch" not in set(imported_roots(file)), file
+
+
+def runtime_modules() -> list[str]:
+    base = PACKAGES["ce2p_runtime"].parent
+    return sorted(
+        str(file.relative_to(base).with_suffix("")).replace("/", ".").removesuffix(".__init__")
+        for file in PACKAGES["ce2p_runtime"].rglob("*.py")
+    )
+
+
+def run_python(code: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PYTHONPATH": ":".join(str(path) for path in (ROOT, ROOT / "export", ROOT / "runtime")), "PATH": ""}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+
+
+def test_importing_every_runtime_module_loads_neither_torch_nor_our_other_packages() -> None:
+    modules = runtime_modules()
+    assert "ce2p_runtime.parser" in modules
+    code = (
+        f"import sys, importlib\nfor name in {modules!r}: importlib.import_module(name)\n"
+        "heavy = {'torch', 'onnx', 'onnxruntime', 'openvino', 'av', 'ce2p', 'ce2p_export'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_parse_command_runs_where_torch_cannot_be_imported(tiny_model: Path, tmp_path: Path) -> None:
+    import cv2
+    import numpy as np
+
+    picture = tmp_path / "person.png"
+    cv2.imwrite(str(picture), np.random.default_rng(0).integers(0, 256, (60, 50, 3), dtype=np.uint8))
+    blocked = "{'torch', 'torchvision', 'safetensors', 'onnx', 'onnxscript', 'skimage', 'ce2p_export'}"
+    code = (
+        "import sys\n"
+        "class Block:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.partition('.')[0] in {blocked}: raise ModuleNotFoundError(name, name=name)\n"
+        "sys.meta_path.insert(0, Block())\n"
+        f"sys.argv = ['ce2p', 'parse', {str(picture)!r}, '-m', {str(tiny_model)!r}, '-o', {str(tmp_path / 'out')!r}]\n"
+        "from ce2p.__main__ import main\nmain()"
+    )
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out/person_labels.png").exists()
