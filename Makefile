@@ -22,8 +22,9 @@ bench: $(READY)  ## Fused ops and networks against their rivals on this machine;
 	$(BIN)/python -m benchmarks.bench_ops --json benchmarks/results/ops.json
 	$(BIN)/python -m benchmarks.bench_network --json benchmarks/results/network.json
 
-gpu-check: $(READY)  ## What an NVIDIA GPU on this machine can run; OUT=folder for the JSON and the table
-	$(BIN)/python -m benchmarks.gpu_check --out $(or $(OUT),gpu-check-output)
+# NO_VENV=1 uses the Python at hand, for machines without a package index.
+gpu-check: $(if $(NO_VENV),,$(READY))  ## What an NVIDIA GPU on this machine can run; OUT=folder for the JSON and the table
+	PYTHONPATH=.:export:runtime $(if $(NO_VENV),$(PYTHON),$(BIN)/python) -m benchmarks.gpu_check --out $(or $(OUT),gpu-check-output)
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

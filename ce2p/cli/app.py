@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -139,6 +140,9 @@ def demo(
     seed: Annotated[int, typer.Option(help="Of data, weights and training.")] = 0,
 ) -> None:
     """From nothing to a parsed video in a few minutes: synthetic people, a tiny network, export, pictures, timings."""
+    # Before torch starts its threads: by default they wait for each other by spinning, and other load here
+    # then slows training tenfold and more (measured on 2 cores).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from ce2p.cli.demo import run
 
     run(output, iterations, seed)

@@ -44,6 +44,8 @@ SIZE = (192, 160)
 TRAIN_PICTURES, VAL_PICTURES = 1000, 60
 VIDEO_FRAMES, VIDEO_SIZE, VIDEO_RATE = 75, (480, 400), 25
 PROMISED_MIOU = 0.5
+SHOWN = 6
+WHITE = (255, 255, 255)
 
 Picture = NDArray[np.uint8]
 
@@ -114,10 +116,9 @@ def _score(parser: HumanParser, data: Path, picture: Path) -> float:
         truth = np.asarray(cv2.imread(str(data / "val_segmentations" / f"{stem}.png"), cv2.IMREAD_UNCHANGED), np.uint8)
         result = parser(image)
         matrix.add(truth, result.labels)
-        if len(rows) < 8:
+        if len(rows) < SHOWN:
             rows.append(_beside(image, truth, result))
-    columns = [np.vstack(rows[:4]), np.vstack(rows[4:])]
-    cv2.imwrite(str(picture), np.hstack(columns))
+    cv2.imwrite(str(picture), _sheet(rows))
     names, iou = parser.metadata.class_names, matrix.iou()
     best = ", ".join(f"{names[i]} {iou[i]:.2f}" for i in np.argsort(-np.nan_to_num(iou)))
     say(f"IoU on {VAL_PICTURES} unseen people: {best}")
@@ -125,9 +126,21 @@ def _score(parser: HumanParser, data: Path, picture: Path) -> float:
 
 
 def _beside(image: Picture, truth: Picture, result: ParsingResult) -> Picture:
-    """Input | truth | prediction."""
+    """Input | truth | prediction, twice as large, with a margin."""
     true_colours = ParsingResult(truth, result.class_names, result.palette).colours()
-    return np.hstack([image, true_colours, result.colours()])
+    row = np.hstack([image, true_colours, result.colours()])
+    large = cv2.resize(row, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
+    return np.asarray(cv2.copyMakeBorder(large, 8, 8, 8, 8, cv2.BORDER_CONSTANT, value=WHITE), np.uint8)
+
+
+def _sheet(rows: list[Picture]) -> Picture:
+    """Rows in two columns under a heading."""
+    half = len(rows) // 2
+    columns = np.hstack([np.vstack(rows[:half]), np.vstack(rows[half:])])
+    heading = np.full((44, columns.shape[1], 3), 255, np.uint8)
+    for left in (8, columns.shape[1] // 2 + 8):
+        cv2.putText(heading, "input | truth | prediction", (left, 30), cv2.FONT_HERSHEY_SIMPLEX, 0.9, (0, 0, 0), 2)
+    return np.vstack([heading, columns])
 
 
 def _parse_video(parser: HumanParser, output: Path, seed: int) -> None:

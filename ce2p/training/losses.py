@@ -28,5 +28,7 @@ def ce2p_loss(outputs: CE2POutputs, labels: Tensor, align_corners: bool, class_w
     share = edges.float().mean()
     parsing = F.cross_entropy(full(outputs.parsing), labels, class_weights, ignore_index=IGNORE)
     stage1 = F.cross_entropy(full(outputs.stage1), labels, class_weights, ignore_index=IGNORE)
-    edge = F.cross_entropy(full(outputs.edge), edges, weight=torch.stack([share, 1 - share]))
+    # A batch without edges (or with nothing else) would weigh all it has by 0, and 0/0 is no loss.
+    balance = torch.stack([share, 1 - share]).clamp(min=1e-6)
+    edge = F.cross_entropy(full(outputs.edge), edges, weight=balance)
     return parsing + stage1 + edge
