@@ -32,14 +32,26 @@ class HumanParser:
         for result in parser.stream("walk.mp4"): ...  # picture, folder, glob or video
 
     Backend and device are chosen once and stated: see `parser.backend` and `str(parser)`. A device asked for by name
-    fails rather than falling back. Not thread-safe: one parser per thread. Raises BackendError and ModelFileError.
+    fails rather than falling back. `threads`: CPU threads of the network. `batch`: frames per forward pass for files
+    with a dynamic batch; a CPU gains nothing from more than 1. Not thread-safe: one parser per thread. Raises
+    BackendError and ModelFileError.
     """
 
     def __init__(
-        self, model: str | Path, *, backend: str = "auto", device: str = "auto", threads: int | None = None
+        self,
+        model: str | Path,
+        *,
+        backend: str = "auto",
+        device: str = "auto",
+        threads: int | None = None,
+        batch: int = 1,
     ) -> None:
+        if batch < 1:
+            raise ValueError(f"batch is {batch}, expected at least 1")
         self.model = Path(model)
         self.backend: Backend = open_backend(model, backend, device, threads)
+        self.group_size = self.backend.batch or batch
+        """Frames per forward pass: the file's static batch, or `batch` where the file's is dynamic."""
         self.metadata: ModelMetadata = self.backend.metadata
         self._mappings: dict[tuple[int, int], FrameMapping] = {}
 
@@ -63,11 +75,6 @@ class HumanParser:
         """Release the network."""
         self.backend.close()
 
-    @property
-    def group_size(self) -> int:
-        """Frames per forward pass: the file's static batch, or 1, since a CPU gains nothing from larger batches."""
-        return self.backend.batch or 1
-
     def __call__(self, frame: Frame) -> ParsingResult:
         """Parse one frame, uint8 BGR [H, W, 3] of any size. Raises ValueError for another shape or type."""
         return self.parse_batch([frame])[0]
@@ -75,9 +82,8 @@ class HumanParser:
     def parse_batch(self, frames: Sequence[Frame]) -> list[ParsingResult]:
         """Parse frames of any sizes, results in the same order. Timings are per frame, network time shared evenly."""
         results: list[ParsingResult] = []
-        size = self.backend.batch or max(len(frames), 1)
-        for start in range(0, len(frames), size):
-            results += self._forward(frames[start : start + size])
+        for start in range(0, len(frames), self.group_size):
+            results += self._forward(frames[start : start + self.group_size])
         return results
 
     def stream(self, source: str | Path) -> Iterator[ParsingResult]:

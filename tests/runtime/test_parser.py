@@ -111,14 +111,18 @@ def test_labels_inside_the_graph_are_the_evaluation_scripts_way(models: dict[str
     assert (in_graph(frame).labels == outside(frame).labels).mean() > 0.95
 
 
-@pytest.mark.parametrize("model", ["schp", "schp labels"])
-def test_a_batch_gives_each_frame_its_own_result(models: dict[str, Path], model: str) -> None:
-    parser = HumanParser(models[model])
+@pytest.mark.parametrize(("model", "batch"), [("schp", 1), ("schp labels", 1), ("schp labels", 3)])
+def test_a_batch_gives_each_frame_its_own_result(models: dict[str, Path], model: str, batch: int) -> None:
+    one, many = HumanParser(models[model]), HumanParser(models[model], batch=batch)
+    assert many.group_size == batch
     frames = [image for image, _ in iter_samples(7, 3, (128, 96))] + [np.zeros((50, 70, 3), np.uint8)]
-    together = parser.parse_batch(frames)
+    together = many.parse_batch(frames)
     for frame, result in zip(frames, together, strict=True):
-        np.testing.assert_array_equal(result.labels, parser(frame).labels)
-    assert parser.parse_batch([]) == []
+        # ONNX Runtime may sum in another order for another batch size: labels move only where two classes tie.
+        assert (result.labels == one(frame).labels).mean() > 0.9999
+    assert many.parse_batch([]) == []
+    with pytest.raises(ValueError, match="at least 1"):
+        HumanParser(models[model], batch=0)
 
 
 def test_a_static_batch_is_filled_up_and_cut_again(tmp_path: Path, models: dict[str, Path]) -> None:
