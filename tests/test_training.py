@@ -140,6 +140,14 @@ def test_a_diverging_run_says_so(pictures: PictureSet) -> None:
         )  # fmt: skip
 
 
+@pytest.mark.parametrize("iterations", [10, 11])
+def test_the_shortest_runs_work_and_shorter_ones_are_refused(pictures: PictureSet, iterations: int) -> None:
+    config, labels, preprocessing = CE2PConfig.of("ssseg", "r18", 16, 20), label_set("lip"), preprocessing_for("ssseg")
+    quick_train(config, labels, preprocessing, pictures, iterations=iterations, batch=2)
+    with pytest.raises(ValueError, match="at least 10"):
+        quick_train(config, labels, preprocessing, pictures, iterations=9)
+
+
 def test_a_data_set_with_a_missing_label_map_is_named(tmp_path: Path) -> None:
     root = tmp_path / "lip"
     write_lip_folder(root, train=2, val=1, size=(32, 32), seed=3)

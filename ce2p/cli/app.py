@@ -136,7 +136,7 @@ def doctor(json: Json = None) -> None:
 @app.command()
 def demo(
     output: Annotated[Path, typer.Option("-o", help="Folder for everything the demo makes.")] = Path("demo-output"),
-    iterations: Annotated[int, typer.Option(min=1, help="Training steps of the tiny network.")] = 700,
+    iterations: Annotated[int, typer.Option(min=10, help="Training steps of the tiny network.")] = 700,
     seed: Annotated[int, typer.Option(help="Of data, weights and training.")] = 0,
 ) -> None:
     """From nothing to a parsed video in a few minutes: synthetic people, a tiny network, export, pictures, timings."""

@@ -23,6 +23,9 @@ from .losses import ce2p_loss
 __all__ = ["PictureSet", "load_lip_split", "quick_train"]
 
 
+MIN_ITERATIONS = 10
+
+
 @dataclass(frozen=True)
 class PictureSet:
     """Pictures of one size with their labels, in memory."""
@@ -63,6 +66,8 @@ def quick_train(
     AdamW with a one-cycle schedule, classes weighted by rarity, random mirroring (with left and right exchanged) and
     brightness. `progress` is told each iteration's number and loss. Raises CE2PError when the loss is not finite.
     """
+    if iterations < MIN_ITERATIONS:
+        raise ValueError(f"{iterations} iterations, expected at least {MIN_ITERATIONS}: the schedule needs a warm-up")
     torch.manual_seed(seed)
     net = CE2P(config).to(memory_format=torch.channels_last).train()
     weights = _class_weights(data.labels, labels.num_classes)
