@@ -34,7 +34,7 @@ from ce2p_runtime.sources import open_source as open_media
 from ce2p_runtime.timing import interleave
 from ce2p_runtime.video import VideoWriter
 
-from .console import progress_bar, say, table
+from .console import progress_bar, remark, say, table
 from .export import fold_table, proof_table
 
 __all__ = ["run"]
@@ -100,7 +100,7 @@ def _train(data: Path, path: Path, iterations: int, seed: int) -> Path:
 
 def _export(checkpoint: Path, path: Path) -> Path:
     source = open_source(str(checkpoint))
-    exported = export_onnx(source, GraphOptions(SIZE), path)
+    exported = export_onnx(source, GraphOptions(SIZE), path, progress=lambda step: remark(f"exporting: {step} ..."))
     say("")
     fold_table(exported.folds)
     proof_table(exported.proof)
@@ -191,6 +191,7 @@ def _time(parser: HumanParser, checkpoint: Path, model: Path, output: Path) -> N
         "ONNX Runtime, naive export": lambda: naive.run(None, {name: image}),
         f"{parser.backend.name}, {model.name}": lambda: parser.backend.run(image),
     }
+    remark("timing the network against its rivals ...")
     timings = interleave(rivals, rounds=60, warmup=5)
     base = timings["ONNX Runtime, naive export"].median_ms
     rows = [(n, f"{t.median_ms:.1f}", f"{t.p95_ms:.1f}", f"{t.median_ms / base:.2f}") for n, t in timings.items()]

@@ -74,6 +74,9 @@ def _match(graph: ir.Graph, output: str) -> tuple[ir.Node, ir.Node, tuple[ir.Nod
     if len(classifier.inputs) != 3 or kernel is None or list(kernel)[2:] != [1, 1]:
         raise _MismatchError("the classifier is not a 1x1 convolution with bias")
     activation = _producer(_input(classifier, 0), ("LeakyRelu", "Relu"), "the classifier's input")
+    merged = _input(activation, 0).producer()
+    if merged is not None and merged.op_type == "Conv":
+        raise _MismatchError("a second convolution stands between the merge and the classifier")
     outer = _producer(_input(activation, 0), ("Add",), "the activation's input")
     resize_c = _resize_among(outer)
     inner = _producer(_other_input(outer, resize_c), ("Add",), "the sum before the activation")
@@ -102,7 +105,7 @@ def _resize_among(add: ir.Node) -> ir.Node:
         node = value.producer() if value is not None else None
         if node is not None and node.op_type == "Resize" and len(node.outputs[0].uses()) == 1:
             return node
-    raise _MismatchError("the sum before the classifier has no upsampled branch (a second convolution follows)")
+    raise _MismatchError("the sum before the classifier has no upsampled branch")
 
 
 def _other_input(add: ir.Node, resize: ir.Node) -> ir.Value:
