@@ -66,7 +66,7 @@ class AudioCopy:
                 if packet.size:  # the empty one at the end means "flush"
                     return packet
         except IndexError:  # PyAV trips at the end when damage made streams appear after the start
-            pass
+            return None
         except (self._av.error.FFmpegError, OSError) as error:
             self.note = f"audio ends early, since its source is damaged ({error})"
         return None

@@ -5,6 +5,7 @@ Nothing appears under the final name before the video is complete, so an interru
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, suppress
 from fractions import Fraction
 from pathlib import Path
@@ -36,7 +37,7 @@ _COLOUR_TAGS = {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": 
 _MILLISECOND = Fraction(1, 1000)
 
 
-class _Writer:
+class _Writer(ABC):
     """What both writers share: a container written beside its final name, and time stamps."""
 
     _pixels = "yuv420p"
@@ -165,8 +166,9 @@ class _Writer:
                 f"expected {shape[1]}x{shape[0]}; split the source where its size changes"
             )
 
+    @abstractmethod
     def _frame(self, image: NDArray[np.uint8]) -> Any:
-        raise NotImplementedError
+        """A PyAV frame of the encoder's size and pixel format."""
 
     def _opened(self) -> None:
         """Add streams that are copied."""
