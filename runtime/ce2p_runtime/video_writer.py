@@ -170,10 +170,10 @@ class _Writer(ABC):
     def _frame(self, image: NDArray[np.uint8]) -> Any:
         """A PyAV frame of the encoder's size and pixel format."""
 
-    def _opened(self) -> None:
+    def _opened(self) -> None:  # noqa: B027  (a writer without audio has nothing to add)
         """Add streams that are copied."""
 
-    def _mux_until(self, time: Fraction | None) -> None:
+    def _mux_until(self, time: Fraction | None) -> None:  # noqa: B027
         """Mux what is copied up to `time` in seconds; all of it for None."""
 
 
