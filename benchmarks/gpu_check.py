@@ -4,7 +4,7 @@
 
 Part by part: each checks its result against PyTorch on the CPU before it times anything, and a part that cannot run is
 listed with the reason instead of ending the check. Writes gpu-check.json and gpu-check.md. Exit status 1 when there is
-no GPU, or when a part ran and was wrong.
+no GPU, or when a part broke or was wrong.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import torch
 
 from benchmarks.record import machine
 from ce2p.models import CE2P, CE2PConfig, parse_model_name, untrained
+from ce2p_runtime.errors import BackendError
 from ce2p_runtime.timing import Timing, interleave
 
 # TF32 is off, so float32 on a GPU differs from the CPU by summation order alone: the limit of ce2p_export.proof.
@@ -38,7 +39,7 @@ class Part:
 
     name: str
     status: str
-    """ran, skipped, or wrong."""
+    """ran, skipped (a package or device is not there), wrong (a result differs), or failed (it broke)."""
     note: str = ""
     distances: dict[str, float] = field(default_factory=dict)
     """Relative L2 of each candidate's logits to PyTorch on the CPU."""
@@ -49,6 +50,8 @@ def torch_part(net: CE2P, size: tuple[int, int], rounds: int, device: str) -> Pa
     """PyTorch as trained and folded, float32 and (on a GPU) float16 channels-last."""
     from ce2p_export.deploy import deploy
 
+    if device != "cpu" and not torch.cuda.is_available():
+        return Part(f"PyTorch {torch.__version__}", "skipped", "this build or driver gives it no CUDA")
     image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         reference = net(image).parsing
@@ -122,12 +125,14 @@ def _relative_l2(found: Any, expected: Any) -> float:
 
 
 def attempt(name: str, part: Callable[[], Part]) -> Part:
-    """Run a part; a missing package or device becomes a skipped part with its reason."""
+    """Run a part, whatever becomes of it: the reason is kept and shown, and the other parts go on."""
     try:
         return part()
-    except Exception as error:  # each library raises its own kinds; the reason is kept and shown
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        return Part(name, "skipped", f"{type(error).__name__}: {reason}")
+    except (ImportError, BackendError) as error:
+        return Part(name, "skipped", f"{type(error).__name__}: {error}")
+    except Exception as error:  # each library raises its own kinds
+        reason = (str(error).strip().splitlines() or [""])[0]
+        return Part(name, "failed", f"{type(error).__name__}: {reason}")
 
 
 def graphics_card() -> str | None:
@@ -175,8 +180,8 @@ def main() -> None:
     report = markdown(card, options.model, parts)
     (options.out / "gpu-check.md").write_text(report)
     print(report)
-    if any(part.status == "wrong" for part in parts):
-        sys.exit("error: a part computed something else than PyTorch on the CPU; see the report")
+    if any(part.status in {"wrong", "failed"} for part in parts):
+        sys.exit("error: a part broke, or computed something else than PyTorch on the CPU; see the report")
 
 
 if __name__ == "__main__":

@@ -42,6 +42,18 @@ def test_a_part_that_cannot_run_says_why() -> None:
     assert "No module named 'tensorrt'" in markdown("some card", "m", [part])
 
 
+def test_a_part_that_breaks_is_not_called_skipped() -> None:
+    def broken() -> Part:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    assert attempt("PyTorch", broken).status == "failed"
+
+
+def test_without_cuda_the_torch_part_is_skipped(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert torch_part(tiny("schp"), (97, 97), rounds=1, device="cuda").status == "skipped"
+
+
 def test_without_a_gpu_it_ends_with_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_check, "graphics_card", lambda: None)
     monkeypatch.setattr("sys.argv", ["gpu_check", "--out", "unused"])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+
+from ce2p_runtime.files import atomic_path
 
 __all__ = ["fact_list", "progress_bar", "remark", "say", "table", "write_json"]
 
@@ -66,4 +67,5 @@ def write_json(document: dict[str, Any], target: str) -> None:
     if target == "-":
         _out.file.write(text + "\n")
     else:
-        Path(target).write_text(text + "\n")
+        with atomic_path(target) as temporary:
+            temporary.write_text(text + "\n")

@@ -9,12 +9,12 @@ Everything is a pure function of a seed. A still picture:
 frames of a video. Sizes are (height, width), images uint8 BGR (H, W, 3), labels uint8 (H, W) of `Lip` ids.
 """
 
-from ce2p.synthetic.body import Pose, View
-from ce2p.synthetic.dataset import iter_samples, sample_at, write_lip_folder
-from ce2p.synthetic.figure import Person, sample_person
-from ce2p.synthetic.lip import NUM_CLASSES, Lip
-from ce2p.synthetic.scene import Scene, render, sample_scene
-from ce2p.synthetic.sequence import walking_scenes, walking_sequence
+from .body import Pose, View
+from .dataset import iter_samples, sample_at, write_lip_folder
+from .figure import Person, sample_person
+from .lip import NUM_CLASSES, Lip
+from .scene import Scene, render, sample_scene
+from .sequence import walking_scenes, walking_sequence
 
 __all__ = [
     "NUM_CLASSES",

@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ce2p.synthetic.materials import PATTERNS, Colour, Material, from_hsv
-from ce2p.synthetic.outline import Points, ellipse, smooth_loop, tube
-from ce2p.synthetic.render import Frame, Shape, paint
-from ce2p.synthetic.wardrobe import sample_skin
+from .materials import PATTERNS, Colour, Material, from_hsv
+from .outline import Points, ellipse, smooth_loop, tube
+from .render import Frame, Shape, paint
+from .wardrobe import sample_skin
 
 KINDS: Final = ("studio", "room", "street", "meadow", "wall")
 

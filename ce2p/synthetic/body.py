@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ce2p.synthetic.outline import Points
+from .outline import Points
 
 Vector: TypeAlias = NDArray[np.float64]
 

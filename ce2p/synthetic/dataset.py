@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ce2p.synthetic.scene import Scene, render, sample_scene
+from .scene import Scene, render, sample_scene
 
 Split: TypeAlias = Literal["train", "val"]
 Progress: TypeAlias = Callable[[int, int], None]

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ce2p.synthetic.body import Physique, Pose, Skeleton, View, place, sample_physique
-from ce2p.synthetic.garments import Wearer, arm, leg, sides_by_depth
-from ce2p.synthetic.head import hair_behind, head
-from ce2p.synthetic.materials import Material
-from ce2p.synthetic.outline import ellipse
-from ce2p.synthetic.render import Frame, Shape
-from ce2p.synthetic.tailoring import coat_back, coat_front, lower_body, scarf, upper_body
-from ce2p.synthetic.wardrobe import Outfit, sample_outfit, sample_skin
+from .body import Physique, Pose, Skeleton, View, place, sample_physique
+from .garments import Wearer, arm, leg, sides_by_depth
+from .head import hair_behind, head
+from .materials import Material
+from .outline import ellipse
+from .render import Frame, Shape
+from .tailoring import coat_back, coat_front, lower_body, scarf, upper_body
+from .wardrobe import Outfit, sample_outfit, sample_skin
 
 
 @dataclass(frozen=True)

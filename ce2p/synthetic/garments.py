@@ -8,12 +8,12 @@ from typing import Final
 
 import numpy as np
 
-from ce2p.synthetic.body import SIDES, Skeleton
-from ce2p.synthetic.lip import Lip
-from ce2p.synthetic.materials import Material
-from ce2p.synthetic.outline import Points, ellipse, smooth_line, stretch, strip, tube
-from ce2p.synthetic.render import Frame, Shape
-from ce2p.synthetic.wardrobe import Outfit
+from .body import SIDES, Skeleton
+from .lip import Lip
+from .materials import Material
+from .outline import Points, ellipse, smooth_line, stretch, strip, tube
+from .render import Frame, Shape
+from .wardrobe import Outfit
 
 MAIN_LABEL: Final = {"upper": Lip.UPPER_CLOTHES, "dress": Lip.DRESS, "jumpsuit": Lip.JUMPSUITS}
 _ARM: Final = {"left": Lip.LEFT_ARM, "right": Lip.RIGHT_ARM}

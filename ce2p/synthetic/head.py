@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ce2p.synthetic.garments import Wearer
-from ce2p.synthetic.lip import Lip
-from ce2p.synthetic.materials import Material
-from ce2p.synthetic.outline import Points, ellipse, smooth_line, smooth_loop, tube
-from ce2p.synthetic.render import Frame, Shape
+from .garments import Wearer
+from .lip import Lip
+from .materials import Material
+from .outline import Points, ellipse, smooth_line, smooth_loop, tube
+from .render import Frame, Shape
 
 _FACE = ((0, -1.0), (0.52, -0.86), (0.74, -0.36), (0.73, 0.12), (0.60, 0.58), (0.28, 0.93))
 _CAP = ((0.86, -0.36), (0.84, -0.80), (0.50, -1.20), (0, -1.32))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ce2p.synthetic.body import SIDES, ArmPose, LegPose, Pose
+from .body import SIDES, ArmPose, LegPose, Pose
 
 _REST = ArmPose(swing=0.05, spread=0.20, elbow=0.22, twist=-0.3)
 

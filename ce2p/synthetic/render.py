@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ce2p.synthetic.lip import Lip
-from ce2p.synthetic.materials import TILE_SPAN, Material, tile
-from ce2p.synthetic.outline import Points
+from .lip import Lip
+from .materials import TILE_SPAN, Material, tile
+from .outline import Points
 
 _FINE: Final = 3  # odd, so that one fine sample lies on the pixel's centre
 _SHIFT: Final = 4  # fractional bits of cv2's polygon coordinates

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ce2p.synthetic.backgrounds import Background, paint_background, sample_background
-from ce2p.synthetic.body import Pose, View
-from ce2p.synthetic.figure import Person, figure_shapes, ground_shadow, sample_person
-from ce2p.synthetic.motion import sample_pose
-from ce2p.synthetic.render import paint
+from .backgrounds import Background, paint_background, sample_background
+from .body import Pose, View
+from .figure import Person, figure_shapes, ground_shadow, sample_person
+from .motion import sample_pose
+from .render import paint
 
 UPPER_BODY_SHARE = 0.18
 """The share of still pictures that show only the upper part of the body."""

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ce2p.synthetic.backgrounds import sample_background
-from ce2p.synthetic.body import View
-from ce2p.synthetic.figure import sample_person
-from ce2p.synthetic.motion import sample_motion
-from ce2p.synthetic.scene import Scene, render, sample_light
+from .backgrounds import sample_background
+from .body import View
+from .figure import sample_person
+from .motion import sample_motion
+from .scene import Scene, render, sample_light
 
 _STREAM = 0x5EC  # keeps a sequence's draws apart from those of a data set with the same seed
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ce2p.synthetic.garments import (
+from .garments import (
     MAIN_LABEL,
     Wearer,
     along,
@@ -16,10 +16,10 @@ from ce2p.synthetic.garments import (
     trunk,
     trunk_edge,
 )
-from ce2p.synthetic.lip import Lip
-from ce2p.synthetic.materials import Material
-from ce2p.synthetic.outline import Points, ellipse, smooth_line, strip, tube
-from ce2p.synthetic.render import Shape
+from .lip import Lip
+from .materials import Material
+from .outline import Points, ellipse, smooth_line, strip, tube
+from .render import Shape
 
 _METAL = Material((150.0, 190.0, 205.0))
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from ce2p.synthetic.materials import Colour, Material, from_hsv, near
+from .materials import Colour, Material, from_hsv, near
 
 # BGR, as everywhere.
 _DENIM: Final = ((130.0, 85.0, 50.0), (165.0, 125.0, 90.0), (90.0, 60.0, 40.0))

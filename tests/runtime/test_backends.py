@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+import openvino
 import pytest
 
 from ce2p_runtime import BackendError, ModelFileError
@@ -72,6 +73,7 @@ def test_a_cuda_session_that_fell_back_to_the_cpu_is_an_error(
         ("tensorflow", "auto", "unknown backend"),
         ("onnxruntime", "gpu", "expected auto, cpu, cuda"),
         ("onnxruntime", "cuda:x", "expected auto, cpu, cuda"),
+        ("onnxruntime", "cpu:1", "expected auto, cpu, cuda"),
         ("openvino", "cuda", "not among OpenVINO's"),
     ],
 )
@@ -129,3 +131,18 @@ def test_metadata_that_does_not_fit_the_network_is_refused(tiny_model: Path, tmp
 def test_garbled_metadata_is_refused(tiny_model: Path, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ModelFileError, match=message):
         open_backend(edited(tiny_model, tmp_path / "edited.onnx", **changes), "onnxruntime")
+
+
+def test_openvino_refuses_a_precision_it_does_not_know_and_one_it_would_not_keep(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ModelFileError, match="precision 'fp4' is unknown"):
+        open_backend(edited(tiny_model, tmp_path / "fp4.onnx", precision="fp4"), "openvino")
+    real = openvino.Core.compile_model
+
+    def ignoring_the_hint(self: Any, model: Any, device: str, properties: dict[str, Any]) -> Any:
+        return real(self, model, device, properties | {"INFERENCE_PRECISION_HINT": "dynamic"})
+
+    monkeypatch.setattr(openvino.Core, "compile_model", ignoring_the_hint)
+    with pytest.raises(BackendError, match="instead of f32"):
+        open_backend(tiny_model, "openvino")

@@ -56,7 +56,7 @@ def _open_session(path: Path, device: str, threads: int | None) -> tuple[Any, st
     except ImportError:
         raise BackendError('ONNX Runtime is not installed; pip install "ce2p[cpu]" (or "ce2p[gpu]" for CUDA)') from None
     kind, _, index = device.partition(":")
-    if kind not in {"auto", *_PROVIDERS} or (index and not index.isdigit()):
+    if kind not in {"auto", *_PROVIDERS} or (index and (kind != "cuda" or not index.isdigit())):
         raise BackendError(f"device {device!r} is unknown to ONNX Runtime; expected auto, cpu, cuda or cuda:N")
     has_cuda = _PROVIDERS["cuda"] in onnxruntime.get_available_providers()
     if kind == "cuda" and not has_cuda:

@@ -77,10 +77,10 @@ def _compile(path: Path, model: bytes, device: str, threads: int | None, precisi
     name = "CPU" if device in {"auto", "cpu"} else device
     if name.partition(".")[0] not in {known.partition(".")[0] for known in core.available_devices}:
         raise BackendError(f"device {device!r} is not among OpenVINO's: {', '.join(core.available_devices)}")
-    properties: dict[str, Any] = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision],
-    }
+    hint = _PRECISION_HINTS.get(precision)
+    if hint is None:
+        raise ModelFileError(f"{path}: precision {precision!r} is unknown here, expected {', '.join(_PRECISION_HINTS)}")
+    properties: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
     if threads is not None:
         properties["INFERENCE_NUM_THREADS"] = threads
     try:
@@ -88,6 +88,11 @@ def _compile(path: Path, model: bytes, device: str, threads: int | None, precisi
     except RuntimeError as error:
         reason = (str(error).strip().splitlines() or [""])[-1]
         raise ModelFileError(f"{path}: OpenVINO cannot load it ({reason}); try --backend onnxruntime") from error
+    used = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+    if used != hint:
+        raise BackendError(
+            f"{path}: OpenVINO would compute in {used} on {name} instead of {hint}; choose another device"
+        )
     return compiled, name.lower()
 
 
