@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from .bilinear import AxisTaps, affine_taps, bilinear_resize, blend, resize_taps, settle_matrix
 from .label_map_cells import Lattice, best_class, paint_axes, paint_points
 
-__all__ = ["label_map", "label_map_reference", "reference_values", "warp_labels"]
+__all__ = ["area_matrix", "label_map", "label_map_reference", "reference_values", "warp_labels"]
 
 Size = tuple[int, int]
 Matrix = NDArray[np.float64]
@@ -140,7 +140,7 @@ def warp_labels(labels: Labels, matrix: Matrix | None, frame_size: Size) -> Labe
     if labels.ndim != 2 or labels.dtype != np.uint8 or min(labels.shape + tuple(frame_size)) < 1:
         raise ValueError(f"expected uint8 labels [S_h, S_w], got {labels.dtype} {labels.shape} for frame {frame_size}")
     if matrix is None:
-        matrix = _resize_matrix(labels.shape, frame_size)
+        matrix = area_matrix(labels.shape, frame_size)
     matrix = settle_matrix(matrix, frame_size)
     # One zero row and column at the end serve every sample outside.
     padded = np.pad(labels, ((0, 1), (0, 1)))
@@ -243,7 +243,7 @@ def _nearest(coordinate: NDArray[np.float64], size: int) -> NDArray[np.intp]:
     return np.where((index >= 0) & (index < size), index, size).astype(np.intp)
 
 
-def _resize_matrix(source: Size, frame_size: Size) -> Matrix:
+def area_matrix(source: Size, frame_size: Size) -> Matrix:
     """Frame pixel to source pixel for a plain resize of pixel areas."""
     scale_y, scale_x = source[0] / frame_size[0], source[1] / frame_size[1]
     return np.array([[scale_x, 0, 0.5 * scale_x - 0.5], [0, scale_y, 0.5 * scale_y - 0.5]])
@@ -251,7 +251,7 @@ def _resize_matrix(source: Size, frame_size: Size) -> Matrix:
 
 def _nearest_reference(labels: Labels, matrix: Matrix | None, frame_size: Size) -> Labels:
     """Nearest neighbour by its definition, pixel grid in full."""
-    matrix = settle_matrix(_resize_matrix(labels.shape, frame_size) if matrix is None else matrix, frame_size)
+    matrix = settle_matrix(area_matrix(labels.shape, frame_size) if matrix is None else matrix, frame_size)
     x, y = _grid(matrix, slice(0, frame_size[0]), frame_size[1])
     col, row = np.floor(x + 0.5), np.floor(y + 0.5)
     inside = (col >= 0) & (col < labels.shape[1]) & (row >= 0) & (row < labels.shape[0])

@@ -33,7 +33,14 @@ from numpy.typing import NDArray
 from ..metadata import Normalisation
 from .bilinear import AxisTaps, affine_taps, blend, resize_taps
 
-__all__ = ["crop", "crop_reference", "normalisation_table", "warp_normalize", "warp_normalize_reference"]
+__all__ = [
+    "crop",
+    "crop_reference",
+    "invert_affine",
+    "normalisation_table",
+    "warp_normalize",
+    "warp_normalize_reference",
+]
 
 Size = tuple[int, int]
 Matrix = NDArray[np.float64]
@@ -48,7 +55,7 @@ def crop_reference(frame: Pixels, matrix: Matrix | None, size: Size) -> Pixels:
         rows = resize_taps(frame.shape[0], size[0], align_corners=False)
         cols = resize_taps(frame.shape[1], size[1], align_corners=False)
         return _sample(frame, _upright(rows), cols)
-    inverse = cv2.invertAffineTransform(_checked(matrix))
+    inverse = invert_affine(matrix)
     x, y = np.arange(size[1], dtype=np.float64), np.arange(size[0], dtype=np.float64)[:, np.newaxis]
     u = x * inverse[0, 0] + y * inverse[0, 1] + inverse[0, 2]
     v = x * inverse[1, 0] + y * inverse[1, 1] + inverse[1, 2]
@@ -114,6 +121,11 @@ def normalisation_table(normalisation: Normalisation) -> Floats:
     table = np.array(rows, dtype=np.float32)
     table.setflags(write=False)
     return table
+
+
+def invert_affine(matrix: Matrix) -> Matrix:
+    """The 2x3 matrix that takes input pixels back to the frame. Raises ValueError as `crop` does."""
+    return np.asarray(cv2.invertAffineTransform(_checked(matrix)), dtype=np.float64)
 
 
 def _upright(rows: AxisTaps) -> AxisTaps:

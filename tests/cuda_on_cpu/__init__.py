@@ -1,0 +1,93 @@
+"""The CUDA kernels on the CPU: the .cu files compiled as C++ (cuda_on_cpu.h) and run through ordinary launches."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import subprocess
+import tempfile
+import threading
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from ce2p_runtime.ops.launches import KernelSource, Launch
+
+__all__ = ["EmulatedKernels", "LaunchError", "emulate"]
+
+_HERE = Path(__file__).parent
+_KERNEL = re.compile(r'extern "C" __global__ void(?: __launch_bounds__\([^;{]*?\))? (ce2p_\w+)\(')
+_lock = threading.Lock()
+"""The emulated block's state is global, as CUDA's own names are: one launch at a time."""
+
+
+class LaunchError(Exception):
+    """A launch that a GPU would not survive, or that means nothing."""
+
+
+class EmulatedKernels:
+    """The kernels of one compiled source."""
+
+    def __init__(self, library: ctypes.CDLL, kernels: tuple[str, ...]) -> None:
+        self._library = library
+        self.kernels = kernels
+
+    def run(self, launch: Launch, seed: int = 0) -> None:
+        """Run a launch to its end. Addresses are host addresses; `seed` orders the threads between barriers."""
+        if launch.kernel not in self.kernels:
+            raise LaunchError(f"no kernel {launch.kernel}; the source has {', '.join(self.kernels)}")
+        if min(launch.grid) < 1 or launch.grid[1] > 65535 or launch.grid[2] > 65535 or launch.block[0] > 1024:
+            raise LaunchError(f"{launch.kernel}: grid {launch.grid} of {launch.block} threads is outside CUDA's limits")
+        run = getattr(self._library, f"run_{launch.kernel}")
+        values = [np.array(argument) for argument in launch.arguments]
+        count = getattr(self._library, f"arguments_of_{launch.kernel}")()
+        sizes = [getattr(self._library, f"argument_size_of_{launch.kernel}")(i) for i in range(count)]
+        if [value.nbytes for value in values] != sizes:
+            raise LaunchError(f"{launch.kernel}: arguments of {[v.nbytes for v in values]} bytes, expected {sizes}")
+        addresses = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
+        grid, block = (ctypes.c_uint * 3)(*launch.grid), (ctypes.c_uint * 3)(*launch.block)
+        with _lock:
+            outcome = run(grid, block, addresses, ctypes.c_uint(seed))
+        if outcome:
+            raise LaunchError(f"{launch.kernel}: a barrier was reached by some threads of a block and not by others")
+
+
+def emulate(source: KernelSource, extra: str = "", flags: tuple[str, ...] = ()) -> EmulatedKernels:
+    """Compile a kernel source as C++, once per process. `extra`: C++ appended to it, for more instantiations."""
+    return _compiled(source, extra, flags)
+
+
+@cache
+def _compiled(source: KernelSource, extra: str, flags: tuple[str, ...]) -> EmulatedKernels:
+    kernels = tuple(_KERNEL.findall(source.file.read_text() + extra))
+    folder = Path(tempfile.mkdtemp(prefix="cuda_on_cpu_"))
+    unit, library = folder / "kernels.cpp", folder / "kernels.so"
+    entries = "\n".join(_ENTRY.replace("NAME", kernel) for kernel in kernels)
+    unit.write_text(f'#include "cuda_on_cpu.h"\n#include "{source.file}"\n{extra}\n{_COUNTING}\n{entries}\n')
+    defines = [f"-D{name}={value}" for name, value in source.defines]
+    command = [
+        "g++", "-std=c++20", "-O1", "-g", "-ffp-contract=off", "-fPIC", "-shared",
+        "-Wall", "-Wno-unknown-pragmas", "-Werror",
+        f"-I{_HERE}", f"-I{source.file.parent}", *flags, *defines, str(unit), "-o", str(library),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LaunchError(f"{source.file.name} does not compile as C++:\n{done.stderr[:4000]}")
+    return EmulatedKernels(ctypes.CDLL(str(library)), kernels)
+
+
+_COUNTING = """
+template <typename... A> constexpr int count_of(void (*)(A...)) { return sizeof...(A); }
+template <typename... A> int size_of(void (*)(A...), int index) {
+    const int sizes[] = {sizeof(A)...};
+    return sizes[index];
+}
+"""
+_ENTRY = """
+extern "C" int arguments_of_NAME() { return count_of(NAME); }
+extern "C" int argument_size_of_NAME(int index) { return size_of(NAME, index); }
+extern "C" int run_NAME(const unsigned* grid, const unsigned* threads, void** values, unsigned seed) {
+    return cuda_on_cpu::launch(NAME, grid, threads, values, seed);
+}
+"""
