@@ -27,10 +27,13 @@ bench: $(READY)  ## Fused ops and networks against their rivals on this machine;
 gpu-check: $(if $(NO_VENV),,$(READY))  ## What an NVIDIA GPU on this machine can run; OUT=folder for the JSON and the table
 	PYTHONPATH=.:export:runtime $(if $(NO_VENV),$(PYTHON),$(BIN)/python) -m benchmarks.gpu_check --out $(or $(OUT),gpu-check-output)
 
-$(READY): pyproject.toml
+# The second set stands in for TensorRT's libraries in tests, and is made for Linux on x86-64 alone.
+$(READY): pyproject.toml tests/trt_on_cpu/requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --no-deps --requirement tests/trt_on_cpu/requirements.txt \
+		|| echo "The packages that stand in for TensorRT are not made for this machine: tests that need it will be skipped."
 	touch $(READY)
 
 clean:

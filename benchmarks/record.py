@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
-import os
-import platform
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ce2p_runtime.machine import machine as installed_machine
 from ce2p_runtime.timing import Timing
 
 __all__ = ["Record", "machine"]
-
-_PACKAGES = ("numpy", "opencv-python-headless", "torch", "onnxruntime", "onnxruntime-gpu", "openvino")
 
 
 @dataclass(frozen=True)
@@ -39,37 +35,7 @@ class Record:
 def machine() -> dict[str, Any]:
     """What the figures depend on: processor, cores this process may use, versions, commit of this
     repository."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {
-        "cpu": _cpu_model(),
-        "cores": cores,
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "versions": _versions(),
-        "commit": _commit(),
-    }
-
-
-def _cpu_model() -> str:
-    """The processor's name; for virtual machines that hide it, also family and model number."""
-    info = Path("/proc/cpuinfo")
-    if not info.exists():
-        return platform.processor() or platform.machine()
-    pairs = [line.split(":", 1) for line in info.read_text().splitlines() if ":" in line]
-    fields = {key.strip(): value.strip() for key, value in reversed(pairs)}
-    detail = f"family {fields.get('cpu family')}, model {fields.get('model')}"
-    return f"{fields.get('model name', 'unknown')} ({detail})"
-
-
-def _versions() -> dict[str, str]:
-    """Installed versions of the packages that matter, without importing them."""
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    return {**installed_machine(), "commit": _commit()}
 
 
 def _commit() -> str:

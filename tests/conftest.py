@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
 from ce2p.models import CE2P, CE2PConfig, untrained
+from tests.trt_on_cpu import Found, bring_up
 
 Tiny = Callable[..., CE2P]
 
@@ -38,3 +41,21 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "tiny.onnx"
     source = open_source("lip-r18-os16", family="schp", random=True)
     return export_onnx(source, GraphOptions((97, 97)), path).path
+
+
+@pytest.fixture(scope="session")
+def tensorrt_found() -> Found:
+    """TensorRT and how it was found; skips where there is none, fails in CI, where tests/trt_on_cpu is installed."""
+    found = bring_up()
+    if found.module is None:
+        if os.environ.get("CI"):
+            pytest.fail(f"in CI TensorRT must be there: {found.reason}")
+        pytest.skip(found.reason)
+    return found
+
+
+@pytest.fixture(scope="session")
+def trt(tensorrt_found: Found) -> ModuleType:
+    """The module tensorrt: the official one, or the stand-in of tests/trt_on_cpu."""
+    assert tensorrt_found.module is not None
+    return tensorrt_found.module

@@ -71,7 +71,8 @@ def test_importing_every_runtime_module_loads_neither_torch_nor_our_other_packag
     assert "ce2p_runtime.parser" in modules
     code = (
         f"import sys, importlib\nfor name in {modules!r}: importlib.import_module(name)\n"
-        "heavy = {'torch', 'onnx', 'onnxruntime', 'openvino', 'av', 'ce2p', 'ce2p_export'} & set(sys.modules)\n"
+        "heavy = {'torch', 'onnx', 'onnxruntime', 'openvino', 'av', 'tensorrt', 'pycuda', 'cuda'} & set(sys.modules)\n"
+        "heavy |= {'ce2p', 'ce2p_export'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
     done = run_python(code)

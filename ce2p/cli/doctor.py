@@ -5,30 +5,17 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import platform
-import shutil
-import subprocess
-from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
-from typing import Literal
+from dataclasses import asdict
 
 from ce2p import __version__
 from ce2p.errors import CE2PError
+from ce2p_runtime.machine import versions
 
 from .console import say, table, write_json
+from .doctor_gpu import examine_gpu
+from .findings import Finding, import_problem, package, shown
 
 __all__ = ["Finding", "examine", "run"]
-
-Status = Literal["ok", "missing", "conflict"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report."""
-
-    subject: str
-    status: Status
-    found: str
-    cure: str = ""
 
 
 def run(json: str | None) -> None:
@@ -63,83 +50,49 @@ def examine() -> list[Finding]:
         _opencv(),
         *_onnxruntime(),
         _openvino(),
-        _package("video", "av", "cli"),
+        package("video", "av", "cli"),
         _torch(),
-        _package("safetensors", "safetensors", "train"),
-        _package("export: onnx", "onnx", "export"),
-        _package("export: onnxscript", "onnxscript", "export"),
-        _package("export: proof photographs", "skimage", "export", "scikit-image"),
-        _driver(),
+        package("safetensors", "safetensors", "train"),
+        package("export: onnx", "onnx", "export"),
+        package("export: onnxscript", "onnxscript", "export"),
+        package("export: proof photographs", "skimage", "export", "scikit-image"),
+        *examine_gpu(),
     ]
-
-
-def _installed(*packages: str) -> dict[str, str]:
-    found = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _package(subject: str, module: str, extra: str, package: str | None = None) -> Finding:
-    found = _installed(package or module)
-    if not found:
-        return Finding(subject, "missing", "", f'pip install "ce2p[{extra}]"')
-    problem = _import_problem(module)
-    shown = ", ".join(f"{name} {number}" for name, number in found.items())
-    if problem:
-        return Finding(
-            subject,
-            "conflict",
-            f"{shown}, but importing fails: {problem}",
-            f"pip install --force-reinstall {package or module}",
-        )
-    return Finding(subject, "ok", shown)
-
-
-def _import_problem(module: str) -> str | None:
-    """Why a package that is installed does not import, in one line; None when it does."""
-    try:
-        importlib.import_module(module)
-    except Exception as error:  # a broken binary package can raise anything
-        return (str(error).splitlines() or [type(error).__name__])[0]
-    return None
 
 
 def _opencv() -> Finding:
-    found = _installed(
+    found = versions(
         "opencv-python-headless", "opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless"
     )
-    shown = ", ".join(f"{name} {number}" for name, number in found.items())
     if len(found) > 1:
         cure = f"pip uninstall -y {' '.join(found)}, then pip install opencv-python-headless"
-        return Finding("pictures: OpenCV", "conflict", f"{shown}: they overwrite each other's files", cure)
-    problem = _import_problem("cv2")
+        return Finding("pictures: OpenCV", "conflict", f"{shown(found)}: they overwrite each other's files", cure)
+    problem = import_problem("cv2")
     if problem:
         return Finding(
-            "pictures: OpenCV", "conflict", f"{shown or 'not there'}: {problem}", "pip install opencv-python-headless"
+            "pictures: OpenCV",
+            "conflict",
+            f"{shown(found) or 'not there'}: {problem}",
+            "pip install opencv-python-headless",
         )
-    return Finding("pictures: OpenCV", "ok", shown)
+    return Finding("pictures: OpenCV", "ok", shown(found))
 
 
 def _onnxruntime() -> list[Finding]:
-    found = _installed("onnxruntime", "onnxruntime-gpu")
-    shown = ", ".join(f"{name} {number}" for name, number in found.items())
+    found = versions("onnxruntime", "onnxruntime-gpu")
     if len(found) > 1:
         cure = "pip uninstall -y onnxruntime onnxruntime-gpu, then install one: ce2p[cpu] or ce2p[gpu]"
-        return [Finding("backend onnxruntime", "conflict", f"{shown}: they overwrite each other's files", cure)]
+        return [Finding("backend onnxruntime", "conflict", f"{shown(found)}: they overwrite each other's files", cure)]
     if not found:
         return [Finding("backend onnxruntime", "missing", "", 'pip install "ce2p[cpu]" or "ce2p[gpu]"')]
-    problem = _import_problem("onnxruntime")
+    problem = import_problem("onnxruntime")
     if problem:
         cure = f"pip install --force-reinstall {next(iter(found))}"
-        return [Finding("backend onnxruntime", "conflict", f"{shown}: {problem}", cure)]
+        return [Finding("backend onnxruntime", "conflict", f"{shown(found)}: {problem}", cure)]
     providers = [
         p.removesuffix("ExecutionProvider") for p in importlib.import_module("onnxruntime").get_available_providers()
     ]
-    cpu = Finding("backend onnxruntime", "ok", f"{shown}; providers {', '.join(providers)}")
+    cpu = Finding("backend onnxruntime", "ok", f"{shown(found)}; providers {', '.join(providers)}")
     if "CUDA" in providers:
         return [
             cpu,
@@ -154,7 +107,7 @@ def _onnxruntime() -> list[Finding]:
 
 
 def _openvino() -> Finding:
-    finding = _package("backend openvino", "openvino", "openvino")
+    finding = package("backend openvino", "openvino", "openvino")
     if finding.status != "ok":
         return finding
     devices = importlib.import_module("openvino").Core().available_devices
@@ -164,7 +117,7 @@ def _openvino() -> Finding:
 
 
 def _torch() -> Finding:
-    finding = _package("checkpoints: torch", "torch", "train")
+    finding = package("checkpoints: torch", "torch", "train")
     if finding.status != "ok":
         return finding
     torch = importlib.import_module("torch")
@@ -174,22 +127,3 @@ def _torch() -> Finding:
         else "CPU build"
     )
     return Finding("checkpoints: torch", "ok", f"{finding.found}, {cuda}")
-
-
-def _driver() -> Finding:
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return Finding(
-            "NVIDIA driver", "missing", "no nvidia-smi", "only needed for CUDA: install the driver from NVIDIA"
-        )
-    query = [tool, "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)  # noqa: S603  (found on PATH, fixed arguments)
-    if answer.returncode:
-        reason = (answer.stdout + answer.stderr).strip().splitlines()
-        return Finding(
-            "NVIDIA driver",
-            "missing",
-            (reason or ["nvidia-smi fails"])[0],
-            "reinstall the driver, or reboot after its update",
-        )
-    return Finding("NVIDIA driver", "ok", "; ".join(answer.stdout.strip().splitlines()))

@@ -13,7 +13,7 @@ from ce2p_export.deploy import FoldReport
 
 from .console import remark, say, table, write_json
 
-__all__ = ["ExportRequest", "fold_table", "proof_table", "run"]
+__all__ = ["ExportRequest", "export_file", "fold_table", "proof_table", "run"]
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,20 @@ class ExportRequest:
     random: bool
     seed: int
     json: str | None
+    precision: str
 
 
 def run(request: ExportRequest) -> None:
     """Export and report. Raises CE2PError."""
+    exported = export_file(request)
+    if request.json:
+        write_json({"path": str(exported.path), **dataclasses.asdict(exported.metadata)}, request.json)
+    if request.json != "-":
+        _report(exported)
+
+
+def export_file(request: ExportRequest) -> Exported:
+    """Export, with remarks on the way. Raises CE2PError."""
     source = open_source(
         request.model, family=request.family, dataset=request.dataset,
         output_stride=request.stride, random=request.random, seed=request.seed,
@@ -49,6 +59,7 @@ def run(request: ExportRequest) -> None:
         cast(Literal["float", "uint8"], request.input_kind),
         cast(Literal["logits", "labels"], request.output_kind),
         request.edge,
+        cast(Literal["fp32", "fp16"], request.precision),
     )
     path = request.output or default_path(source, options)
     remark(
@@ -57,11 +68,7 @@ def run(request: ExportRequest) -> None:
     )
     for note in source.notes:
         remark(f"note: {note}")
-    exported = export_onnx(source, options, path, fold=request.fold, progress=lambda step: remark(f"{step} ..."))
-    if request.json:
-        write_json({"path": str(exported.path), **dataclasses.asdict(exported.metadata)}, request.json)
-    if request.json != "-":
-        _report(exported)
+    return export_onnx(source, options, path, fold=request.fold, progress=lambda step: remark(f"{step} ..."))
 
 
 def _report(exported: Exported) -> None:

@@ -17,10 +17,13 @@ __all__ = ["run"]
 
 def run(
     source: str, model: Path, output: Path, save: str, backend: str, device: str,
-    threads: int | None, opacity: float, json: str | None,
+    threads: int | None, opacity: float, trust_engine: bool, json: str | None,
 ) -> None:  # fmt: skip
     """Parse and report. Whatever could be read is parsed and kept; raises MediaError at the end if that was not all."""
-    with open_source(source) as opened, HumanParser(model, backend=backend, device=device, threads=threads) as parser:
+    with (
+        open_source(source) as opened,
+        HumanParser(model, backend=backend, device=device, threads=threads, trust_engine=trust_engine) as parser,
+    ):
         remark(str(parser))
         timings, present = _parse(parser, opened, output, frozenset(save.split(",")), opacity)
         summary = _summary(opened, output, parser, timings, present)

@@ -39,9 +39,9 @@ class Exported:
 
 
 def default_path(source: Source, options: GraphOptions) -> Path:
-    """`<stem>_fp32_<H>x<W>.onnx` beside the checkpoint (model names: in the working folder)."""
+    """`<stem>_<precision>_<H>x<W>.onnx` beside the checkpoint (model names: in the working folder)."""
     height, width = options.size
-    return source.folder / f"{source.stem}_fp32_{height}x{width}.onnx"
+    return source.folder / f"{source.stem}_{options.precision}_{height}x{width}.onnx"
 
 
 def export_onnx(
@@ -54,7 +54,8 @@ def export_onnx(
 ) -> Exported:
     """Write `source` as a proven ONNX file at `path`; `progress` is told each step.
 
-    Nothing appears under `path` unless checker and proof passed. Raises ProofError, ConfigError.
+    Nothing appears under `path` unless checker and proof passed. Raises ProofError, ConfigError, and CE2PError for
+    weights that the precision asked for cannot hold.
     """
     if min(options.size) < MIN_SIDE:
         raise ConfigError(
@@ -75,7 +76,8 @@ def export_onnx(
         onnx.checker.check_model(str(temporary), full_check=True)
         proof = prove(temporary, source.net, preprocessing, options)
         if proof.failure:
-            raise ProofError(f"{path}: not written, the export differs from the trained network: {proof.failure}")
+            cure = "" if options.precision == "fp32" else "; use --precision fp32"
+            raise ProofError(f"{path}: not written, the export differs from the trained network: {proof.failure}{cure}")
         provenance = {"parity": proof.to_dict(), "fused_ops": _fused_ops(model)}
         metadata = build_metadata(source, preprocessing, options, folds, provenance)
         _write(model, temporary, {METADATA_KEY: metadata.to_json()})

@@ -25,7 +25,7 @@ def build_metadata(
     folds: tuple[FoldReport, ...],
     provenance: dict[str, Any],
 ) -> ModelMetadata:
-    """Metadata of a float32 export. `provenance` adds what only the exporter knows (parity, fused ops)."""
+    """Metadata of an export. `provenance` adds what only the exporter knows (parity, fused ops)."""
     config, labels = source.net.config, source.labels
     return ModelMetadata(
         family=config.family,
@@ -42,7 +42,7 @@ def build_metadata(
         output_stride=config.output_stride,
         input_kind=options.input_kind,
         output_kind=options.output_kind,
-        precision="fp32",
+        precision=options.precision,
         weights=source.weights,
         edge=options.edge,
         extra={

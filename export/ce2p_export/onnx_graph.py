@@ -1,4 +1,4 @@
-"""From a deploy network to an ONNX model in memory: torch's exporter, readable names, our fused ops."""
+"""From a deploy network to an ONNX model in memory: torch's exporter, readable names, precision, our fused ops."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ce2p.preprocessing import Preprocessing
 
 from .fusions import FusionResult, append_label_map, insert_edge_fusion
 from .fusions.ce2p_ops import OPSET
+from .precision import keep_output_types, to_fp16
 
 __all__ = ["GraphOptions", "build_graph", "export_plain"]
 
@@ -31,6 +32,8 @@ class GraphOptions:
     input_kind: Literal["float", "uint8"] = "float"
     output_kind: Literal["logits", "labels"] = "logits"
     edge: bool = False
+    precision: Literal["fp32", "fp16"] = "fp32"
+    """Of weights and activations inside; inputs and outputs keep their types."""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -57,7 +60,7 @@ class _Graph(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         if self.options.input_kind == "uint8":
-            pixels = image.permute(0, 3, 1, 2).float()
+            pixels = image.float().permute(0, 3, 1, 2)  # TensorRT does nothing with uint8 before it is cast
             if self.rgb:
                 pixels = pixels.flip(1)
             image = (pixels * self.scale - self.mean) / self.std
@@ -75,6 +78,7 @@ def build_graph(
 
     Input `pixels` (uint8 [N, H, W, 3] BGR) or `image` (float32 [N, 3, H, W], normalised); outputs `parsing`
     (float32 [N, C, H/4, W/4]) or `labels` (uint8 [N, H, W]), and `edge` (float32 [N, 2, H/4, W/4]) where asked for.
+    Raises CE2PError for weights beyond the precision asked for.
     """
     dtype = torch.uint8 if options.input_kind == "uint8" else torch.float32
     name = "pixels" if options.input_kind == "uint8" else "image"
@@ -85,22 +89,26 @@ def build_graph(
     model = _trace(traced, example, name, names, {0: batch} if batch else None)
     for initializer in list(model.graph.initializers.values()):
         initializer.name = (initializer.name or "").removeprefix("net.")
+    if options.precision == "fp16":
+        to_fp16(model)  # on the pure graph: the fused ops come last
     align_corners = net.config.align_corners
     fusion = FusionResult(0, "not asked for")
     if fused_ops:
         fusion = insert_edge_fusion(model, "parsing", align_corners)
     if options.output_kind == "labels":
         append_label_map(model, "parsing", options.size, align_corners)
+    if options.precision == "fp16":
+        keep_output_types(model)
     model.producer_name = "ce2p"
     return model, fusion
 
 
-def export_plain(net: CE2P, path: Path, size: tuple[int, int]) -> Path:
+def export_plain(net: CE2P, path: Path, size: tuple[int, int], batch: int = 1) -> Path:
     """The three-line script most people write: `torch.onnx.export` of the trained network, all outputs, nothing folded.
 
-    It is the rival in every benchmark. Float32 [1, 3, H, W] in; parsing, stage1 and edge logits out.
+    It is the rival in every benchmark. Float32 [batch, 3, H, W] in; parsing, stage1 and edge logits out.
     """
-    model = _trace(net.eval(), torch.zeros(1, 3, *size), "image", ["parsing", "stage1", "edge"], None)
+    model = _trace(net.eval(), torch.zeros(batch, 3, *size), "image", ["parsing", "stage1", "edge"], None)
     ir.save(model, path)
     return path
 

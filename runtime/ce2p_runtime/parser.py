@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .backends import Backend, open_backend
+from .backends import Backend, DeviceBackend, open_backend
+from .cuda.arrays import DeviceArray
+from .cuda.pipeline import GpuPipeline
+from .errors import BackendError
+from .frame_steps import check_frame, labels_of, prepare_batch
 from .geometry import FrameMapping, frame_mapping
 from .metadata import ModelMetadata
-from .ops import crop, label_map, warp_labels, warp_normalize
 from .result import ParsingResult
 from .sources import SourceFrame, open_source
 
 __all__ = ["HumanParser"]
 
 Frame = NDArray[np.uint8]
+T = TypeVar("T")
 
 
 class HumanParser:
@@ -33,8 +38,12 @@ class HumanParser:
 
     Backend and device are chosen once and stated: see `parser.backend` and `str(parser)`. A device asked for by name
     fails rather than falling back. `threads`: CPU threads of the network. `batch`: frames per forward pass for files
-    with a dynamic batch; a CPU gains nothing from more than 1. Not thread-safe: one parser per thread. Raises
-    BackendError and ModelFileError.
+    with a dynamic batch; a CPU gains nothing from more than 1. `trust_engine`: load a TensorRT engine that is not the
+    one its .json was written for. Not thread-safe: one parser per thread. Raises BackendError and ModelFileError.
+
+    On an NVIDIA GPU a frame travels as uint8 and comes back as labels, two groups of frames at once where several are
+    to be parsed. Frames that are there already (DLPack or __cuda_array_interface__) are taken as they are, and
+    `parse_device` leaves the labels there.
     """
 
     def __init__(
@@ -45,22 +54,31 @@ class HumanParser:
         device: str = "auto",
         threads: int | None = None,
         batch: int = 1,
+        trust_engine: bool = False,
     ) -> None:
         if batch < 1:
             raise ValueError(f"batch is {batch}, expected at least 1")
         self.model = Path(model)
-        self.backend: Backend = open_backend(model, backend, device, threads)
+        self.backend: Backend = open_backend(model, backend, device, threads, trust_engine)
         self.group_size = self.backend.batch or batch
         """Frames per forward pass: the file's static batch, or `batch` where the file's is dynamic."""
         self.metadata: ModelMetadata = self.backend.metadata
         self._mappings: dict[tuple[int, int], FrameMapping] = {}
+        self._gpu: GpuPipeline | None = None
+        if isinstance(self.backend, DeviceBackend):
+            try:
+                self._gpu = GpuPipeline(self.backend, self.group_size)
+            except BaseException:
+                self.backend.close()
+                raise
 
     def __str__(self) -> str:
         height, width = self.metadata.input_size
+        gpu = f" ({self._gpu.description})" if self._gpu is not None else ""
         return (
             f"{self.model.name}: {self.metadata.family}, {self.metadata.num_classes} classes "
             f"({self.metadata.dataset}), {height}x{width}, {self.metadata.precision}, {self.metadata.weights}; "
-            f"{self.backend.name} on {self.backend.device}"
+            f"{self.backend.name} on {self.backend.device}{gpu}"
         )
 
     def __enter__(self) -> HumanParser:
@@ -72,7 +90,9 @@ class HumanParser:
         self.close()
 
     def close(self) -> None:
-        """Release the network."""
+        """Release the network and what it holds on its device."""
+        if self._gpu is not None:
+            self._gpu.close()
         self.backend.close()
 
     def __call__(self, frame: Frame) -> ParsingResult:
@@ -81,10 +101,19 @@ class HumanParser:
 
     def parse_batch(self, frames: Sequence[Frame]) -> list[ParsingResult]:
         """Parse frames of any sizes, results in the same order. Timings are per frame, network time shared evenly."""
-        results: list[ParsingResult] = []
-        for start in range(0, len(frames), self.group_size):
-            results += self._forward(frames[start : start + self.group_size])
-        return results
+        return [result for _, result in self._parsed((frame, frame) for frame in frames)]
+
+    def parse_device(self, frame: Any) -> DeviceArray:
+        """Parse one frame, uint8 BGR [H, W, 3] here or on the GPU; its labels, uint8 [H, W], stay on the GPU.
+
+        `torch.from_dlpack(labels)` or `cupy.asarray(labels)` uses them without a copy. Raises BackendError where the
+        network does not run on a GPU, ValueError for another frame.
+        """
+        if self._gpu is None:
+            raise BackendError(f"labels on the GPU want a network there, this one runs on {self.backend.device}")
+        labels = self._gpu.collect(self._gpu.submit([frame], keep_on_device=True))[0].labels
+        assert isinstance(labels, DeviceArray)  # noqa: S101  (as was asked for)
+        return labels
 
     def stream(self, source: str | Path) -> Iterator[ParsingResult]:
         """Parse a picture, folder, glob or video file, one result per picture or frame, decoding ahead meanwhile.
@@ -99,18 +128,59 @@ class HumanParser:
 
     def parse_frames(self, frames: Iterable[SourceFrame]) -> Iterator[tuple[SourceFrame, ParsingResult]]:
         """Parse frames that know where they come from, in groups of `group_size`; each with its result."""
+        for frame, result in self._parsed((frame, frame.image) for frame in frames):
+            yield frame, frame.annotate(result)
+
+    def _parsed(self, frames: Iterable[tuple[T, Any]]) -> Iterator[tuple[T, ParsingResult]]:
+        """Each frame's companion with its result, in order."""
         iterator = iter(frames)
-        while group := list(islice(iterator, self.group_size)):
-            for frame, result in zip(group, self.parse_batch([f.image for f in group]), strict=True):
-                yield frame, frame.annotate(result)
+        groups = iter(lambda: list(islice(iterator, self.group_size)), [])
+        if self._gpu is not None:
+            yield from self._parsed_on_gpu(self._gpu, groups)
+            return
+        for group in groups:
+            for (companion, _), result in zip(group, self._forward([image for _, image in group]), strict=True):
+                yield companion, result
+
+    def _parsed_on_gpu(
+        self, gpu: GpuPipeline, groups: Iterator[list[tuple[T, Any]]]
+    ) -> Iterator[tuple[T, ParsingResult]]:
+        """The same with several groups in flight. What was in flight before an error is delivered before it."""
+        waiting: deque[tuple[int, list[T]]] = deque()
+        problem: Exception | None = None
+        try:
+            while problem is None:
+                try:
+                    group = next(groups, None)
+                    if group is None:
+                        break
+                    waiting.append((gpu.submit([image for _, image in group]), [companion for companion, _ in group]))
+                except Exception as error:
+                    problem = error
+                if len(waiting) == gpu.slots:
+                    yield from self._collected(gpu, waiting.popleft())
+            while waiting:
+                yield from self._collected(gpu, waiting.popleft())
+        finally:
+            for ticket, _ in waiting:  # the caller left half-way
+                gpu.discard(ticket)
+        if problem is not None:
+            raise problem
+
+    def _collected(self, gpu: GpuPipeline, group: tuple[int, list[T]]) -> Iterator[tuple[T, ParsingResult]]:
+        ticket, companions = group
+        for companion, parsed in zip(companions, gpu.collect(ticket), strict=True):
+            assert isinstance(parsed.labels, np.ndarray)  # noqa: S101  (as was asked for)
+            metadata = self.metadata
+            yield companion, ParsingResult(parsed.labels, metadata.class_names, metadata.palette, parsed.timings)
 
     def _forward(self, frames: Sequence[Frame]) -> list[ParsingResult]:
         """One pass over at most one batch; a static batch is filled up with zeros whose results are dropped."""
         started = time.perf_counter()
         for frame in frames:
-            _check_frame(frame)
+            check_frame(frame)
         mappings = [self._mapping(frame) for frame in frames]
-        batch = self._prepare(frames, mappings)
+        batch = prepare_batch(self.metadata, frames, mappings, self.backend.batch or len(frames))
         prepared = time.perf_counter()
         outputs = self.backend.run(batch)[0]
         ran = time.perf_counter()
@@ -118,7 +188,7 @@ class HumanParser:
         results = []
         for output, mapping in zip(outputs, mappings, strict=False):  # the padding has no mapping
             labels_started = time.perf_counter()
-            labels = self._labels(output, mapping)
+            labels = labels_of(self.metadata, output, mapping)
             timings = {**shared, "labels": (time.perf_counter() - labels_started) * 1e3}
             results.append(ParsingResult(labels, self.metadata.class_names, self.metadata.palette, timings))
         return results
@@ -130,32 +200,3 @@ class HumanParser:
                 self._mappings.clear()
             self._mappings[size] = frame_mapping(self.metadata.geometry, size, self.metadata.input_size)
         return self._mappings[size]
-
-    def _prepare(self, frames: Sequence[Frame], mappings: Sequence[FrameMapping]) -> NDArray[Any]:
-        height, width = self.metadata.input_size
-        count = self.backend.batch or len(frames)
-        if self.metadata.input_kind == "uint8":
-            pixels = np.zeros((count, height, width, 3), np.uint8)
-            for item, frame, mapping in zip(pixels, frames, mappings, strict=False):
-                crop(frame, mapping.forward, mapping.input_size, out=item)
-            return pixels
-        images = np.zeros((count, 3, height, width), np.float32)
-        for image, frame, mapping in zip(images, frames, mappings, strict=False):
-            warp_normalize(frame, mapping.forward, mapping.input_size, self.metadata.normalisation, out=image)
-        return images
-
-    def _labels(self, output: NDArray[Any], mapping: FrameMapping) -> NDArray[np.uint8]:
-        if self.metadata.output_kind == "labels":
-            return warp_labels(output, mapping.unwarp, mapping.frame_size)
-        return label_map(
-            output, mapping.unwarp, mapping.input_size, mapping.frame_size,
-            align_corners=self.metadata.align_corners, unwarp=self.metadata.geometry.unwarp,
-        )  # fmt: skip
-
-
-def _check_frame(frame: Frame) -> None:
-    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-        found = f"{frame.dtype} {list(frame.shape)}" if isinstance(frame, np.ndarray) else type(frame).__name__
-        raise ValueError(f"a frame is {found}, expected a uint8 BGR array [H, W, 3]")
-    if 0 in frame.shape:
-        raise ValueError(f"a frame is {list(frame.shape)}, expected at least one pixel")

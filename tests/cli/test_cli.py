@@ -166,6 +166,18 @@ def test_random_models_export_by_name(ce2p: Run, tmp_path: Path) -> None:
     assert (tmp_path / "voc-r18-os8_fp32_65x65.onnx").exists()
 
 
+def test_half_precision_is_in_the_name_the_proof_and_the_facts(ce2p: Run, tmp_path: Path) -> None:
+    name = "lip-r18-os16_fp16_97x97.onnx"
+    ending = ce2p("export", "lip-r18-os16", "--random", "--imgsz", "97", "--precision", "fp16")
+    assert ending.status == 0, ending.err
+    assert [path.name for path in tmp_path.glob("*.onnx")] == [name]
+    assert "noise (rounded)" in ending.out
+    facts = json.loads(ce2p("inspect", name, "--json").out)
+    assert facts["precision"] == "fp16"
+    assert facts["parity"]["limits"] == {"relative_l2": 1e-2, "pixel_agreement": 0.98}
+    assert facts["inputs"] == {"image": "FLOAT [1, 3, 97, 97]"}
+
+
 def test_parsing_a_video_keeps_every_frame_and_time(ce2p: Run, tiny_model: Path, film: Path, tmp_path: Path) -> None:
     ending = ce2p("parse", film, "--model", tiny_model, "-o", "out", "--json", "summary.json")
     assert ending.status == 0, ending.err
@@ -286,10 +298,10 @@ def test_doctor_finds_what_this_environment_has(ce2p: Run) -> None:
 
 
 def test_doctor_calls_two_onnxruntimes_a_conflict(ce2p: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ce2p.cli import doctor
+    from ce2p_runtime import machine
 
-    real = doctor.version
-    monkeypatch.setattr(doctor, "version", lambda name: "1.31.1" if name.startswith("onnxruntime") else real(name))
+    real = machine.version
+    monkeypatch.setattr(machine, "version", lambda name: "1.31.1" if name.startswith("onnxruntime") else real(name))
     assert "overwrite each other" in error_line(ce2p("doctor"))
 
 

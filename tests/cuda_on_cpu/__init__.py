@@ -41,8 +41,7 @@ class EmulatedKernels:
             raise LaunchError(f"{launch.kernel}: grid {launch.grid} of {launch.block} threads is outside CUDA's limits")
         run = getattr(self._library, f"run_{launch.kernel}")
         values = [np.array(argument) for argument in launch.arguments]
-        count = getattr(self._library, f"arguments_of_{launch.kernel}")()
-        sizes = [getattr(self._library, f"argument_size_of_{launch.kernel}")(i) for i in range(count)]
+        sizes = self.argument_sizes(launch.kernel)
         if [value.nbytes for value in values] != sizes:
             raise LaunchError(f"{launch.kernel}: arguments of {[v.nbytes for v in values]} bytes, expected {sizes}")
         addresses = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
@@ -51,6 +50,15 @@ class EmulatedKernels:
             outcome = run(grid, block, addresses, ctypes.c_uint(seed))
         if outcome:
             raise LaunchError(f"{launch.kernel}: a barrier was reached by some threads of a block and not by others")
+
+    def argument_sizes(self, kernel: str) -> list[int]:
+        """Bytes of each of a kernel's arguments."""
+        size_of = getattr(self._library, f"argument_size_of_{kernel}")
+        return [size_of(index) for index in range(getattr(self._library, f"arguments_of_{kernel}")())]
+
+    def entry_address(self, kernel: str) -> int:
+        """Where `int run(grid, block, values, seed)` of a kernel lies."""
+        return ctypes.cast(getattr(self._library, f"run_{kernel}"), ctypes.c_void_p).value or 0
 
 
 def emulate(source: KernelSource, extra: str = "", flags: tuple[str, ...] = ()) -> EmulatedKernels:
@@ -66,8 +74,9 @@ def _compiled(source: KernelSource, extra: str, flags: tuple[str, ...]) -> Emula
     entries = "\n".join(_ENTRY.replace("NAME", kernel) for kernel in kernels)
     unit.write_text(f'#include "cuda_on_cpu.h"\n#include "{source.file}"\n{extra}\n{_COUNTING}\n{entries}\n')
     defines = [f"-D{name}={value}" for name, value in source.defines]
+    # -fno-gnu-unique: shared arrays of one kernel compiled with other constants must not become one and the same.
     command = [
-        "g++", "-std=c++20", "-O1", "-g", "-ffp-contract=off", "-fPIC", "-shared",
+        "g++", "-std=c++20", "-O1", "-g", "-ffp-contract=off", "-fPIC", "-shared", "-fno-gnu-unique",
         "-Wall", "-Wno-unknown-pragmas", "-Werror",
         f"-I{_HERE}", f"-I{source.file.parent}", *flags, *defines, str(unit), "-o", str(library),
     ]  # fmt: skip

@@ -128,6 +128,8 @@ inline Outcome run_block(std::mt19937& random) {
 }  // namespace cuda_on_cpu
 
 inline void __syncthreads() { cuda_on_cpu::barrier(); }
+// Nothing here: our kernels hand nothing from thread to thread by it, only across __syncthreads.
+inline void __syncwarp() {}
 
 // Bounds of the shared arrays, from the linker.
 extern "C" char __start_cuda_shared __attribute__((weak)), __stop_cuda_shared __attribute__((weak));

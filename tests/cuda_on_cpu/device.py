@@ -5,15 +5,14 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import mmap
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ce2p_runtime.ops.launches import KernelSource, Launch, edge_fusion_source
+from ce2p_runtime.ops.launches import KernelSource, Launch
 from tests.cuda_on_cpu import EmulatedKernels, emulate
-from tests.kernels.cases import CLASS_COUNTS, POISON
+from tests.kernels.cases import CLASS_COUNTS, FEW_CLASS_COUNTS, POISON
 
 __all__ = ["EmulatedDevice"]
 
@@ -72,8 +71,9 @@ class EmulatedDevice:
         if launch.kernel == "ce2p_edge_fusion":
             defines = dict(source.defines)
             launch = dataclasses.replace(launch, kernel=f"ce2p_edge_fusion_c{defines['CE2P_CLASSES']}")
-            half, align_corners = defines["CE2P_HALF"] == "1", defines["CE2P_ALIGN_CORNERS"] == "1"
-            _fusion_kernels(half, align_corners, self._class_counts, self._flags).run(launch, self.seed)
+            usual = (defines["CE2P_STEP8"], defines["CE2P_STEP16"]) == ("2", "4")
+            counts = self._class_counts if usual else tuple(c for c in self._class_counts if c in FEW_CLASS_COUNTS)
+            _fusion_kernels(source, counts, self._flags).run(launch, self.seed)
         else:
             emulate(source, flags=self._flags).run(launch, self.seed)
 
@@ -83,18 +83,16 @@ class EmulatedDevice:
         self._mappings.clear()
 
 
-@cache
-def _fusion_kernels(
-    half: bool, align_corners: bool, class_counts: tuple[int, ...], flags: tuple[str, ...]
-) -> EmulatedKernels:
+def _fusion_kernels(source: KernelSource, class_counts: tuple[int, ...], flags: tuple[str, ...]) -> EmulatedKernels:
     """ce2p_edge_fusion is compiled per class count: one library with all takes seconds, one for each a minute."""
+    others = dict(source.defines) | {"CE2P_CLASSES": str(class_counts[0])}
     entries = "\n".join(_ENTRY.replace("CLASSES", str(classes)) for classes in class_counts)
-    return emulate(edge_fusion_source(half, class_counts[0], align_corners, 0.01), entries, flags)
+    return emulate(KernelSource(source.file, tuple(sorted(others.items()))), entries, flags)
 
 
 _ENTRY = """extern "C" __global__ void ce2p_edge_fusion_cCLASSES(
     const ce2p::Scalar* a, const ce2p::Scalar* b, const ce2p::Scalar* c, const ce2p::Scalar* weight,
     const ce2p::Scalar* bias, int channels, int h4, int w4, int h8, int w8, int h16, int w16, ce2p::Scalar* logits) {
-    ce2p::edge_fusion<ce2p::Scalar, CLASSES, CE2P_ALIGN_CORNERS != 0>(
+    ce2p::edge_fusion<ce2p::Scalar, CLASSES>(
         a, b, c, weight, bias, {channels, h4, w4, h8, w8, h16, w16}, CE2P_SLOPE, logits);
 }"""

@@ -46,7 +46,7 @@ def sweep(kernel: str, cases: int, seed: int, *flags: str) -> dict[str, int]:
 
 
 def test_label_kernels_give_the_best_class_everywhere() -> None:
-    counts = sweep("label_map", 1500, 0)
+    counts = sweep("label_map", 1200, 0)
     assert counts["pixels"] > 1e6
     assert counts["ties"] <= counts["pixels"] * LARGEST_SHARE_OF_TIES, counts
 
@@ -56,7 +56,7 @@ def test_warp_normalize_kernels_give_the_reference_pixels() -> None:
 
 
 def test_edge_fusion_kernels_stay_within_the_rounding_bound() -> None:
-    assert sweep("edge_fusion", 400, 0)["values"] > 1e6
+    assert sweep("edge_fusion", 250, 0)["values"] > 1e6
 
 
 @pytest.mark.parametrize("kernel", ["label_map", "warp_normalize", "edge_fusion"])
@@ -100,7 +100,7 @@ def test_results_do_not_depend_on_the_order_of_threads() -> None:
         launch = edge_fusion_launch(
             addresses, sizes, 1, 50, weight.ctypes.data, bias.ctypes.data, logits.ctypes.data  # type: ignore[arg-type]
         )  # fmt: skip
-        emulate(edge_fusion_source(False, 20, True, 0.01)).run(launch, seed)
+        emulate(edge_fusion_source(False, 20, True, 0.01, (21, 11, 6))).run(launch, seed)
         results.append(logits)
     assert (results[0] == results[1]).all()
     assert (results[0] == results[2]).all()
@@ -174,4 +174,4 @@ def test_impossible_launches_are_refused_before_they_are_made() -> None:
     with pytest.raises(ValueError, match="at least one item"):
         label_resize_launch(0, (0, 3, 4, 4), (8, 8), 0)
     with pytest.raises(ValueError, match="1 to 64 classes"):
-        edge_fusion_source(False, 65, True, 0.0)
+        edge_fusion_source(False, 65, True, 0.0, (8, 4, 2))

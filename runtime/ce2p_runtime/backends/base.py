@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 from numpy.typing import NDArray
 
+from ..cuda.driver import Resources, Stream
+from ..cuda.kernels import CarriedKernels
+from ..engine_file import ENGINE_SUFFIXES
 from ..errors import ModelFileError
 from ..metadata import METADATA_KEY, ModelMetadata
 from ..sniff import sniff_file
 
-__all__ = ["Backend", "check_model_file", "check_signature", "metadata_from"]
+__all__ = ["Backend", "DeviceBackend", "TensorSpec", "check_model_file", "check_signature", "metadata_from"]
 
 
 class Backend(Protocol):
@@ -36,8 +42,49 @@ class Backend(Protocol):
         """Release the network; further calls are an error."""
 
 
+@dataclass(frozen=True)
+class TensorSpec:
+    """An input or output of a network at one batch size."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+
+@runtime_checkable
+class DeviceBackend(Backend, Protocol):
+    """A network whose tensors stay on the GPU: `bind` addresses once, then `enqueue` as often as there is a batch.
+
+    Its methods, `run` apart, want the device's context current: `with backend.resources.device.active(...)`.
+    """
+
+    resources: Resources
+    """Owns what the network holds on its device."""
+    stream: Stream
+    """Where it computes. Whoever writes its input and reads its outputs does so on this stream, too."""
+    capturable: bool
+    """Whether `enqueue` may be captured into a CUDA graph, once it has run with the same binding."""
+    carried: CarriedKernels
+    """Kernels that came with the network."""
+
+    def tensors(self, batch: int) -> tuple[TensorSpec, ...]:
+        """The input and, after it, the outputs in the order of `run`. Raises BackendError for an impossible batch."""
+
+    def bind(self, batch: int, addresses: Mapping[str, int]) -> None:
+        """Fix the batch size and where each tensor lies (aligned to 256 bytes). From then on `run` is refused."""
+
+    def enqueue(self) -> None:
+        """Queue one forward pass on `stream`. Raises BackendError."""
+
+
 def check_model_file(path: Path) -> None:
     """Refuse what is no ONNX file before a library stumbles over it. Raises ModelFileError."""
+    if path.suffix in ENGINE_SUFFIXES:
+        raise ModelFileError(f"{path}: a TensorRT engine, expected an ONNX model; use --backend tensorrt for it")
     if path.is_dir() or not path.exists():
         found = "a folder" if path.is_dir() else "no such file"
         raise ModelFileError(f"{path}: {found}, expected an .onnx file made by `ce2p export`")

@@ -30,12 +30,14 @@ __device__ inline double resize_scale(int source, int target, bool align_corners
     return target > 1 ? __ddiv_rn(source - 1, target - 1) : 1.0;
 }
 
+// Where target sample `index` falls on the source axis; half-pixel coordinates may lie half a sample outside.
+__device__ inline double resize_coordinate(int index, double scale, bool align_corners) {
+    return align_corners ? __dmul_rn(index, scale) : __dsub_rn(__dmul_rn(__dadd_rn(index, 0.5), scale), 0.5);
+}
+
 // Tap of target sample `index`; the sample after `low` is next_sample(low, source).
 __device__ inline Tap resize_tap(int index, int source, double scale, bool align_corners) {
-    double coordinate =
-        align_corners ? __dmul_rn(index, scale) : __dsub_rn(__dmul_rn(__dadd_rn(index, 0.5), scale), 0.5);
-    coordinate = fmin(fmax(coordinate, 0.0), source - 1.0);
-    return tap_at(coordinate);
+    return tap_at(fmin(fmax(resize_coordinate(index, scale, align_corners), 0.0), source - 1.0));
 }
 
 __device__ inline int next_sample(int low, int samples) { return smaller(low + 1, samples - 1); }

@@ -5,15 +5,15 @@
 //
 // a [N, K, h4, w4], b [N, K, h8, w8], c [N, K, h16, w16], weight [C, K], bias [C], logits [N, C, h4, w4]; all float, or
 // all half. `up` is the bilinear resize to h4 x w4. Definition: edge_fusion.py.
-// Compiled per network: CE2P_CLASSES = C, CE2P_SLOPE, CE2P_ALIGN_CORNERS, CE2P_HALF.
+// Compiled per network: CE2P_CLASSES = C, CE2P_SLOPE, CE2P_ALIGN_CORNERS, CE2P_HALF, CE2P_STEP8 and CE2P_STEP16.
 //
 // Ideal bytes: N * (K (h4 w4 + h8 w8 + h16 w16) + C h4 w4) * 4 (half: 2). Arithmetic: N h4 w4 K (2 C + about 20).
 //
 // A block makes 8 rows of 32 pixels. It goes through the channels in chunks: first its threads put `fused` of a chunk
 // into shared memory, then all of them multiply it by the chunk's weights.
-//   - Staging: a warp takes one channel, a thread one column of 8 pixels, so `a` is read in runs of 32 values, and rows
-//     of b and c are interpolated across once and kept while the column passes them. The `a` of the next chunk is
-//     asked for before the products of the current one, so that memory works while the units compute.
+//   - Staging: a warp takes one channel, a thread one column of 8 pixels, so `a` is read in runs of 32 values. The few
+//     rows of b and c that the column lies between are interpolated across once, all of their loads in flight together;
+//     a second block on the same multiprocessor computes meanwhile.
 //   - float: products in plain FMAs. A thread holds 4 pixels x up to 16 classes; what is left of the 256 threads
 //     divides the chunk's channels, and the partial sums are added in a fixed order at the end.
 //   - half: products on the matrix units (16x16x16, float sums). `fused` is computed in float and rounded once to half.
@@ -33,9 +33,17 @@
 #ifndef CE2P_SLOPE
 #define CE2P_SLOPE 0.01f
 #endif
+// Rows of `a` for each row of b and of c: 2 or 4, or 0 for any sizes.
+#ifndef CE2P_STEP8
+#define CE2P_STEP8 0
+#endif
+#ifndef CE2P_STEP16
+#define CE2P_STEP16 0
+#endif
 
 namespace ce2p {
 
+constexpr bool kAlignCorners = CE2P_ALIGN_CORNERS != 0;
 constexpr int kRows = 8;
 constexpr int kCols = 32;
 constexpr int kPixels = kRows * kCols;
@@ -46,38 +54,95 @@ struct Sizes {
     int channels, h4, w4, h8, w8, h16, w16;
 };
 
-// One upsampled branch as seen by one thread: its column's tap, the rows' taps, and two rows interpolated across.
+// The value `offset` bytes into an item. The item's address is the same for all threads and the offset has 32 bits, which
+// together make one load instruction; an item holds less than 4 GB.
+template <typename T> __device__ inline float load_at(const T* item, unsigned offset) {
+    return load(reinterpret_cast<const T*>(reinterpret_cast<const char*>(item) + offset));
+}
+
+// How the rows of one tile read the rows of a branch. Row r lies between `first + near(r)` and two rows further down,
+// whatever the tile, as long as the branch has about one row for `kStep` rows of the tile: weights for these three
+// rows, one of them zero, then replace any choice at run time (`fusion_step` in launches.py says when). `first` may be
+// -1: above the first row the border repeats.
+template <int kStep> struct RowTable {
+    static constexpr int kSpan = (kRows - 2) / kStep + 3;
+    static_assert(kSpan <= kRows, "eight threads fill the table");
+    alignas(16) unsigned offsets[kRows];  // in bytes, of the rows from `first` on; outside the branch its border repeats
+    alignas(16) float weights[kRows][4];
+
+    __device__ static constexpr int near(int row) { return row ? (row - 1) / kStep : 0; }
+
+    __device__ void fill(int row, int top, int height, int target, unsigned pitch) {
+        const double scale = resize_scale(height, target, kAlignCorners);
+        const int first = static_cast<int>(floor(resize_coordinate(top, scale, kAlignCorners)));
+        const Tap tap = resize_tap(smaller(top + row, target - 1), height, scale, kAlignCorners);
+        const int at = tap.low - first - near(row);
+#pragma unroll
+        for (int i = 0; i < 3; ++i) weights[row][i] = i == at ? 1.0f - tap.weight : i == at + 1 ? tap.weight : 0.0f;
+        offsets[row] = smaller(larger(first + row, 0), height - 1) * pitch;
+    }
+};
+
+// For a branch of any other size.
+template <> struct RowTable<0> {
+    Tap taps[kRows];
+
+    __device__ void fill(int row, int top, int height, int target, unsigned) {
+        taps[row] = resize_tap(
+            smaller(top + row, target - 1), height, resize_scale(height, target, kAlignCorners), kAlignCorners);
+    }
+};
+
+// One branch as seen by one thread: its column of the tile. Offsets are in bytes.
 template <typename T> class BranchColumn {
 public:
-    __device__ BranchColumn(int height, int width, Tap col)
-        : height_(height), width_(width), left_(col.low), right_(next_sample(col.low, width)), weight_(col.weight) {}
-
-    __device__ void start(const T* plane) {
-        plane_ = plane;
-        at_ = -2;
+    __device__ BranchColumn(const T* item, int height, int width, int x, int target)
+        : item_(item), last_(height - 1), pitch_(width * sizeof(T)) {
+        const Tap tap = resize_tap(x, width, resize_scale(width, target, kAlignCorners), kAlignCorners);
+        left_ = tap.low * sizeof(T);
+        right_ = next_sample(tap.low, width) * sizeof(T);
+        weight_ = tap.weight;
     }
 
-    // The branch at a row; rows must come in ascending order, so that each is read once.
-    __device__ float at(Tap row) {
-        if (row.low != at_) {
-            upper_ = row.low == at_ + 1 ? lower_ : across(row.low);
-            lower_ = across(next_sample(row.low, height_));
-            at_ = row.low;
+    // Adds the upsampled branch to the sums of one channel.
+    template <int kStep> __device__ void add(unsigned channel, const RowTable<kStep>& table, float (&sums)[kRows]) const {
+        const unsigned plane = channel * (last_ + 1) * pitch_;
+        float rows[RowTable<kStep>::kSpan];
+#pragma unroll
+        for (int i = 0; i < RowTable<kStep>::kSpan; ++i) {
+            rows[i] = across(plane + table.offsets[i]);
         }
-        return blend(upper_, lower_, row.weight);
+#pragma unroll
+        for (int row = 0; row < kRows; ++row) {
+            const float4 weights = *reinterpret_cast<const float4*>(table.weights[row]);
+            const int near = RowTable<kStep>::near(row);
+            sums[row] = fmaf(weights.x, rows[near], sums[row]);
+            sums[row] = fmaf(weights.y, rows[near + 1], sums[row]);
+            sums[row] = fmaf(weights.z, rows[near + 2], sums[row]);
+        }
+    }
+
+    __device__ void add(unsigned channel, const RowTable<0>& table, float (&sums)[kRows]) const {
+        const unsigned plane = channel * (last_ + 1) * pitch_;
+#pragma unroll
+        for (int row = 0; row < kRows; ++row) {
+            if (row == kRows / 2) __syncwarp();  // eight rows' loads at once would not fit the registers
+            const Tap tap = table.taps[row];
+            const float upper = across(plane + tap.low * pitch_);
+            const float lower = across(plane + smaller(tap.low + 1, last_) * pitch_);
+            sums[row] += blend(upper, lower, tap.weight);
+        }
     }
 
 private:
-    __device__ float across(int row) const {
-        const T* values = plane_ + row * width_;
-        return blend(load(values + left_), load(values + right_), weight_);
+    __device__ float across(unsigned start) const {
+        return blend(load_at(item_, start + left_), load_at(item_, start + right_), weight_);
     }
 
-    int height_, width_, left_, right_;
+    const T* item_;
+    int last_;
+    unsigned pitch_, left_, right_;
     float weight_;
-    const T* plane_ = nullptr;
-    int at_ = -2;
-    float upper_ = 0.0f, lower_ = 0.0f;
 };
 
 // Products in float: which part of the tile, the classes and the channels is a thread's, and its sums.
@@ -111,18 +176,18 @@ template <int kClasses> struct FloatProducts {
 #pragma unroll 1
         for (int k = part / kGroups; k < kChunk; k += kSplit) {
             const float4 fused = *reinterpret_cast<const float4*>(&shared.tile[k][quad * 4]);
-            float weights[kPadded];
 #pragma unroll
-            for (int i = 0; i < kPadded; i += 4) {
-                *reinterpret_cast<float4*>(weights + i) =
-                    *reinterpret_cast<const float4*>(&shared.weights[k][group * kPadded + i]);
-            }
+            for (int start = 0; start < kPadded; start += 4) {
+                const float4 four = *reinterpret_cast<const float4*>(&shared.weights[k][group * kPadded + start]);
+                const float weights[4] = {four.x, four.y, four.z, four.w};
 #pragma unroll
-            for (int i = 0; i < kMine; ++i) {
-                sums[i][0] = fmaf(weights[i], fused.x, sums[i][0]);
-                sums[i][1] = fmaf(weights[i], fused.y, sums[i][1]);
-                sums[i][2] = fmaf(weights[i], fused.z, sums[i][2]);
-                sums[i][3] = fmaf(weights[i], fused.w, sums[i][3]);
+                for (int i = 0; i < 4 && start + i < kMine; ++i) {
+                    float(&mine)[4] = sums[start + i];
+                    mine[0] = fmaf(weights[i], fused.x, mine[0]);
+                    mine[1] = fmaf(weights[i], fused.y, mine[1]);
+                    mine[2] = fmaf(weights[i], fused.z, mine[2]);
+                    mine[3] = fmaf(weights[i], fused.w, mine[3]);
+                }
             }
         }
     }
@@ -145,6 +210,7 @@ template <int kClasses> struct FloatProducts {
                 }
                 __syncthreads();
             }
+#pragma unroll 2
             for (int i = 0; i < kMine && group * kMine + i < kClasses; ++i) {
                 write(group * kMine + i, threadIdx.x, storage.sums[i][threadIdx.x]);
             }
@@ -167,7 +233,6 @@ template <int kClasses> struct HalfProducts {
     union Storage {
         Shared chunk;
         alignas(32) float sums[16][kPixels];
-        __device__ Storage() {}
     };
 
     using Sum = nvcuda::wmma::fragment<nvcuda::wmma::accumulator, 16, 16, 16, float>;
@@ -216,6 +281,7 @@ template <int kClasses> struct HalfProducts {
                     &storage.sums[0][row * kCols + side * 16], sums[block][side], kPixels, nvcuda::wmma::mem_row_major);
             }
             __syncthreads();
+#pragma unroll 2
             for (int i = 0; i < 16 && block * 16 + i < kClasses; ++i) {
                 write(block * 16 + i, threadIdx.x, storage.sums[i][threadIdx.x]);
             }
@@ -232,81 +298,64 @@ template <int kClasses> struct ProductsFor<__half, kClasses> {
     using type = HalfProducts<kClasses>;
 };
 
-template <typename T, int kClasses, bool kAlignCorners>
+template <typename T, int kClasses>
 __device__ inline void edge_fusion(
     const T* a, const T* b, const T* c, const T* weight, const T* bias, const Sizes& sizes, float slope, T* logits) {
     using Products = typename ProductsFor<T, kClasses>::type;
-    constexpr int kChannelsPerWarp = Products::kChunk / kWarps;
     __shared__ typename Products::Storage storage;
-    __shared__ Tap rows8[kRows], rows16[kRows];
+    __shared__ RowTable<CE2P_STEP8> rows8;
+    __shared__ RowTable<CE2P_STEP16> rows16;
+    alignas(16) __shared__ unsigned rows4[kRows];  // of a, in bytes
 
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const int top = blockIdx.y * kRows;
     // Threads past the right or lower border repeat the last pixel and write nothing.
     const int x = smaller(blockIdx.x * kCols + lane, sizes.w4 - 1);
-    const int plane4 = sizes.h4 * sizes.w4, plane8 = sizes.h8 * sizes.w8, plane16 = sizes.h16 * sizes.w16;
-    const size_t item = blockIdx.z;
-    a += item * sizes.channels * plane4 + x;
-    b += item * sizes.channels * plane8;
-    c += item * sizes.channels * plane16;
+    const int plane4 = sizes.h4 * sizes.w4;
+    const size_t first_channel = static_cast<size_t>(blockIdx.z) * sizes.channels;
+    a += first_channel * plane4;
 
     if (threadIdx.x < kRows) {
-        const int y = smaller(top + threadIdx.x, sizes.h4 - 1);
-        rows8[threadIdx.x] = resize_tap(y, sizes.h8, resize_scale(sizes.h8, sizes.h4, kAlignCorners), kAlignCorners);
-        rows16[threadIdx.x] =
-            resize_tap(y, sizes.h16, resize_scale(sizes.h16, sizes.h4, kAlignCorners), kAlignCorners);
+        rows8.fill(threadIdx.x, top, sizes.h8, sizes.h4, sizes.w8 * sizeof(T));
+        rows16.fill(threadIdx.x, top, sizes.h16, sizes.h4, sizes.w16 * sizeof(T));
+        rows4[threadIdx.x] = smaller(top + threadIdx.x, sizes.h4 - 1) * sizes.w4 * sizeof(T);
     }
-    BranchColumn<T> column8(
-        sizes.h8, sizes.w8, resize_tap(x, sizes.w8, resize_scale(sizes.w8, sizes.w4, kAlignCorners), kAlignCorners));
-    BranchColumn<T> column16(
-        sizes.h16, sizes.w16,
-        resize_tap(x, sizes.w16, resize_scale(sizes.w16, sizes.w4, kAlignCorners), kAlignCorners));
-
-    // The a-values of this thread in the chunk at `first`; channels past the last are zero, as are their weights.
-    float ahead[kChannelsPerWarp][kRows];
-    const auto look_ahead = [&](int first) {
-#pragma unroll
-        for (int i = 0; i < kChannelsPerWarp; ++i) {
-            const int channel = first + i * kWarps + warp;
-            const T* column = a + channel * plane4;
-#pragma unroll
-            for (int row = 0; row < kRows; ++row) {
-                const int y = smaller(top + row, sizes.h4 - 1);
-                ahead[i][row] = channel < sizes.channels ? load(column + y * sizes.w4) : 0.0f;
-            }
-        }
-    };
+    const BranchColumn<T> column8(b + first_channel * sizes.h8 * sizes.w8, sizes.h8, sizes.w8, x, sizes.w4);
+    const BranchColumn<T> column16(c + first_channel * sizes.h16 * sizes.w16, sizes.h16, sizes.w16, x, sizes.w4);
 
     Products products;
-    look_ahead(0);
     __syncthreads();
     for (int first = 0; first < sizes.channels; first += Products::kChunk) {
+#pragma unroll 1
+        for (int k = warp; k < Products::kChunk; k += kWarps) {
+            __syncwarp();  // or the compiler would keep the row tables in registers, of which there are not enough
+            // Channels past the last repeat it: their weights are zero.
+            const int channel = smaller(first + k, sizes.channels - 1);
+            const unsigned column = static_cast<unsigned>(channel) * plane4 * sizeof(T) + x * sizeof(T);
+            float sums[kRows];
 #pragma unroll
-        for (int i = 0; i < kChannelsPerWarp; ++i) {
-            const int k = i * kWarps + warp, channel = smaller(first + k, sizes.channels - 1);
-            column8.start(b + channel * plane8);
-            column16.start(c + channel * plane16);
+            for (int row = 0; row < kRows; ++row) sums[row] = load_at(a, column + rows4[row]);
+            column8.add(channel, rows8, sums);
+            column16.add(channel, rows16, sums);
 #pragma unroll
             for (int row = 0; row < kRows; ++row) {
-                const float sum =
-                    __fadd_rn(__fadd_rn(ahead[i][row], column8.at(rows8[row])), column16.at(rows16[row]));
-                const float fused = sum >= 0.0f ? sum : __fmul_rn(sum, slope);
-                Products::put(storage.chunk, k, row * kCols + lane, first + k < sizes.channels ? fused : 0.0f);
+                const float fused = sums[row] >= 0.0f ? sums[row] : sums[row] * slope;
+                Products::put(storage.chunk, k, row * kCols + lane, fused);
             }
         }
+#pragma unroll 1
         for (int i = threadIdx.x; i < kClasses * Products::kChunk; i += kThreads) {
             const int label = i / Products::kChunk, k = i % Products::kChunk;
             *Products::weight_slot(storage.chunk, k, label) =
                 first + k < sizes.channels ? weight[label * sizes.channels + first + k] : from_float<T>(0.0f);
         }
         __syncthreads();
-        look_ahead(first + Products::kChunk);
         products.accumulate(storage.chunk);
         __syncthreads();
     }
 
     const int out_x = blockIdx.x * kCols + lane, out_y = top + warp;
-    T* target = logits + item * kClasses * plane4 + static_cast<size_t>(out_y) * sizes.w4 + out_x;
+    T* target = logits + static_cast<size_t>(blockIdx.z) * kClasses * plane4 + out_y * sizes.w4 + out_x;
     products.finish(storage, [&](int label, int, float sum) {
         if (out_x < sizes.w4 && out_y < sizes.h4) target[label * plane4] = from_float<T>(sum + load(bias + label));
     });
@@ -318,6 +367,6 @@ __device__ inline void edge_fusion(
 extern "C" __global__ void __launch_bounds__(256, CE2P_CLASSES > 20 ? 1 : 2) ce2p_edge_fusion(
     const ce2p::Scalar* a, const ce2p::Scalar* b, const ce2p::Scalar* c, const ce2p::Scalar* weight,
     const ce2p::Scalar* bias, int channels, int h4, int w4, int h8, int w8, int h16, int w16, ce2p::Scalar* logits) {
-    ce2p::edge_fusion<ce2p::Scalar, CE2P_CLASSES, CE2P_ALIGN_CORNERS != 0>(
+    ce2p::edge_fusion<ce2p::Scalar, CE2P_CLASSES>(
         a, b, c, weight, bias, {channels, h4, w4, h8, w8, h16, w16}, CE2P_SLOPE, logits);
 }

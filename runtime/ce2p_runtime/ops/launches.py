@@ -28,6 +28,7 @@ __all__ = [
     "crop_launch",
     "edge_fusion_launch",
     "edge_fusion_source",
+    "fusion_step",
     "label_map_source",
     "label_nearest_launch",
     "label_resize_launch",
@@ -81,8 +82,10 @@ def label_map_source(half: bool, align_corners: bool) -> KernelSource:
     return _source("label_map.cu", CE2P_HALF=int(half), CE2P_ALIGN_CORNERS=int(align_corners))
 
 
-def edge_fusion_source(half: bool, classes: int, align_corners: bool, slope: float) -> KernelSource:
-    """ce2p_edge_fusion for one network. Raises ValueError outside 1 to 64 classes."""
+def edge_fusion_source(
+    half: bool, classes: int, align_corners: bool, slope: float, heights: tuple[int, int, int]
+) -> KernelSource:
+    """ce2p_edge_fusion for one network; `heights` of a, b and c in pixels. Raises ValueError above 64 classes."""
     if not 1 <= classes <= 64:
         raise ValueError(f"edge_fusion is made for 1 to 64 classes, got {classes}")
     return _source(
@@ -91,7 +94,24 @@ def edge_fusion_source(half: bool, classes: int, align_corners: bool, slope: flo
         CE2P_CLASSES=classes,
         CE2P_ALIGN_CORNERS=int(align_corners),
         CE2P_SLOPE=f"{float(slope)!r}f",
+        CE2P_STEP8=fusion_step(heights[1], heights[0], align_corners),
+        CE2P_STEP16=fusion_step(heights[2], heights[0], align_corners),
     )
+
+
+def fusion_step(source: int, target: int, align_corners: bool) -> int:
+    """How edge_fusion.cu may read a branch of `source` rows for `target` rows: 2 or 4 rows share three, or 0: any way.
+
+    Row r of an 8-row tile falls r·scale below the tile's first row, whose place between two source rows is anything in
+    [0, 1). The kernel expects floor(phase + r·scale) in {near, near + 1} with near = (r - 1) // step, hence
+    near <= r·scale and r·scale <= near + 1 for r = 1 to 7: scale in [3/7, 1/2] for 2, in [1/5, 1/4] for 4.
+    """
+    scale = source / target
+    if align_corners:
+        scale = (source - 1) / (target - 1) if target > 1 else 0.0
+    if 3 / 7 <= scale <= 1 / 2:
+        return 2
+    return 4 if 1 / 5 <= scale <= 1 / 4 else 0
 
 
 def warp_normalize_launch(

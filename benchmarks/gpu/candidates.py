@@ -1,0 +1,158 @@
+"""Every way to run the same network on the same GPU, each with its data already there.
+
+A candidate runs one forward pass and waits for it; its logits can be fetched to see that it computes the right thing.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.gpu.parts import SkippedError
+from ce2p.models import CE2P
+from ce2p_runtime.backends import open_backend
+from ce2p_runtime.backends.base import DeviceBackend
+
+__all__ = ["Candidate", "from_backend", "from_naive_onnx", "from_torch", "from_torch_compiled"]
+
+Images = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One rival at one batch size."""
+
+    name: str
+    precision: str
+    """"fp32" or "fp16": decides how far its logits may be from the reference."""
+    step: Callable[[], object]
+    """One forward pass, finished when it returns."""
+    logits: Callable[[], NDArray[Any]]
+    """Parsing logits [N, C, h, w] of a forward pass, on the host."""
+
+
+def from_torch(name: str, net: CE2P, images: Images, precision: str, *, graph: bool, device: str = "cuda") -> Candidate:
+    """PyTorch eager: float32, or float16 channels-last; `graph`: replayed as a CUDA graph."""
+    module, batch = _placed(net, images, precision, device)
+
+    def forward() -> torch.Tensor:
+        with torch.inference_mode():
+            logits: torch.Tensor = module(batch).parsing
+        return logits
+
+    if not graph:
+        return Candidate(name, precision, lambda: _finished(forward()), lambda: _host(forward()))
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):  # capture wants everything warm, on a stream of its own
+        for _ in range(3):
+            forward()
+    torch.cuda.current_stream().wait_stream(side)
+    captured = torch.cuda.CUDAGraph()
+    with torch.inference_mode(), torch.cuda.graph(captured):
+        logits = module(batch).parsing
+
+    def replay() -> torch.Tensor:
+        captured.replay()
+        return logits
+
+    return Candidate(name, precision, lambda: _finished(replay()), lambda: _host(replay()))
+
+
+def from_torch_compiled(name: str, net: CE2P, images: Images) -> Candidate:
+    """torch.compile with max-autotune (which includes CUDA graphs), float16 channels-last. Takes minutes to make."""
+    module, batch = _placed(net, images, "fp16", "cuda")
+    compiled = torch.compile(module, mode="max-autotune")
+
+    def forward() -> torch.Tensor:
+        with torch.inference_mode():
+            logits: torch.Tensor = compiled(batch).parsing
+        return logits
+
+    forward()
+    return Candidate(name, "fp16", lambda: _finished(forward()), lambda: _host(forward()))
+
+
+def from_naive_onnx(name: str, file: Path, images: Images, provider: str = "CUDAExecutionProvider") -> Candidate:
+    """ONNX Runtime on somebody's plain export, inputs and outputs bound to device memory."""
+    import onnxruntime
+
+    if provider not in onnxruntime.get_available_providers():
+        raise SkippedError(f"this onnxruntime {onnxruntime.__version__} has no {provider}; it needs onnxruntime-gpu")
+    session = onnxruntime.InferenceSession(str(file), providers=[provider])
+    if session.get_providers()[0] != provider:
+        raise SkippedError(f"{provider} did not load; driver, CUDA and cuDNN must match onnxruntime")
+    place = "cuda" if provider.startswith("CUDA") else "cpu"
+    binding = session.io_binding()
+    binding.bind_ortvalue_input(
+        session.get_inputs()[0].name, onnxruntime.OrtValue.ortvalue_from_numpy(images, place, 0)
+    )
+    for output in session.get_outputs():
+        binding.bind_output(output.name, place, 0)
+    session.run_with_iobinding(binding)
+
+    def step() -> None:
+        session.run_with_iobinding(binding)
+
+    def logits() -> NDArray[Any]:
+        step()
+        values: NDArray[Any] = binding.get_outputs()[0].numpy()
+        return values
+
+    return Candidate(name, "fp32", step, logits)
+
+
+def from_backend(name: str, file: Path, images: Images, backend_name: str, device: str = "cuda") -> Candidate:
+    """One of ours (ONNX Runtime CUDA, TensorRT, TensorRT for RTX), bound to device memory as the runtime binds it."""
+    backend = open_backend(file, backend_name, device)
+    precision = backend.metadata.precision
+    if not isinstance(backend, DeviceBackend):
+        raise SkippedError(f"{backend_name} runs on {backend.device} here, not on a GPU")
+    resources, stream = backend.resources, backend.stream
+    with resources.device.active("preparing a benchmark"):
+        tensors = backend.tensors(len(images))
+        buffers = [resources.buffer(tensor.nbytes) for tensor in tensors]
+        backend.bind(len(images), {tensor.name: b.address for tensor, b in zip(tensors, buffers, strict=True)})
+        stream.upload(buffers[0].address, np.ascontiguousarray(images, tensors[0].dtype).reshape(-1).view(np.uint8))
+        stream.synchronize()
+
+    def step() -> None:
+        with resources.device.active("a benchmark's forward pass"):
+            backend.enqueue()
+            stream.synchronize()
+
+    def logits() -> NDArray[Any]:
+        step()
+        host = np.empty(tensors[1].nbytes, np.uint8)
+        with resources.device.active("a benchmark's copy"):
+            stream.download(host, buffers[1].address)
+            stream.synchronize()
+        return host.view(tensors[1].dtype).reshape(tensors[1].shape)
+
+    return Candidate(name, precision, step, logits)
+
+
+def _placed(net: CE2P, images: Images, precision: str, device: str) -> tuple[CE2P, torch.Tensor]:
+    dtype = torch.float16 if precision == "fp16" else torch.float32
+    module = copy.deepcopy(net).to(device, dtype).eval()
+    batch = torch.from_numpy(images).to(device, dtype)
+    if precision == "fp16":
+        return module.to(memory_format=torch.channels_last), batch.contiguous(memory_format=torch.channels_last)
+    return module, batch
+
+
+def _finished(logits: torch.Tensor) -> None:
+    if logits.is_cuda:
+        torch.cuda.synchronize()
+
+
+def _host(logits: torch.Tensor) -> NDArray[Any]:
+    values: NDArray[Any] = logits.float().cpu().numpy()
+    return values

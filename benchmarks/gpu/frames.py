@@ -1,0 +1,150 @@
+"""Whole frames: a 1080p picture in, labels of its own size out, ours on the GPU beside the usual way on the same GPU.
+
+    python -m benchmarks.gpu.frames [--model schp:lip-r101-os16:473] [--rounds 20]
+
+The usual way is what the public extractors do, with the network on the GPU: warp with OpenCV, normalise, forward pass,
+upsample, copy back, warp every class with OpenCV, argmax.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from benchmarks.gpu.parts import Part, SkippedError, part_main
+from benchmarks.scenes import photo
+from ce2p.models import CE2P, CE2PConfig, parse_model_name, untrained
+from ce2p.preprocessing import preprocessing_for
+from ce2p_export import GraphOptions, export_onnx, open_source
+from ce2p_runtime import HumanParser
+from ce2p_runtime.geometry import frame_mapping
+from ce2p_runtime.sources import SourceFrame
+from ce2p_runtime.timing import interleave
+
+FRAME = (1080, 1920)
+STREAM_FRAMES = 60
+MIN_AGREEMENT = {"fp32": 0.999, "fp16": 0.97}
+"""Of labels with the usual way in float32. Random weights leave many near ties, hence the low bound for fp16."""
+Labels = NDArray[np.uint8]
+
+
+def usual_way(net: CE2P, parser: HumanParser, device: str) -> Callable[[NDArray[np.uint8]], Labels]:
+    """The extractor's steps, with the geometry and constants of `parser`'s file."""
+    preprocessing = preprocessing_for(net.config.family)
+    size = parser.metadata.input_size
+    mapping = frame_mapping(parser.metadata.geometry, FRAME, size)
+    assert mapping.forward is not None
+    assert mapping.unwarp is not None
+    module = net.to(device).eval()
+    mean, std = (np.array(values, np.float32) for values in (preprocessing.mean, preprocessing.std))
+
+    def run(frame: NDArray[np.uint8]) -> Labels:
+        warped = cv2.warpAffine(frame, mapping.forward, size[::-1], flags=cv2.INTER_LINEAR)
+        pixels = warped[:, :, ::-1] if preprocessing.colour_order == "rgb" else warped
+        image = ((pixels.astype(np.float32) * np.float32(preprocessing.scale) - mean) / std).transpose(2, 0, 1)
+        with torch.inference_mode():
+            logits = module(torch.from_numpy(np.ascontiguousarray(image))[None].to(device)).parsing
+            full = F.interpolate(logits, size, mode="bilinear", align_corners=net.config.align_corners)
+            classes = full[0].permute(1, 2, 0).cpu().numpy()
+        back = [
+            cv2.warpAffine(
+                np.ascontiguousarray(classes[:, :, c]), mapping.unwarp, FRAME[::-1],
+                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            )
+            for c in range(classes.shape[2])
+        ]  # fmt: skip
+        return np.argmax(np.stack(back, axis=-1), axis=-1).astype(np.uint8)
+
+    return run
+
+
+def work(part: Part, options: argparse.Namespace) -> None:
+    """Latency of single frames, interleaved, then frames per second of our streams."""
+    if not torch.cuda.is_available():
+        raise SkippedError(f"PyTorch {torch.__version__} sees no CUDA GPU")
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    family, name, side = options.model.split(":")
+    _, backbone, stride = parse_model_name(name)
+    with tempfile.TemporaryDirectory() as folder:
+        parsers = open_parsers(part, family, name, int(side), Path(folder))
+        if not parsers:
+            raise SkippedError("no GPU backend of ours could open a file; see the rows")
+        net = untrained(CE2PConfig.of(family, backbone, stride, 20))
+        compare(part, usual_way(net, next(iter(parsers.values())), "cuda"), parsers, options.rounds)
+
+
+def open_parsers(part: Part, family: str, name: str, side: int, folder: Path) -> dict[str, HumanParser]:
+    """A parser for each of our files and GPU backends; those that cannot run become rows with the reason."""
+    source = open_source(name, family=family, random=True)
+    parsers = {}
+    for precision in ("fp32", "fp16"):
+        options = GraphOptions((side, side), precision=precision)  # type: ignore[arg-type]
+        file = export_onnx(source, options, folder / f"{precision}.onnx").path
+        for backend, make in (
+            ("onnxruntime", lambda file=file: file),
+            ("tensorrt-rtx", lambda file=file: file),
+            ("tensorrt", lambda file=file: _engine(file)),
+        ):
+            title = f"ours {backend} {precision}"
+            try:
+                parsers[title] = HumanParser(make(), backend=backend, device="cuda")
+            except Exception as error:  # what is missing differs from backend to backend
+                part.rows.append({"frame": title, "note": (str(error).splitlines() or ["?"])[0]})
+    return parsers
+
+
+def _engine(file: Path) -> Path:
+    from ce2p_export.tensorrt import BuildSettings, build_engine_file
+
+    path: Path = build_engine_file(file, BuildSettings(), file.with_suffix(".engine")).path
+    return path
+
+
+def compare(
+    part: Part, usual: Callable[[NDArray[np.uint8]], Labels], parsers: dict[str, HumanParser], rounds: int
+) -> None:
+    """Hold every parser's labels against the usual way's, then time all of them."""
+    frames = [photo(FRAME, seed) for seed in range(4)]
+    expected = usual(frames[0])
+    agreement: dict[str, float] = {}
+    for title, parser in parsers.items():
+        agreement[title] = float((parser(frames[0]).labels == expected).mean())
+        assert agreement[title] >= MIN_AGREEMENT[parser.metadata.precision], f"{title}: {agreement[title]:.2%} agree"
+    turn = iter(range(10**9))
+    candidates: dict[str, Callable[[], object]] = {
+        "usual way, network on the GPU": lambda: usual(frames[next(turn) % 4])
+    }
+    for title, parser in parsers.items():
+        candidates[title] = lambda parser=parser: parser(frames[next(turn) % 4])  # type: ignore[misc]
+    timings = interleave(candidates, rounds, rest=0.005)
+    rival = timings["usual way, network on the GPU"].median_ms
+    for title, timing in timings.items():
+        row: dict[str, Any] = {"frame": title, "median ms": timing.median_ms, "p95 ms": timing.p95_ms}
+        row["of the usual"] = f"{timing.median_ms / rival:.3f}"
+        if title in parsers:
+            row |= {"same labels": f"{agreement[title]:.4%}", "stream frames/s": _stream_rate(parsers[title], frames)}
+            part.facts[title] = str(parsers[title])
+        part.rows.append(row)
+        part.facts.setdefault("samples", {})[title] = timing.samples
+
+
+def _stream_rate(parser: HumanParser, frames: list[NDArray[np.uint8]]) -> float:
+    """Frames per second of a stream, with as many frames in flight as the parser keeps."""
+    stream = (SourceFrame(frames[i % len(frames)], Path("frame"), i) for i in range(STREAM_FRAMES))
+    started = time.perf_counter()
+    count = sum(1 for _ in parser.parse_frames(stream))
+    return count / (time.perf_counter() - started)
+
+
+if __name__ == "__main__":
+    part_main("Frames", work, model="schp:lip-r101-os16:473", rounds=20)

@@ -1,0 +1,141 @@
+"""`ce2p export --format engine`: an ONNX file first where there is none, then the engine, and what is inside it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+from ce2p.errors import ConfigError
+from ce2p_export.tensorrt import BuildSettings, BuiltEngine, build_engine_file
+from ce2p_export.tensorrt.layers import EngineLayer
+from ce2p_export.tensorrt.settings import HardwareCompatibility
+from ce2p_runtime.engine_file import sidecar_path
+
+from .console import progress_bar, remark, say, table, write_json
+from .export import ExportRequest, export_file
+
+__all__ = ["EngineRequest", "run"]
+
+SHOWN = 5
+"""Names of layers in one line; --json has all."""
+
+
+@dataclass(frozen=True)
+class EngineRequest:
+    """The command's options that only engines have."""
+
+    batches: tuple[int, ...] | None
+    workspace: float | None
+    optimization_level: int
+    plugins: bool
+    tf32: bool
+    version_compatible: bool
+    hardware_compatibility: str
+    rebuild: bool
+
+
+def run(export: ExportRequest, engine: EngineRequest) -> None:
+    """Build and report. Raises CE2PError."""
+    settings = BuildSettings(
+        engine.batches,
+        engine.workspace,
+        engine.optimization_level,
+        engine.plugins,
+        engine.tf32,
+        engine.version_compatible,
+        cast(HardwareCompatibility, engine.hardware_compatibility),
+    )
+    onnx_path = _onnx_of(export)
+    with _build_bars() as progress:
+        built = build_engine_file(
+            onnx_path, settings, export.output, rebuild=engine.rebuild, progress=progress, note=remark
+        )
+    if export.json:
+        write_json({"path": str(built.path), "built": built.reason, **_facts(built)}, export.json)
+    if export.json != "-":
+        _report(built)
+
+
+def _onnx_of(export: ExportRequest) -> Path:
+    """MODEL itself where it is an ONNX file, else one exported beside the engine."""
+    if Path(export.model).suffix.lower() != ".onnx":
+        beside = export.output.with_suffix(".onnx") if export.output else None
+        exported = export_file(replace(export, output=beside))
+        remark(f"exported {exported.path}")
+        return exported.path
+    given = {
+        "--imgsz": export.size, "--dataset": export.dataset, "--os": export.stride, "--family": export.family,
+        "--random": export.random or None, "--edge": export.edge or None,
+    }  # fmt: skip
+    settled = [name for name, value in given.items() if value is not None]
+    if settled:
+        raise ConfigError(
+            f"{export.model}: {', '.join(settled)} is settled in an ONNX file; leave it out, or export again"
+        )
+    return Path(export.model)
+
+
+@contextmanager
+def _build_bars() -> Iterator[Callable[[str, int, int], bool]]:
+    """One bar for each phase TensorRT is in."""
+    lock = threading.Lock()
+    with progress_bar("steps") as bars:
+        tasks = {}
+
+        def tell(phase: str, done: int, total: int) -> bool:
+            with lock:
+                if done < total:
+                    if phase not in tasks:
+                        tasks[phase] = bars.add_task(phase, total=total, note="")
+                    bars.update(tasks[phase], completed=done)
+                elif phase in tasks:
+                    bars.remove_task(tasks.pop(phase))
+            return True
+
+        yield tell
+
+
+def _facts(built: BuiltEngine) -> dict[str, object]:
+    sidecar = built.sidecar
+    return {
+        "tensorrt": sidecar.tensorrt,
+        "architecture": sidecar.architecture,
+        "precision": sidecar.precision,
+        "batches": [profile.optimum for profile in sidecar.profiles],
+        "plugins": list(sidecar.plugins),
+        "float32_layers": list(built.float32),
+        "build": sidecar.build,
+    }
+
+
+def _report(built: BuiltEngine) -> None:
+    sidecar = built.sidecar
+    if built.layers:
+        _layer_table(built.layers)
+    if built.float32:
+        shown = ", ".join(built.float32[:SHOWN]) + (", ..." if len(built.float32) > SHOWN else "")
+        total = len(built.layers)
+        remark(f"note: {len(built.float32)} of {total} layers of this {sidecar.precision} engine are float32: {shown}")
+    ours = ", ".join(sidecar.plugins) or "none"
+    batches = ", ".join(str(profile.optimum) for profile in sidecar.profiles)
+    say(f"batch {batches}; our kernels inside: {ours}; TensorRT {sidecar.tensorrt}, {sidecar.architecture}")
+    megabytes = built.path.stat().st_size / 1e6
+    done = f"built in {sidecar.build['seconds']} s" if built.reason else "up to date, reused"
+    say(f"engine {built.path} ({megabytes:.1f} MB), {done}; {sidecar_path(built.path).name} belongs to it")
+    say(f"next: ce2p parse PICTURE_OR_VIDEO --model {built.path}")
+
+
+def _layer_table(layers: tuple[EngineLayer, ...]) -> None:
+    """How many layers of each kind write which type."""
+    types = sorted({layer.outputs[0] if layer.outputs else "?" for layer in layers})
+    kinds = sorted({layer.plugin or layer.type or "?" for layer in layers})
+    rows = []
+    for kind in kinds:
+        members = [layer for layer in layers if (layer.plugin or layer.type or "?") == kind]
+        counts = [sum((layer.outputs[0] if layer.outputs else "?") == name for layer in members) for name in types]
+        rows.append((kind, *(str(count) if count else "" for count in counts)))
+    table("Layers of the engine, by what they write", ("layer", *types), rows)

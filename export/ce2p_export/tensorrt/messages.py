@@ -1,0 +1,151 @@
+"""What TensorRT says while it works: its messages, collected, and its progress, passed on. Both are thread-safe.
+
+TensorRT keeps one logger per process: a second one is ignored while objects made with the first live. So ours is made
+once and forwards to whoever builds.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+__all__ = ["Messages", "Progress", "Watch", "collecting", "make_monitor", "process_logger"]
+
+logger = logging.getLogger(__name__)
+
+Progress: TypeAlias = Callable[[str, int, int], bool]
+"""Told (phase, steps done, steps in all) from any thread; the answer False stops the build."""
+
+
+class Messages:
+    """TensorRT's warnings and errors of one build, in order, each once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._warnings: list[str] = []
+        self._errors: list[str] = []
+
+    def add(self, level: int, text: str) -> None:
+        """Keep a message of a level of `logging`."""
+        kept = self._errors if level >= logging.ERROR else self._warnings
+        with self._lock:
+            if level >= logging.WARNING and text not in kept:
+                kept.append(text)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        with self._lock:
+            return tuple(self._warnings)
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        with self._lock:
+            return tuple(self._errors)
+
+
+_listeners: list[Messages] = []
+_listeners_lock = threading.Lock()
+
+
+@contextmanager
+def collecting() -> Iterator[Messages]:
+    """Messages of everything TensorRT does in this process meanwhile."""
+    messages = Messages()
+    with _listeners_lock:
+        _listeners.append(messages)
+    try:
+        yield messages
+    finally:
+        with _listeners_lock:
+            _listeners.remove(messages)
+
+
+@functools.cache
+def process_logger(trt: Any) -> Any:
+    """The one ILogger of this process. Forwards to `logging`, at debug level, and to whoever is `collecting`."""
+    severity = trt.ILogger.Severity
+    levels = {
+        severity.INTERNAL_ERROR: logging.ERROR,
+        severity.ERROR: logging.ERROR,
+        severity.WARNING: logging.WARNING,
+        severity.INFO: logging.INFO,
+        severity.VERBOSE: logging.NOTSET,
+    }
+
+    class Collector(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)  # pybind11 wants its own constructor called by name
+
+        def log(self, kind: Any, text: str) -> None:
+            level = levels[kind]
+            if level == logging.NOTSET:  # tens of thousands of lines
+                return
+            # Not at its own level: what matters is reported by us, in one line.
+            logger.debug("%s: %s", logging.getLevelName(level), text)
+            with _listeners_lock:
+                listeners = tuple(_listeners)
+            for messages in listeners:
+                messages.add(level, text)
+
+    return Collector()
+
+
+class Watch:
+    """The state behind a progress monitor: which phases run, and whether somebody wants to stop."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._totals: dict[str, int] = {}
+        self.cancelled = False
+        self.error: BaseException | None = None
+        """What `progress` raised, KeyboardInterrupt included; it must not pass through TensorRT's frames."""
+
+    def start(self, phase: str, total: int) -> None:
+        with self._lock:
+            self._totals[phase] = total
+        self._tell(phase, 0, total)
+
+    def step(self, phase: str, done: int) -> bool:
+        with self._lock:
+            total = self._totals.get(phase, done)
+        return self._tell(phase, done, total)
+
+    def finish(self, phase: str) -> None:
+        with self._lock:
+            total = self._totals.pop(phase, 0)
+        self._tell(phase, total, total)
+
+    def _tell(self, phase: str, done: int, total: int) -> bool:
+        if self.cancelled:
+            return False
+        try:
+            wanted = self._progress(phase, done, total)
+        except BaseException as error:
+            self.error = error
+            wanted = False
+        self.cancelled = self.cancelled or not wanted
+        return wanted
+
+
+def make_monitor(trt: Any, watch: Watch) -> Any:
+    """An IProgressMonitor that fills `watch`. It must outlive the build."""
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            watch.start(phase_name, num_steps)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            return watch.step(phase_name, step + 1)
+
+        def phase_finish(self, phase_name: str) -> None:
+            watch.finish(phase_name)
+
+    return Monitor()

@@ -1,0 +1,106 @@
+"""The kernels around one network: compiled here, or carried beside an engine so that no compiler is needed there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..engine_file import file_sha256
+from ..errors import ModelFileError
+from ..files import atomic_path
+from ..metadata import ModelMetadata
+from ..ops.launches import KernelSource, Launch, label_map_source, warp_normalize_source
+from .compiler import compile_ptx, ptx_header, source_sha256
+from .driver import Module, Resources, Stream
+
+__all__ = ["CarriedKernels", "Kernels", "kernel_sources", "load_kernels", "write_kernels"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CarriedKernels:
+    """PTX files in `folder`: name -> sha256, as the engine's sidecar states them."""
+
+    folder: Path = Path()
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+def kernel_sources(metadata: ModelMetadata, input_half: bool, output_half: bool) -> tuple[KernelSource, ...]:
+    """What the steps before and after a network are compiled from. Half: the network's own input or logits are."""
+    return warp_normalize_source(input_half), label_map_source(output_half, metadata.align_corners)
+
+
+def write_kernels(
+    folder: Path, stem: str, metadata: ModelMetadata, input_half: bool, output_half: bool
+) -> dict[str, str]:
+    """Compile a model's kernels to PTX files in `folder`; returns name -> sha256, for the sidecar.
+
+    Raises BackendError when there is no compiler, MediaError when a file cannot be written.
+    """
+    written = {}
+    for source in kernel_sources(metadata, input_half, output_half):
+        path = folder / f"{stem}.{source.file.stem}.ptx"
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(compile_ptx(source))
+        written[path.name] = file_sha256(path)
+    return written
+
+
+class Kernels:
+    """Loaded kernels, launched by name."""
+
+    def __init__(self, modules: Mapping[str, Module], origin: str) -> None:
+        self._modules = modules
+        self.origin = origin
+        """For people: where they come from."""
+
+    def launch(self, launch: Launch, stream: Stream) -> None:
+        """Queue a kernel. The context must be current."""
+        stem = "label_map" if launch.kernel.startswith("ce2p_label_") else "warp_normalize"
+        self._modules[stem].launch(launch, stream)
+
+
+def load_kernels(
+    resources: Resources, metadata: ModelMetadata, input_half: bool, output_half: bool, carried: CarriedKernels
+) -> Kernels:
+    """Load what a model needs, from beside its engine where that fits, else compiled here. The context must be current.
+
+    Raises ModelFileError for carried files that are missing or not those the sidecar names, BackendError when there is
+    no compiler or the driver refuses the kernels.
+    """
+    sources = kernel_sources(metadata, input_half, output_half)
+    found = [_carried_ptx(carried, source) for source in sources]
+    chosen = [compile_ptx(source) if ptx is None else ptx for source, ptx in zip(sources, found, strict=True)]
+    origin = "from beside the engine" if None not in found else "compiled here"
+    if carried.files and None in found:
+        logger.warning("the kernels beside the engine are of another ce2p version; compiled here instead")
+    modules = {source.file.stem: resources.module(ptx) for source, ptx in zip(sources, chosen, strict=True)}
+    return Kernels(modules, f"kernels {origin}")
+
+
+def _carried_ptx(carried: CarriedKernels, source: KernelSource) -> bytes | None:
+    """The file beside the engine that was compiled from just this source, or None."""
+    for name, sha256 in carried.files.items():
+        path = carried.folder / name
+        if Path(name).name != name:
+            raise ModelFileError(f"{path}: the sidecar names kernels in another folder; build the engine again")
+        try:
+            ptx = path.read_bytes()
+            whole = file_sha256(path) == sha256
+        except OSError as error:
+            raise ModelFileError(
+                f"{path}: kernels of this engine cannot be read ({error.strerror}); copy all files of the export"
+            ) from error
+        if not whole:
+            raise ModelFileError(f"{path}: is not the file its engine was exported with; copy it again")
+        header = ptx_header(ptx)
+        if header is None:
+            raise ModelFileError(f"{path}: holds no kernels of ce2p; build the engine again")
+        same = header.get("file") == source.file.name and header.get("defines") == dict(source.defines)
+        # Kernels and the code that launches them belong together, so other sources are as good as none.
+        if same and header.get("sha256") == source_sha256(source):
+            return ptx
+    return None

@@ -1,0 +1,106 @@
+"""What is done to a frame before and after the network: one decision per step, for the CPU and for the GPU.
+
+Which steps a network needs follows from its metadata and the frame's mapping alone. The CPU functions compute; the GPU
+functions return the kernels to launch, which mean the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .geometry import FrameMapping
+from .metadata import ModelMetadata
+from .ops import crop, label_map, warp_labels, warp_normalize
+from .ops.launches import (
+    Launch,
+    crop_launch,
+    label_nearest_launch,
+    label_resize_launch,
+    label_warp_launch,
+    warp_normalize_launch,
+)
+
+__all__ = ["check_frame", "label_launches", "labels_of", "needs_input_labels", "prepare_batch", "prepare_launch"]
+
+
+def check_frame(frame: object) -> None:
+    """Raises ValueError for anything but a uint8 array [H, W, 3] with pixels in it."""
+    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        found = f"{frame.dtype} {list(frame.shape)}" if isinstance(frame, np.ndarray) else type(frame).__name__
+        raise ValueError(f"a frame is {found}, expected a uint8 BGR array [H, W, 3]")
+    if 0 in frame.shape:
+        raise ValueError(f"a frame is {list(frame.shape)}, expected at least one pixel")
+
+
+def prepare_batch(
+    metadata: ModelMetadata, frames: Sequence[NDArray[np.uint8]], mappings: Sequence[FrameMapping], count: int
+) -> NDArray[Any]:
+    """The network's input for `count` items made of at most as many frames; the rest are zeros."""
+    height, width = metadata.input_size
+    if metadata.input_kind == "uint8":
+        pixels = np.zeros((count, height, width, 3), np.uint8)
+        for item, frame, mapping in zip(pixels, frames, mappings, strict=False):
+            crop(frame, mapping.forward, mapping.input_size, out=item)
+        return pixels
+    images = np.zeros((count, 3, height, width), np.float32)
+    for image, frame, mapping in zip(images, frames, mappings, strict=False):
+        warp_normalize(frame, mapping.forward, mapping.input_size, metadata.normalisation, out=image)
+    return images
+
+
+def prepare_launch(
+    metadata: ModelMetadata, mapping: FrameMapping, frames: int, pitch: int, items: int, out: int
+) -> Launch:
+    """`prepare_batch` on the GPU, for `items` frames of one size that lie one after the other at address `frames`."""
+    size = (mapping.frame_size, pitch, mapping.forward, mapping.input_size)
+    if metadata.input_kind == "uint8":
+        return crop_launch(frames, *size, out, items)
+    return warp_normalize_launch(frames, *size, metadata.normalisation, out, items)
+
+
+def labels_of(metadata: ModelMetadata, output: NDArray[Any], mapping: FrameMapping) -> NDArray[np.uint8]:
+    """Labels uint8 [H, W] of a frame from one item of the network's first output."""
+    if metadata.output_kind == "labels":
+        return warp_labels(output, mapping.unwarp, mapping.frame_size)
+    return label_map(
+        output, mapping.unwarp, mapping.input_size, mapping.frame_size,
+        align_corners=metadata.align_corners, unwarp=metadata.geometry.unwarp,
+    )  # fmt: skip
+
+
+def label_launches(
+    metadata: ModelMetadata,
+    mapping: FrameMapping,
+    output: int,
+    shape: tuple[int, ...],
+    input_labels: int,
+    labels: int,
+) -> list[Launch]:
+    """`labels_of` on the GPU, for frames of one size: outputs [N, ...] = `shape` to labels uint8 [N, H, W].
+
+    `input_labels`: room for uint8 [N, S_h, S_w] where `needs_input_labels`.
+    """
+    size, frame_size, matrix = mapping.input_size, mapping.frame_size, mapping.unwarp
+    items = shape[0]
+    if metadata.output_kind == "labels":
+        return [label_nearest_launch(output, items, size, matrix, frame_size, labels)]
+    logits = (items, shape[1], shape[2], shape[3])
+    if not needs_input_labels(metadata):
+        return [label_resize_launch(output, logits, frame_size, labels)]
+    first = label_resize_launch(output, logits, size, input_labels)
+    if metadata.geometry.unwarp == "labels":
+        return [first, label_nearest_launch(input_labels, items, size, matrix, frame_size, labels)]
+    if matrix is None:
+        raise ValueError("logits are warped by a matrix, but this frame's mapping has none")
+    return [first, label_warp_launch(output, logits, input_labels, matrix, size, frame_size, labels)]
+
+
+def needs_input_labels(metadata: ModelMetadata) -> bool:
+    """Whether the labels at input size are a step of their own on the way to a frame's."""
+    if metadata.output_kind == "labels":
+        return False
+    return metadata.geometry.unwarp == "labels" or metadata.geometry.kind == "affine"

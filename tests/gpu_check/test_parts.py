@@ -1,0 +1,122 @@
+"""How the GPU check ends: what ran, what did not and why, whatever a part does."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import gpu_check
+from benchmarks.gpu.parts import Part, SkippedError, attempt, markdown, run_part
+
+
+@pytest.fixture
+def part_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module that `run_part` can run, to be written by the test."""
+    root = Path(__file__).parents[2]
+    paths = [tmp_path, root, root / "export", root / "runtime"]
+    monkeypatch.setenv("PYTHONPATH", ":".join(map(str, paths)))
+    return tmp_path / "some_part.py"
+
+
+def test_a_part_brings_its_rows_back_from_its_process(part_module: Path) -> None:
+    part_module.write_text(
+        "from benchmarks.gpu.parts import part_main\n"
+        "def work(part, options): part.rows.append({'kernel': 'k', 'ms': options.rounds / 2})\n"
+        "part_main('Some part', work, rounds=3)\n"
+    )
+    part = run_part("Some part", "some_part", 60, ["--rounds", "5"])
+    assert (part.status, part.rows) == ("ran", [{"kernel": "k", "ms": 2.5}])
+    assert "| k | 2.5 |" in markdown([part])
+
+
+def test_a_crash_costs_one_part_and_says_how_it_ended(part_module: Path) -> None:
+    part_module.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    part = run_part("Some part", "some_part", 60)
+    assert part.status == "failed"
+    assert "ended with -11" in part.note
+
+
+def test_a_part_that_hangs_is_stopped(part_module: Path) -> None:
+    part_module.write_text("import time\ntime.sleep(600)\n")
+    part = run_part("Some part", "some_part", 1)
+    assert (part.status, part.note) == ("failed", "stopped after 1 s")
+
+
+def test_a_part_without_time_left_is_skipped() -> None:
+    assert run_part("Some part", "never_imported", 0.2).status == "skipped"
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ImportError("No module named 'tensorrt'"), "skipped"),
+        (SkippedError("no GPU"), "skipped"),
+        (AssertionError("labels differ"), "wrong"),
+        (RuntimeError("cuLaunchKernel: CUDA_ERROR_ILLEGAL_ADDRESS"), "failed"),
+    ],
+)
+def test_what_a_part_raises_is_its_verdict(error: Exception, status: str) -> None:
+    def work(part: Part) -> None:
+        part.rows.append({"kernel": "measured before"})
+        raise error
+
+    part = attempt("Some part", work)
+    assert part.status == status
+    assert str(error) in part.note
+    assert part.rows, "what was measured before is kept"
+
+
+def test_a_sanitizer_that_complains_makes_the_part_wrong(part_module: Path, tmp_path: Path) -> None:
+    part_module.write_text(
+        "from benchmarks.gpu.parts import part_main\npart_main('Some part', lambda part, options: None)\n"
+    )
+    wrapper = tmp_path / "checker"
+    wrapper.write_text('#!/bin/sh\n"$@"\necho "========= Invalid __global__ read: error"\nexit 9\n')
+    wrapper.chmod(0o755)
+    part = run_part("Some part", "some_part", 60, wrapper=[str(wrapper)])
+    assert (part.status, part.note) == ("wrong", "Invalid __global__ read: error")
+
+
+def test_without_a_gpu_it_ends_with_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_check, "graphics_card", lambda: None)
+    monkeypatch.setattr("sys.argv", ["gpu_check", "--out", "unused"])
+    with pytest.raises(SystemExit, match="no NVIDIA GPU found"):
+        gpu_check.main()
+
+
+def with_parts(monkeypatch: pytest.MonkeyPatch, out: Path, *parts: Part, only: tuple[str, ...] = ()) -> None:
+    monkeypatch.setattr(gpu_check, "graphics_card", lambda: "Some card, 580.1")
+    monkeypatch.setattr(gpu_check, "parts_of", lambda model: {p.name: (9, lambda seconds, p=p: p) for p in parts})
+    arguments = ["--only", *only] if only else []
+    monkeypatch.setattr(sys, "argv", ["gpu_check", "--out", str(out), *arguments])
+    gpu_check.main()
+
+
+def test_the_report_holds_every_part(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with_parts(monkeypatch, tmp_path, Part("one", rows=[{"a": 1}]), Part("two", "skipped", "not here"))
+    document = json.loads((tmp_path / "gpu-check.json").read_text())
+    assert [part["status"] for part in document["parts"]] == ["ran", "skipped"]
+    assert document["machine"]["commit"]
+    assert "Some card" in (tmp_path / "gpu-check.md").read_text()
+
+
+def test_a_wrong_part_is_reported_and_fails_the_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="broke or was wrong"):
+        with_parts(monkeypatch, tmp_path, Part("one", "wrong", "labels differ"), Part("two"))
+    assert len(json.loads((tmp_path / "gpu-check.json").read_text())["parts"]) == 2
+
+
+def test_an_unknown_part_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="no part three; expected one"):
+        with_parts(monkeypatch, tmp_path, Part("one"), only=("three",))
+
+
+def test_every_part_of_the_check_is_a_program() -> None:
+    import importlib
+
+    for module in ("kernel_checks", "kernel_times", "frames", "network"):
+        assert callable(importlib.import_module(f"benchmarks.gpu.{module}").work)
+    assert next(iter(gpu_check.parts_of("schp:lip-r101-os16:473"))) == "checks"
