@@ -163,7 +163,7 @@ def parse(
 
 @app.command()
 def inspect(
-    file: Annotated[Path, typer.Argument(help="Checkpoint or exported ONNX file.")],
+    file: Annotated[Path, typer.Argument(help="Checkpoint, exported ONNX file or engine.")],
     dataset: Dataset = None,
     stride: Stride = None,
     json: Json = None,

@@ -45,7 +45,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
     """Print a table; with `numbers` every column but the first is aligned to the right."""
     grid = Table(title=title, title_justify="left", title_style="bold")
     for index, column in enumerate(columns):
-        grid.add_column(column, justify="right" if numbers and index else "left")
+        grid.add_column(column, justify="right" if numbers and index else "left", overflow="fold")
     for row in rows:
         grid.add_row(*row)
     _out.print(grid)

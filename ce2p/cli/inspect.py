@@ -1,10 +1,12 @@
-"""`ce2p inspect`: what a checkpoint or an exported file holds."""
+"""`ce2p inspect`: what a checkpoint, an exported file or an engine holds."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
 from typing import Any
+
+from ce2p_runtime.engine_file import ENGINE_SUFFIXES, file_sha256, read_sidecar
 
 from .console import fact_list, say, write_json
 
@@ -15,7 +17,10 @@ _ONLY_IN_JSON = {"palette"}
 
 def run(file: Path, dataset: str | None, stride: int | None, json: str | None) -> None:
     """Inspect and print. Raises CE2PError or CE2PRuntimeError."""
-    facts = _exported_facts(file) if file.suffix == ".onnx" else _checkpoint_facts(file, dataset, stride)
+    if file.suffix in ENGINE_SUFFIXES:
+        facts = _engine_facts(file)
+    else:
+        facts = _exported_facts(file) if file.suffix == ".onnx" else _checkpoint_facts(file, dataset, stride)
     if json:
         write_json(facts, json)
     if json != "-":
@@ -73,6 +78,23 @@ def _exported_facts(file: Path) -> dict[str, Any]:
         "gflops": round(facts.flops / 1e9, 2),
         "operators": facts.operators,
         "sha256": sha256_of(file),
+    }
+
+
+def _engine_facts(file: Path) -> dict[str, Any]:
+    """What the sidecar says; the plan itself is not loaded, which would run it."""
+    sidecar = read_sidecar(file)
+    fields = dataclasses.asdict(sidecar)
+    metadata = fields.pop("metadata")
+    fields["profiles"] = [profile.optimum for profile in sidecar.profiles]
+    sha256 = file_sha256(file)
+    return {
+        "kind": "TensorRT engine",
+        "whole": "yes" if sha256 == sidecar.plan_sha256 else "no: another file than its .json was written for",
+        **fields,
+        **metadata.pop("extra"),
+        **metadata,
+        "sha256": sha256,
     }
 
 

@@ -80,7 +80,10 @@ def _digest(path: Path) -> str:
 
 
 def read_sidecar(engine: Path) -> EngineSidecar:
-    """The sidecar of an engine. Raises ModelFileError when it is missing or not readable."""
+    """The sidecar of an engine. Raises ModelFileError when either is missing or the sidecar not readable."""
+    if not engine.is_file():
+        found = "a folder" if engine.is_dir() else "no such file"
+        raise ModelFileError(f"{engine}: {found}, expected an engine made by `ce2p export --format engine`")
     path = sidecar_path(engine)
     if not path.is_file():
         raise ModelFileError(

@@ -327,3 +327,24 @@ def test_the_demo_runs_from_nothing_to_pictures(ce2p: Run, monkeypatch: pytest.M
     sheet = cv2.imread(str(tmp_path / "demo/input_truth_prediction.png"))
     assert sheet is not None
     assert np.ptp(sheet) > 100
+
+
+def test_inspect_reads_an_engine_by_its_sidecar(ce2p: Run, tiny_model: Path, tmp_path: Path) -> None:
+    from ce2p_export.tensorrt.preparation import load_onnx, metadata_of
+    from ce2p_runtime.engine_file import EngineSidecar, Profile, file_sha256, sidecar_path
+
+    engine = tmp_path / "x.engine"
+    engine.write_bytes(b"a plan")
+    metadata = metadata_of(load_onnx(tiny_model), tiny_model)
+    sidecar = EngineSidecar(
+        file_sha256(engine), file_sha256(tiny_model), "11.4.0.106", "sm_90", "none", False, "fp32",
+        (Profile(1, 1, 1), Profile(4, 4, 4)), ("CE2PEdgeFusion",), {}, metadata,
+    )  # fmt: skip
+    sidecar_path(engine).write_text(sidecar.to_json())
+    facts = json.loads(ce2p("inspect", engine, "--json").out)
+    assert (facts["kind"], facts["whole"], facts["profiles"]) == ("TensorRT engine", "yes", [1, 4])
+    assert (facts["family"], facts["tensorrt"], facts["input_size"]) == ("schp", "11.4.0.106", [97, 97])
+    engine.write_bytes(b"another plan")
+    assert "no: another file" in ce2p("inspect", engine).out
+    engine.unlink()
+    assert "no such file" in error_line(ce2p("inspect", engine))

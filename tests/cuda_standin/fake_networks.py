@@ -84,6 +84,7 @@ class Severity(IntEnum):
 def make_tensorrt(machine: Machine, version: str = VERSION) -> ModuleType:
     """A module for sys.modules."""
     trt: Any = ModuleType("tensorrt")
+    loggers: list[Any] = []
 
     class ILogger:
         Severity = Severity
@@ -120,7 +121,8 @@ def make_tensorrt(machine: Machine, version: str = VERSION) -> ModuleType:
                 super().__init__("runtime")
             except Exception:
                 raise TypeError("pybind11::init(): factory function returned nullptr") from None
-            self.logger = logger
+            loggers.append(logger)
+            self.logger = loggers[0]  # for everybody and for ever, as TensorRT does
             self.engine_host_code_allowed = False
 
         def deserialize_cuda_engine(self, plan: bytes) -> Any:

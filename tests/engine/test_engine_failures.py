@@ -14,8 +14,11 @@ from ce2p.models import CE2P
 from ce2p_export import GraphOptions
 from ce2p_export.tensorrt import BuildSettings, EngineError, build_plan
 from ce2p_export.tensorrt.failures import build_failure, readable
-from ce2p_export.tensorrt.messages import Messages, Watch
+from ce2p_export.tensorrt.messages import Messages, Watch, collecting
 from ce2p_export.tensorrt.preparation import metadata_of
+from ce2p_runtime.backends.tensorrt import _Loaded
+from ce2p_runtime.errors import BackendError
+from ce2p_runtime.tensorrt_log import process_log
 from tests.engine.graphs import quantised, written
 from tests.trt_on_cpu import Found
 
@@ -140,3 +143,21 @@ def test_a_message_loses_its_places_in_the_source() -> None:
     text = "[checkMacros.cpp::catchCudaError::250] Error Code 1: Cuda Runtime (no device In f at /_src/a/b.cpp:25)"
     assert readable(text) == "Error Code 1: Cuda Runtime (no device)"
     assert "another library" in build_failure(Path("x.onnx"), ())
+
+
+def test_building_and_loading_in_one_process_share_a_logger(trt: ModuleType, tmp_path: Path) -> None:
+    """TensorRT itself, which warns about a second logger while objects made with the first live."""
+    alive = []
+    with collecting() as everything:
+        for _ in range(2):
+            with collecting() as messages:
+                builder = trt.Builder(process_log(trt))
+                network = builder.create_network(0)
+                assert builder.build_serialized_network(network, builder.create_builder_config()) is None
+            assert "at least one output" in messages.errors[0]
+            loaded = _Loaded(trt, tmp_path / "x.engine", b"not a plan" * 100, False)
+            # Its own complaint, not the builder's, which came in the same thread.
+            with pytest.raises(BackendError, match=r"can load; build it again \(TensorRT: .*deserialize"):
+                loaded.open()
+            alive += [builder, loaded]
+    assert not [text for text in everything.warnings if "logger" in text]

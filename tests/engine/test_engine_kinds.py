@@ -12,8 +12,8 @@ import pytest
 from ce2p.models import CE2P
 from ce2p_export import GraphOptions
 from ce2p_export.tensorrt import BuildSettings, BuiltPlan, build_plan
-from ce2p_export.tensorrt.messages import process_logger
 from ce2p_runtime.engine_file import Profile
+from ce2p_runtime.tensorrt_log import process_log
 from tests.engine.graphs import quantised, written
 
 Tiny = Callable[..., CE2P]
@@ -88,9 +88,9 @@ def test_the_function_form_is_the_same_network(trt: ModuleType, tiny: Tiny, tmp_
         "CE2PEdgeFusion",
         "CE2PLabelMap",
     }
-    builder = trt.Builder(process_logger(trt))
+    builder = trt.Builder(process_log(trt))
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, process_logger(trt))
+    parser = trt.OnnxParser(network, process_log(trt))
     renamed = path.read_bytes().replace(b"plugin_namespace", b"plugin_namespac_")  # registered or not: the bodies
     assert parser.parse(renamed), [parser.get_error(i).desc() for i in range(parser.num_errors)]
     kinds = sorted(network.get_layer(index).type.name for index in range(network.num_layers))
@@ -111,9 +111,9 @@ def test_an_engine_of_bytes_the_label_plugin_writes(trt: ModuleType) -> None:
     assert list(stand_in.output) == ["labels_int8"]
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
     onnx.checker.check_model(model, full_check=True)
-    builder = trt.Builder(process_logger(trt))
+    builder = trt.Builder(process_log(trt))
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, process_logger(trt))
+    parser = trt.OnnxParser(network, process_log(trt))
     assert parser.parse(model.SerializeToString()), [parser.get_error(i).desc() for i in range(parser.num_errors)]
     assert network.get_output(0).dtype == trt.uint8
     assert builder.build_serialized_network(network, builder.create_builder_config()) is not None

@@ -22,7 +22,6 @@ from ce2p.models import CE2P
 from ce2p_export import GraphOptions
 from ce2p_export.tensorrt import BuildSettings, EngineError, build_plan
 from ce2p_export.tensorrt import plugins as plugins_module
-from ce2p_export.tensorrt.messages import process_logger
 from ce2p_export.tensorrt.plan_cache import timing_cache_path
 from ce2p_export.tensorrt.plugins import (
     EDGE_FUSION,
@@ -42,6 +41,7 @@ from ce2p_runtime.ops.launches import (
     label_map_source,
     label_resize_launch,
 )
+from ce2p_runtime.tensorrt_log import process_log
 from tests.engine.graphs import written
 from tests.engine.symbolic import Setter, Symbols
 from tests.trt_on_cpu import Found
@@ -352,9 +352,9 @@ def test_the_parser_asks_for_name_version_and_namespace(trt: ModuleType, tiny: T
     try:
         for content, found in ((model.SerializeToString(), 1), (prepare(model, plugins=False).content, 0)):
             asked.clear()
-            builder = trt.Builder(process_logger(trt))
+            builder = trt.Builder(process_log(trt))
             network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-            assert trt.OnnxParser(network, process_logger(trt)).parse(content) is not bool(found)
+            assert trt.OnnxParser(network, process_log(trt)).parse(content) is not bool(found)
             assert len(asked) == found
     finally:
         registry.deregister_creator(creator)

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from ce2p_runtime.engine_file import Profile
+from ce2p_runtime.tensorrt_log import process_log
 
 from .errors import EngineError
 from .failures import build_failure, parse_failure, readable
 from .layers import NetworkLayer, network_layers
-from .messages import Messages, Progress, Watch, collecting, make_monitor, process_logger
+from .messages import Messages, Progress, Watch, collecting, make_monitor
 from .preparation import Prepared, check_batches, load_onnx, prepare
 from .settings import BuildSettings
 
@@ -97,7 +98,7 @@ def build_plan(
 
 def _open(trt: Any, messages: Messages) -> _Session:
     try:
-        builder = trt.Builder(process_logger(trt))
+        builder = trt.Builder(process_log(trt))
     except Exception as error:  # pybind11 raises TypeError where the factory returns nothing
         reason = messages.errors[0] if messages.errors else str(error)
         cure = "check the driver with nvidia-smi"
@@ -107,7 +108,7 @@ def _open(trt: Any, messages: Messages) -> _Session:
 
 
 def _parse(session: _Session, prepared: Prepared, path: Path) -> None:
-    parser = session.trt.OnnxParser(session.network, process_logger(session.trt))
+    parser = session.trt.OnnxParser(session.network, process_log(session.trt))
     if parser.parse(prepared.content, str(path)):
         return
     errors = [parser.get_error(index) for index in range(parser.num_errors)]

@@ -15,10 +15,11 @@ from ce2p_runtime.engine_file import EngineSidecar, file_sha256, sidecar_path
 from ce2p_runtime.errors import BackendError
 from ce2p_runtime.files import atomic_path
 from ce2p_runtime.metadata import ModelMetadata
+from ce2p_runtime.tensorrt_log import process_log
 
 from . import layers, versions
 from .builder import BuiltPlan, build_plan
-from .messages import Progress, process_logger
+from .messages import Progress, collecting
 from .plan_cache import PlanKey, keep_timing_cache, read_timing_cache, reusable, timing_cache_path
 from .plugins import compile_kernels, kernel_hashes, kernel_sources, register_plugins
 from .preparation import check_batches, check_classes, load_onnx, metadata_of
@@ -108,7 +109,8 @@ def _deciding(settings: BuildSettings) -> dict[str, object]:
 
 
 def _inspect(trt: ModuleType, built: BuiltPlan, settings: BuildSettings) -> tuple[layers.EngineLayer, ...]:
-    text = layers.inspect_plan(trt, built.plan, process_logger(trt), host_code=settings.version_compatible)
+    with collecting():  # what it warns about, the build has said before
+        text = layers.inspect_plan(trt, built.plan, process_log(trt), host_code=settings.version_compatible)
     return layers.engine_layers(text)
 
 

@@ -1,21 +1,16 @@
-"""What TensorRT says while it works: its messages, collected, and its progress, passed on. Both are thread-safe.
-
-TensorRT keeps one logger per process: a second one is ignored while objects made with the first live. So ours is made
-once and forwards to whoever builds.
-"""
+"""What TensorRT says while it builds: its messages, collected, and its progress, passed on. Both are thread-safe."""
 
 from __future__ import annotations
 
-import functools
 import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
-__all__ = ["Messages", "Progress", "Watch", "collecting", "make_monitor", "process_logger"]
+from ce2p_runtime.tensorrt_log import listening
 
-logger = logging.getLogger(__name__)
+__all__ = ["Messages", "Progress", "Watch", "collecting", "make_monitor"]
 
 Progress: TypeAlias = Callable[[str, int, int], bool]
 """Told (phase, steps done, steps in all) from any thread; the answer False stops the build."""
@@ -47,51 +42,12 @@ class Messages:
             return tuple(self._errors)
 
 
-_listeners: list[Messages] = []
-_listeners_lock = threading.Lock()
-
-
 @contextmanager
 def collecting() -> Iterator[Messages]:
-    """Messages of everything TensorRT does in this process meanwhile."""
+    """Messages of everything TensorRT does in this process meanwhile, in whatever thread."""
     messages = Messages()
-    with _listeners_lock:
-        _listeners.append(messages)
-    try:
+    with listening(messages.add):
         yield messages
-    finally:
-        with _listeners_lock:
-            _listeners.remove(messages)
-
-
-@functools.cache
-def process_logger(trt: Any) -> Any:
-    """The one ILogger of this process. Forwards to `logging`, at debug level, and to whoever is `collecting`."""
-    severity = trt.ILogger.Severity
-    levels = {
-        severity.INTERNAL_ERROR: logging.ERROR,
-        severity.ERROR: logging.ERROR,
-        severity.WARNING: logging.WARNING,
-        severity.INFO: logging.INFO,
-        severity.VERBOSE: logging.NOTSET,
-    }
-
-    class Collector(trt.ILogger):  # type: ignore[misc]
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)  # pybind11 wants its own constructor called by name
-
-        def log(self, kind: Any, text: str) -> None:
-            level = levels[kind]
-            if level == logging.NOTSET:  # tens of thousands of lines
-                return
-            # Not at its own level: what matters is reported by us, in one line.
-            logger.debug("%s: %s", logging.getLevelName(level), text)
-            with _listeners_lock:
-                listeners = tuple(_listeners)
-            for messages in listeners:
-                messages.add(level, text)
-
-    return Collector()
 
 
 class Watch:

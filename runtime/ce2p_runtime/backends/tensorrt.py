@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import logging
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -18,12 +15,11 @@ from ..cuda.driver import CudaDevice, Resources, device_index
 from ..cuda.kernels import CarriedKernels
 from ..engine_file import ENGINE_SUFFIXES, EngineSidecar, read_sidecar
 from ..errors import BackendError, ModelFileError
+from ..tensorrt_log import process_log, take_complaint
 from .base import TensorSpec, check_signature
 from .device_run import HostRunner
 
 __all__ = ["TensorRTBackend"]
-
-logger = logging.getLogger(__name__)
 
 
 class TensorRTBackend:
@@ -107,6 +103,7 @@ class TensorRTBackend:
     def _bind(self, batch: int, addresses: Mapping[str, int]) -> None:
         context, name = self._loaded.context, self._names[0]
         tensors = self.tensors(batch)
+        take_complaint()
         if self._loaded.engine.num_optimization_profiles > 1:
             chosen = context.set_optimization_profile_async(self._profile(batch), self.stream.handle)
             self.stream.synchronize()
@@ -121,6 +118,7 @@ class TensorRTBackend:
 
     def enqueue(self) -> None:
         """See DeviceBackend.enqueue."""
+        take_complaint()
         self._loaded.expect(self._loaded.context.execute_async_v3(self.stream.handle), "cannot be run")
 
     def run(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
@@ -142,15 +140,15 @@ class _Loaded:
     def __init__(self, trt: ModuleType, path: Path, plan: bytes, version_compatible: bool) -> None:
         self.trt: Any = trt
         self._path, self._plan, self._version_compatible = path, plan, version_compatible
-        self._log = _process_log(trt)
         self._runtime: Any = None
         self.engine: Any = None
         self.context: Any = None
 
     def open(self) -> None:
         """Raises BackendError with TensorRT's own words."""
+        take_complaint()
         try:
-            self._runtime = self.trt.Runtime(self._log)
+            self._runtime = self.trt.Runtime(process_log(self.trt))
         except TypeError:  # how the binding says that it got no runtime
             self.expect(False, "TensorRT does not start")
         if self._version_compatible:  # such plans carry code for the host, no more to be trusted than the rest
@@ -162,51 +160,16 @@ class _Loaded:
         self.expect(self.context is not None, "no execution context, perhaps for lack of GPU memory")
 
     def expect(self, fine: bool, otherwise: str) -> None:
-        """Raise BackendError unless `fine`, with what TensorRT last complained about."""
-        complaints = self._log.take_complaints()
+        """Raise BackendError unless `fine`, with what TensorRT complained about since the last call."""
+        complaint = take_complaint()
         if not fine:
-            words = f" (TensorRT: {complaints[0]:.300})" if complaints else ""  # the others follow from it
+            words = f" (TensorRT: {complaint:.300})" if complaint else ""
             raise BackendError(f"{self._path}: {otherwise}{words}")
 
     def free(self) -> None:
         self.context = None
         self.engine = None
         self._runtime = None
-
-
-@functools.cache
-def _process_log(trt: Any) -> Any:
-    """TensorRT's log into ours. One per process: TensorRT keeps the first it gets, for everybody and for ever.
-
-    What it calls errors is kept, too, for the thread it happened in, since its functions only return None or False.
-    """
-    severity = trt.ILogger.Severity
-    levels = {
-        severity.INTERNAL_ERROR: logging.ERROR,
-        severity.ERROR: logging.ERROR,
-        severity.WARNING: logging.WARNING,
-        severity.INFO: logging.INFO,
-    }
-
-    class Log(trt.ILogger):  # type: ignore[misc]  # a class known at run time only
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)  # pybind11 wants its own constructor called by name
-            self._thread = threading.local()
-
-        def log(self, severity: Any, message: str) -> None:
-            text, level = " ".join(message.split()), levels.get(severity, logging.DEBUG)
-            if level == logging.ERROR:
-                self._thread.complaints = [*getattr(self._thread, "complaints", []), text]
-                level = logging.INFO  # it comes back in a BackendError
-            logger.log(level, "TensorRT: %s", text)
-
-        def take_complaints(self) -> list[str]:
-            """Errors of this thread since the last call."""
-            complaints: list[str] = getattr(self._thread, "complaints", [])
-            self._thread.complaints = []
-            return complaints
-
-    return Log()
 
 
 def _read_plan(path: Path, trust: bool) -> tuple[bytes, EngineSidecar]:
