@@ -3,7 +3,7 @@
 Runs without a GPU, with the stand-in of tests/trt_on_cpu: the plans are whole, but made for no particular device. The
 seconds say that every network builds, not how long a GPU takes to choose kernels.
 
-    python -m benchmarks.engine_build [--families schp ...] [--backbones r50 r101] [--strides 8 16] [--precision fp16]
+    python -m benchmarks.engine_build [--families schp ...] [--datasets lip ...] [--backbones r50 r101] [--strides 8 16]
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, Literal, cast
 
 import onnx_ir as ir
 
+from ce2p.labels import label_set
 from ce2p.models import CE2PConfig, untrained
 from ce2p.models.config import FAMILIES
 from ce2p.preprocessing import default_input_size, preprocessing_for
@@ -28,14 +29,12 @@ from ce2p_export.tensorrt import BuildSettings, BuiltPlan, build_plan
 from ce2p_runtime.machine import machine
 from tests.trt_on_cpu import bring_up
 
-DATASET, CLASSES = "lip", 20
-"""Other datasets differ in the last layer's channels only."""
-
 
 def main() -> None:
     """Parse arguments, build, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=FAMILIES)
+    parser.add_argument("--datasets", nargs="+", default=["lip"], help="others differ in size and in the last layer")
     parser.add_argument("--backbones", nargs="+", default=["r50", "r101"])
     parser.add_argument("--strides", nargs="+", type=int, default=[8, 16])
     parser.add_argument("--size", type=int, help="input side; default: each family's own")
@@ -48,14 +47,16 @@ def main() -> None:
         raise SystemExit(f"error: {found.reason}")
     print(f"TensorRT {found.module.__version__}{', stand-in without a GPU' if found.stand_in else ''}")
     rows = []
-    for family, backbone, stride in itertools.product(options.families, options.backbones, options.strides):
-        side = options.size or default_input_size(family, DATASET)
+    for family, dataset, backbone, stride in itertools.product(
+        options.families, options.datasets, options.backbones, options.strides
+    ):
+        side = options.size or default_input_size(family, dataset)
         graph = GraphOptions((side, side), options.batch, precision=cast(Literal["fp32", "fp16"], options.precision))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "network.onnx"
-            traced = _export(CE2PConfig.of(family, backbone, stride, CLASSES), graph, path)
+            traced = _export(CE2PConfig.of(family, backbone, stride, label_set(dataset).num_classes), graph, path)
             built = build_plan(found.module, path, BuildSettings(plugins=False))
-        name = f"{family}:{DATASET}-{backbone}-os{stride}"
+        name = f"{family}:{dataset}-{backbone}-os{stride}"
         rows.append(_row(name, side, traced, built))
         print(
             f"{name:28} {side}x{side}  ONNX {traced:5.1f} s  plan {built.seconds:5.1f} s  "
