@@ -54,8 +54,8 @@ struct Sizes {
     int channels, h4, w4, h8, w8, h16, w16;
 };
 
-// The value `offset` bytes into an item. The item's address is the same for all threads and the offset has 32 bits, which
-// together make one load instruction; an item holds less than 4 GB.
+// The value `offset` bytes into an item. Offsets have 32 bits, so that most address arithmetic has too; an item holds less
+// than 4 GB.
 template <typename T> __device__ inline float load_at(const T* item, unsigned offset) {
     return load(reinterpret_cast<const T*>(reinterpret_cast<const char*>(item) + offset));
 }
