@@ -5,7 +5,7 @@
 Kernels against their references on fresh random inputs, kernel times beside their floors, frames and networks beside
 their rivals, and compute-sanitizer once. Each part is a process of its own, so that a crash, a hang or a missing
 package costs that part and no other; what did not run says why. Writes gpu-check.json and gpu-check.md. Exit status 1
-when there is no GPU, or when a part broke or was wrong.
+when there is no GPU, when no part could run, or when one broke or was wrong.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from benchmarks.gpu.parts import Part, markdown, run_part
 from benchmarks.record import machine
@@ -69,9 +70,10 @@ def parts_of(model: str) -> dict[str, tuple[float, Callable[[float], Part]]]:
     }  # fmt: skip
 
 
-def report(card: str, model: str, parts: list[Part]) -> str:
-    """The Markdown report."""
-    return f"# GPU check: {model}\n\n{card}\n\n{markdown(parts)}"
+def report(card: str, facts: dict[str, Any], model: str, parts: list[Part]) -> str:
+    """The Markdown report. `facts`: what `machine()` says."""
+    versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
+    return f"# GPU check: {model}\n\n{card}\n\n{versions}; commit {facts['commit']}\n\n{markdown(parts)}"
 
 
 def main() -> None:
@@ -100,12 +102,15 @@ def main() -> None:
         _write(options.out, card, options.model, parts)
     if any(part.status in {"wrong", "failed"} for part in parts):
         sys.exit("error: a part broke or was wrong; see the report")
+    if all(part.status == "skipped" for part in parts):
+        sys.exit("error: no part could run; the report says what each one lacks")
 
 
 def _write(folder: Path, card: str, model: str, parts: list[Part]) -> None:
-    document = {"machine": machine(), "gpu": card, "model": model, "parts": [dataclasses.asdict(p) for p in parts]}
+    facts = machine()
+    document = {"machine": facts, "gpu": card, "model": model, "parts": [dataclasses.asdict(p) for p in parts]}
     (folder / "gpu-check.json").write_text(json.dumps(document, indent=1) + "\n")
-    (folder / "gpu-check.md").write_text(report(card, model, parts))
+    (folder / "gpu-check.md").write_text(report(card, facts, model, parts))
 
 
 if __name__ == "__main__":

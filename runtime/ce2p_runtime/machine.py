@@ -10,7 +10,10 @@ from typing import Any
 
 __all__ = ["machine", "versions"]
 
-_PACKAGES = ("numpy", "opencv-python-headless", "torch", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt")
+_PACKAGES = (
+    "numpy", "opencv-python-headless", "torch", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt",
+    "onnxruntime-ep-nv-tensorrt-rtx-cu13", "pycuda", "cuda-bindings",
+)  # fmt: skip
 
 
 def machine() -> dict[str, Any]:

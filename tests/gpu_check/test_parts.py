@@ -109,6 +109,12 @@ def test_a_wrong_part_is_reported_and_fails_the_check(monkeypatch: pytest.Monkey
     assert len(json.loads((tmp_path / "gpu-check.json").read_text())["parts"]) == 2
 
 
+def test_a_check_that_checked_nothing_is_no_success(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="no part could run"):
+        with_parts(monkeypatch, tmp_path, Part("one", "skipped", "no driver"), Part("two", "skipped", "no torch"))
+    assert "no driver" in (tmp_path / "gpu-check.md").read_text()
+
+
 def test_an_unknown_part_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="no part three; expected one"):
         with_parts(monkeypatch, tmp_path, Part("one"), only=("three",))
