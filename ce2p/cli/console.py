@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,8 +17,12 @@ from ce2p_runtime.files import atomic_path
 
 __all__ = ["fact_list", "progress_bar", "remark", "say", "table", "write_json"]
 
+_FILE_WIDTH = 140
+"""Characters of a table's line where nobody says how wide a line is: in files and pipes."""
+_known = sys.stdout.isatty() or "COLUMNS" in os.environ
+
 # No markup: texts of ours hold square brackets that mean themselves, as in ce2p[gpu].
-_out = Console(highlight=False, markup=False)
+_out = Console(highlight=False, markup=False, width=None if _known else _FILE_WIDTH)
 _remarks = Console(stderr=True, highlight=False, markup=False)
 
 
