@@ -21,11 +21,12 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from benchmarks.gpu.parts import Part, SkippedError, part_main
+from benchmarks.gpu.parts import EXPECTED, Part, SkippedError, part_main
 from benchmarks.scenes import photo
 from ce2p.models import CE2P, CE2PConfig, parse_model_name, untrained
 from ce2p.preprocessing import preprocessing_for
 from ce2p_export import GraphOptions, export_onnx, open_source
+from ce2p_export.tensorrt import EngineError
 from ce2p_runtime import HumanParser
 from ce2p_runtime.geometry import frame_mapping
 from ce2p_runtime.sources import SourceFrame
@@ -98,8 +99,11 @@ def open_parsers(part: Part, family: str, name: str, side: int, folder: Path) ->
             title = f"ours {backend} {precision}"
             try:
                 parsers[title] = HumanParser(make(), backend=backend, device="cuda")
-            except Exception as error:  # what is missing differs from backend to backend
-                part.rows.append({"frame": title, "note": (str(error).splitlines() or ["?"])[0]})
+            except Exception as error:  # every library raises its own kinds
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                if not isinstance(error, (*EXPECTED, EngineError)):
+                    part.status, part.note = "failed", f"{title}: {reason}"
+                part.rows.append({"frame": title, "note": reason})
     return parsers
 
 

@@ -28,7 +28,7 @@ from benchmarks.gpu.candidates import (
     from_torch,
     from_torch_compiled,
 )
-from benchmarks.gpu.parts import Part, SkippedError, part_main
+from benchmarks.gpu.parts import EXPECTED, Part, SkippedError, part_main
 from ce2p.models import CE2P, CE2PConfig, parse_model_name, untrained
 from ce2p_export import GraphOptions, deploy, export_onnx, export_plain, open_source
 from ce2p_runtime.timing import interleave
@@ -119,8 +119,10 @@ def measure(
         try:
             candidate = make()
             distance = _relative_l2(candidate.logits()[:1], reference)
-        except Exception as error:  # a backend that is not here, or out of memory at this batch
+        except Exception as error:  # every library raises its own kinds
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            if not isinstance(error, (*EXPECTED, torch.OutOfMemoryError)):
+                part.status, part.note = "failed", f"{name} at batch {batch}: {reason}"
             part.rows.append({"network": name, "batch": batch, "note": reason})
             continue
         distances[name] = distance

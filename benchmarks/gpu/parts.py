@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from ce2p_runtime.errors import BackendError
 
-__all__ = ["Part", "SkippedError", "markdown", "part_main", "run_part"]
+__all__ = ["EXPECTED", "Part", "SkippedError", "markdown", "part_main", "run_part"]
 
 Status = Literal["ran", "skipped", "wrong", "failed"]
 Row = dict[str, str | int | float]
@@ -27,6 +27,10 @@ Row = dict[str, str | int | float]
 
 class SkippedError(Exception):
     """Something this part needs is not on this machine; the message says what."""
+
+
+EXPECTED = (ImportError, BackendError, SkippedError)
+"""What says that something is not on this machine. Anything else is a fault."""
 
 
 @dataclass
@@ -49,7 +53,7 @@ def attempt(name: str, work: Callable[[Part], None]) -> Part:
     started = time.perf_counter()
     try:
         work(part)
-    except (ImportError, BackendError, SkippedError) as error:
+    except EXPECTED as error:
         part.status, part.note = "skipped", f"{_first_line(error)}"
     except AssertionError as error:
         part.status, part.note = "wrong", _first_line(error)

@@ -102,6 +102,18 @@ def test_a_candidate_that_cannot_run_is_listed_with_the_reason(image: np.ndarray
     assert part.rows == [{"network": "TensorRT", "batch": 1, "note": "onnxruntime runs on cpu here, not on a GPU"}]
 
 
+def test_a_candidate_that_breaks_fails_the_part_and_spares_the_others(tiny: Tiny, image: np.ndarray) -> None:
+    def broken() -> Candidate:
+        raise RuntimeError("an illegal memory access was encountered")
+
+    net = tiny("schp")
+    part = Part("Network")
+    makers = {"ours": broken, "PyTorch": lambda: from_torch("PyTorch", net, image, "fp32", graph=False, device="cpu")}
+    network.measure(part, iter(makers.items()), reference(net, image), 1, rounds=1, rest=0)
+    assert (part.status, part.note) == ("failed", "ours at batch 1: an illegal memory access was encountered")
+    assert [row["network"] for row in part.rows if "median ms" in row] == ["PyTorch"]
+
+
 def test_without_a_gpu_network_and_frames_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     for module in (network, frames):

@@ -98,7 +98,7 @@ def build_engine_file(
     built = build_plan(trt, onnx_path, settings, timing_cache=read_timing_cache(cache), progress=progress)
     keep_timing_cache(cache, built.timing_cache)
     running = _inspect(trt, built, settings)
-    sidecar = _write(target, built, metadata, key, running)
+    sidecar = _write(target, built, metadata, key, running, note)
     float32 = layers.silent_float32(running, metadata.precision)
     return BuiltEngine(target, sidecar, reason, built.layers, running, float32, built.warnings)
 
@@ -115,8 +115,9 @@ def _inspect(trt: ModuleType, built: BuiltPlan, settings: BuildSettings) -> tupl
 
 
 def _write(
-    target: Path, built: BuiltPlan, metadata: ModelMetadata, key: PlanKey, running: tuple[layers.EngineLayer, ...]
-) -> EngineSidecar:
+    target: Path, built: BuiltPlan, metadata: ModelMetadata, key: PlanKey, running: tuple[layers.EngineLayer, ...],
+    note: Callable[[str], None],
+) -> EngineSidecar:  # fmt: skip
     # The block inside ends first: the sidecar takes its name before the plan does. A death in between leaves a sidecar
     # that names another hash than the old plan has, which everybody who loads it notices.
     with atomic_path(target) as plan:
@@ -131,7 +132,7 @@ def _write(
             precision=metadata.precision,
             profiles=built.profiles,
             plugins=tuple(built.plugins),
-            kernels=_runtime_kernels(target, metadata, built),
+            kernels=_runtime_kernels(target, metadata, built, note),
             metadata=metadata,
             build={
                 "key": key.to_dict(),
@@ -145,13 +146,16 @@ def _write(
     return sidecar
 
 
-def _runtime_kernels(target: Path, metadata: ModelMetadata, built: BuiltPlan) -> dict[str, str]:
+def _runtime_kernels(
+    target: Path, metadata: ModelMetadata, built: BuiltPlan, note: Callable[[str], None]
+) -> dict[str, str]:
     """PTX of the kernels before and after the network, so that the machine that runs it needs no compiler."""
     from ce2p_runtime.cuda.kernels import write_kernels
 
     input_half, output_half = ("HALF" in types.values() for types in (built.inputs, built.outputs))
     try:
         return write_kernels(target.parent, target.stem, metadata, input_half, output_half)
-    except BackendError:
-        # --no-plugins is for machines without a compiler, too; the runtime then says that it needs one.
+    except BackendError as error:
+        # --no-plugins is for machines without a compiler, too.
+        note(f"no kernels beside the engine, so the machine that runs it must compile them: {error}")
         return {}
