@@ -1,6 +1,6 @@
 """Errors a user can act on. `str(error)` is one line: what, found, expected, what to do."""
 
-__all__ = ["CE2PError", "CheckpointError", "ConfigError"]
+__all__ = ["CE2PError", "CheckpointError", "ConfigError", "DataError"]
 
 
 class CE2PError(Exception):
@@ -13,3 +13,7 @@ class CheckpointError(CE2PError):
 
 class ConfigError(CE2PError):
     """A model name or a configuration value that makes no sense."""
+
+
+class DataError(CE2PError):
+    """A data set lacks a file, or holds one that cannot be what it should be."""

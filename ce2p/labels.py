@@ -5,13 +5,19 @@ Names and orders follow the published annotations (LIP, CIHP, ATR, Pascal-Person
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from .errors import ConfigError
+from .errors import ConfigError, DataError
 
-__all__ = ["LABEL_SETS", "LabelSet", "guess_dataset", "label_set", "palette_for"]
+__all__ = ["IGNORE", "LABEL_SETS", "LabelSet", "guess_dataset", "label_set", "palette_for", "read_label_set"]
 
 Colour = tuple[int, int, int]
+
+IGNORE = 255
+"""The label of pixels that no loss and no metric counts."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,17 @@ class LabelSet:
     @property
     def num_classes(self) -> int:
         return len(self.names)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, for files."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> LabelSet:
+        """Inverse of `to_dict`. Raises KeyError, TypeError, ValueError, IndexError or ConfigError for other things."""
+        pairs = tuple((int(left), int(right)) for left, right in fields["flip_pairs"])
+        names = tuple(str(name) for name in fields["names"])
+        return cls(str(fields["dataset"]), str(fields["title"]), names, pairs)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -132,3 +149,20 @@ def guess_dataset(num_classes: int) -> LabelSet:
         if labels.num_classes == num_classes:
             return labels
     return LabelSet("custom", "custom", ("Background", *(f"class {i}" for i in range(1, num_classes))))
+
+
+def read_label_set(root: Path) -> LabelSet:
+    """The classes of a custom data set from `root/classes.txt`: one name per line, class 0 (background) first.
+
+    Names that differ only in Left and Right are a pair that changes places when a picture is mirrored.
+    Raises DataError.
+    """
+    path = root / "classes.txt"
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; a custom data set lists its classes there, one per line")
+    names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    if not 2 <= len(names) <= IGNORE or len(set(names)) < len(names):
+        raise DataError(f"{path}: {len(names)} names, {len(set(names))} different; expected 2 to 255 different ones")
+    opposite = {name: name.replace("Left", "Right") for name in names if "Left" in name}
+    pairs = tuple((names.index(left), names.index(right)) for left, right in opposite.items() if right in names)
+    return LabelSet("custom", root.name, names, pairs)

@@ -1,0 +1,1 @@
+"""Data sets: folder layouts, annotations, and what is wrong with them."""

@@ -1,0 +1,138 @@
+"""Reading one picture or one annotation: exact ids, and a line that names the file when it is not what it should be.
+
+Annotations are PNG files that hold one number per pixel. Four ways of storing that are in use, and OpenCV reads only
+one of them right:
+
+- 8-bit grey: the value is the id.
+- palette (VOC as published): the index is the id. `cv2.imread` gives the palette's colours, or their grey instead.
+- 1, 2 or 4 bit grey: the value is the id, but OpenCV and Pillow both stretch it to 0..255. Divided out again here.
+- RGB with three equal channels: what painting programs and `cv2.imwrite` of a three-channel array leave. Each pixel
+  still holds one number, and the public loaders (`cv2.IMREAD_GRAYSCALE`) read that number, so it is accepted. RGB with
+  channels that differ holds colours; which colour means which class is not ours to guess, so it is refused.
+
+A 16-bit class map is refused too: OpenCV would keep the high bytes, that is, zeros, and training would see background.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import DataError
+
+__all__ = ["exif_orientation", "read_ids", "read_image", "read_labels"]
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_END = b"IEND\xaeB`\x82"
+_EXIF_ORIENTATION = 0x0112
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Decode a picture to uint8 BGR [H, W, 3], as `cv2.imread` does: turned upright by its EXIF orientation.
+
+    The published loaders of every family call `cv2.imread`, which follows EXIF since OpenCV 3.1, and so does the
+    runtime; training on anything else would score differently from what users get. Unlike `cv2.imread` it takes file
+    names in any language, and files cut short are an error: up to 4.x OpenCV fills the missing part of a JPEG with
+    grey and says nothing. Raises DataError.
+    """
+    data = _bytes(path, "a picture")
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        picture = None
+    if picture is None:
+        raise DataError(f"{path}: cannot be decoded, expected a JPEG or PNG picture; replace it")
+    return np.asarray(picture, np.uint8)
+
+
+def read_labels(path: Path) -> NDArray[np.uint8]:
+    """Read an annotation PNG (grey, palette, or RGB with equal channels) to uint8 class ids [H, W]; 255 is "ignore".
+
+    Whether the ids are classes of the data set is not looked at here. Raises DataError.
+    """
+    ids = _read_png(path)
+    if ids.dtype != np.uint8:
+        raise DataError(f"{path}: is a 16-bit PNG, expected 8 bits per pixel for class ids; save it as 8-bit grey")
+    return ids.astype(np.uint8, copy=False)
+
+
+def read_ids(path: Path) -> NDArray[np.int32]:
+    """Read a map of person or part-instance ids (8 or 16 bit PNG) to int32 [H, W]; 0 is "none". Raises DataError."""
+    return _read_png(path).astype(np.int32)
+
+
+def exif_orientation(path: Path) -> int:
+    """The EXIF orientation of a picture, 1 to 8; 1 (upright) where there is none, or none that can be read."""
+    try:
+        with Image.open(path) as picture:
+            orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
+    except Exception:  # Pillow raises whatever a damaged header made of it; `read_image` is what reports damage
+        return 1
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _read_png(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """One number per pixel, [H, W], uint8 or uint16."""
+    data = _bytes(path, "a PNG annotation")
+    if not data.startswith(_PNG):
+        kind = "is a JPEG, whose compression changes ids" if data.startswith(b"\xff\xd8") else "is no PNG"
+        raise DataError(f"{path}: {kind}; expected a grey or palette PNG with one id per pixel; export it again as PNG")
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            mode, values = picture.mode, np.array(picture)  # np.asarray would be read-only
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: is damaged ({_reason(error)}); copy or download it again") from error
+    if mode in ("L", "P", "1"):
+        return _unstretched(data, values.astype(np.uint8, copy=False))
+    if mode.startswith("I"):  # 16 bits; "I;16" or, in older Pillow, "I" with 32
+        return values.astype(np.uint16)
+    depth = data[24]
+    if mode == "RGB" and depth == 8 and (values == values[..., :1]).all():
+        return np.ascontiguousarray(values[..., 0])
+    found = "colours" if mode == "RGB" and depth == 8 else f"pixels of kind {mode} with {depth} bits"
+    raise DataError(
+        f"{path}: holds {found}, expected one id per pixel (grey or palette PNG); convert colours to class ids first"
+    )
+
+
+def _unstretched(data: bytes, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Undo Pillow's stretching of grey PNGs below 8 bits; bytes 24 and 25 of a PNG are bit depth and colour type."""
+    depth, colour_type = data[24], data[25]
+    if colour_type != 0 or depth in (1, 8):  # palette indices are left alone, one-bit pixels arrive as 0 and 1
+        return values
+    return values // np.uint8(255 // (2**depth - 1))
+
+
+def _bytes(path: Path, expected: str) -> bytes:
+    """All bytes of a file that is there, is not empty and, if JPEG or PNG, has its end."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file, expected {expected}") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}), expected {expected}") from error
+    if not data:
+        raise DataError(f"{path}: is empty, expected {expected}; copy or download it again")
+    if _cut_short(data):
+        raise DataError(f"{path}: is cut short (its end is missing); copy or download it again")
+    return data
+
+
+def _cut_short(data: bytes) -> bool:
+    """Whether a JPEG or PNG lacks its end marker.
+
+    In a JPEG the marker counts only after the start of the last scan: a thumbnail inside the header has an end too.
+    Inside scans 0xFF is followed by 0x00, so neither marker can appear there by chance.
+    """
+    if data.startswith(b"\xff\xd8"):
+        return data.rfind(b"\xff\xd9") < max(data.rfind(b"\xff\xda"), 2)
+    return data.startswith(_PNG) and _PNG_END not in data
+
+
+def _reason(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
