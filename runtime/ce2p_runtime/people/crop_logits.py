@@ -1,0 +1,70 @@
+"""One network's logits of a frame or of a part of it, at the frame's size, as many rows at a time as are wanted.
+
+From 1/4 resolution to the S×S input (bilinear, in the network's own `align_corners`), then to the box:
+
+    plain resize (M-CE2P, sssegmentation)  bilinear with half-pixel centres, as cv2.resize (predict_sub_image in
+                                           M-CE2P-test.py)
+    affine (CE2P, SCHP)                    bilinear at the matrix's coordinates, 0 outside (SCHP's transform_logits)
+
+Logits always return this way, also where a family's single-person scores warp labels. Rows are exact: any window has
+the values of the whole.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import FrameMapping
+from ..metadata import ModelMetadata
+from ..ops.bilinear import AxisTaps, affine_taps, bilinear_resize, blend, resize_taps, settle_matrix
+from .instances import Box
+
+__all__ = ["CropLogits"]
+
+Floats = NDArray[np.float32]
+
+
+class CropLogits:
+    """Logits float32 [C, h, w] of the part `box` of a frame."""
+
+    def __init__(self, logits: Floats, metadata: ModelMetadata, mapping: FrameMapping, box: Box) -> None:
+        """`mapping` is that of the crop, of `box`'s size. Raises ValueError for logits of another shape."""
+        x0, y0, x1, y1 = box
+        if logits.ndim != 3 or mapping.frame_size != (y1 - y0, x1 - x0):
+            raise ValueError(f"logits {list(logits.shape)} with a mapping of {mapping.frame_size} for the box {box}")
+        self.box = box
+        self.classes = len(logits)
+        at_input = bilinear_resize(np.ascontiguousarray(logits, np.float32), mapping.input_size, metadata.align_corners)
+        if mapping.unwarp is None:
+            self._rows = resize_taps(mapping.input_size[0], y1 - y0, False)
+            self._columns = resize_taps(mapping.input_size[1], x1 - x0, False)
+        else:
+            at_input = np.pad(at_input, ((0, 0), (1, 1), (1, 1)))  # affine taps count a ring of zeros
+            self._rows, self._columns = _warp_taps(mapping.unwarp, mapping)
+        self._at_input = at_input
+
+    def rows(self, top: int, bottom: int) -> Floats:
+        """Logits float32 [C, bottom - top, x1 - x0] of the frame's rows top..bottom - 1, which are all in the box."""
+        _, y0, _, y1 = self.box
+        if not y0 <= top < bottom <= y1:
+            raise ValueError(f"rows {top}..{bottom} are not within the box {self.box}")
+        rows, columns = self._rows.part(top - y0, bottom - y0), self._columns
+        first, last = int(rows.low.min()), int(rows.high.max())
+        source = self._at_input[:, first : last + 1]
+        across = blend(source[:, :, columns.low], source[:, :, columns.high], columns.weight)
+        return blend(across[:, rows.low - first], across[:, rows.high - first], rows.weight[:, np.newaxis])
+
+    def whole(self) -> Floats:
+        """Logits float32 [C, y1 - y0, x1 - x0] of the whole box."""
+        return self.rows(self.box[1], self.box[3])
+
+
+def _warp_taps(matrix: NDArray[np.float64], mapping: FrameMapping) -> tuple[AxisTaps, AxisTaps]:
+    """Taps of rows and columns under a matrix without rotation and shear, as every whole-crop mapping has."""
+    settled = settle_matrix(matrix, mapping.frame_size)
+    if settled[0, 1] or settled[1, 0]:
+        raise ValueError(f"the crop's matrix rotates or shears: {settled.tolist()}")
+    y = np.arange(mapping.frame_size[0], dtype=np.float64) * settled[1, 1] + settled[1, 2]
+    x = np.arange(mapping.frame_size[1], dtype=np.float64) * settled[0, 0] + settled[0, 2]
+    return affine_taps(y, 0, mapping.input_size[0] - 1), affine_taps(x, 0, mapping.input_size[1] - 1)

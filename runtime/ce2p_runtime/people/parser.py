@@ -1,0 +1,195 @@
+"""PeopleParser: M-CE2P's inference for frames with several people, on any number of exported networks.
+
+Global networks see the whole frame, local ones each person's box; their logits are fused (fusion.py), cut by the person
+masks (part_instances.py) and grown (refine.py). The published system has one global and two local networks; SCHP's one
+of each.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..backends import Backend, open_backend
+from ..errors import ModelFileError
+from ..frame_steps import check_frame, prepare_batch
+from ..geometry import frame_mapping
+from .crop_logits import CropLogits
+from .fusion import FusedLabels, fuse
+from .instances import Box, Person, crop_box, person_mask
+from .part_instances import Confidence, PartInstance, human_map, part_confidences, part_map
+from .refine import refine
+from .result import PeopleResult
+
+__all__ = ["PeopleParser"]
+
+Frame = NDArray[np.uint8]
+
+
+class PeopleParser:
+    """Parses frames with several people, given where the people are.
+
+        parser = PeopleParser.open("cihp_global.onnx", ["cihp_local.onnx"])
+        result = parser(frame, select_people(detections))     # uint8 BGR [H, W, 3] -> PeopleResult
+
+    `whole`: the network for the whole frame, or None. `local`: those for one person's crop; at least one network in
+    all. They are backends rather than HumanParsers because logits are wanted, which a HumanParser on a GPU keeps there.
+    `batch`: crops per forward pass of networks with a dynamic batch. `enlarge`: of the boxes. `grow`: refine.
+    `confidence`: see part_instances. Raises ModelFileError for networks that give labels or disagree about the classes.
+    Not thread-safe.
+    """
+
+    def __init__(
+        self,
+        whole: Backend | None,
+        local: Sequence[Backend] = (),
+        *,
+        batch: int = 1,
+        enlarge: float = 1.2,
+        grow: bool = True,
+        confidence: Confidence = "logit",
+    ) -> None:
+        self.whole, self.local = whole, tuple(local)
+        self._batch, self._enlarge, self._grow = batch, enlarge, grow
+        self._confidence: Confidence = confidence
+        networks = [*([whole] if whole is not None else []), *self.local]
+        if not networks or batch < 1 or enlarge <= 0:
+            raise ValueError(f"{len(networks)} networks, batch {batch}, enlarge {enlarge}; expected at least 1, 1, > 0")
+        self.metadata = networks[0].metadata
+        """Of the first network: classes and colours, which all share."""
+        for number, network in enumerate(networks, start=1):
+            _check_network(network, self.metadata.class_names, number)
+
+    @classmethod
+    def open(
+        cls,
+        whole: str | Path | None,
+        local: Sequence[str | Path] = (),
+        *,
+        backend: str = "auto",
+        device: str = "auto",
+        threads: int | None = None,
+        batch: int = 1,
+        grow: bool = True,
+    ) -> PeopleParser:
+        """Load the networks from files made by `ce2p export`; options as for HumanParser. Raises as it does."""
+        opened: list[Backend] = []
+        try:
+            for path in (*([whole] if whole is not None else []), *local):
+                opened.append(open_backend(path, backend, device, threads))
+            first = opened[0] if whole is not None else None
+            return cls(first, opened[1:] if first is not None else opened, batch=batch, grow=grow)
+        except BaseException:
+            for network in opened:
+                network.close()
+            raise
+
+    def __enter__(self) -> PeopleParser:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the networks and what they hold on their devices."""
+        for network in (*([self.whole] if self.whole is not None else []), *self.local):
+            network.close()
+
+    def __call__(self, frame: Frame, people: Sequence[Person]) -> PeopleResult:
+        """Parse one frame, uint8 BGR [H, W, 3], with these people in it (see `select_people`), in any order.
+
+        Without people the global network decides alone; without one, too, everything is background. Raises ValueError
+        for another frame, and for masks or boxes that do not fit it.
+        """
+        check_frame(frame)
+        size = (frame.shape[0], frame.shape[1])
+        people = sorted(people, key=lambda person: -person.area)  # the published order; later ones win overlaps
+        boxes = [crop_box(person.box, size, self._enlarge) for person in people]
+        masks = np.zeros((len(people), *size), np.bool_)
+        for mask, person in zip(masks, people, strict=True):
+            mask[:] = person_mask(person, size)
+        clock = _Clock()
+        fused = self._fused(frame, boxes, clock)
+        with clock.stage("instances"):
+            parts = part_map(fused.labels, masks)
+        if self._grow:
+            with clock.stage("refine"):
+                parts, masks = refine(parts, fused.labels, masks)
+        with clock.stage("instances"):
+            weights = [person.score for person in people] if self._confidence == "weighted" else None
+            scores = part_confidences(parts, fused.logits, weights)
+            humans, order = human_map(masks)
+        number_of = {int(index): number for number, index in enumerate(order, start=1)}
+        instances = tuple(
+            PartInstance(number, int(class_id), number_of[int(person)], score)
+            for number, (class_id, person, score) in enumerate(
+                zip(parts.classes, parts.people, scores, strict=True), start=1
+            )
+        )
+        refined = tuple(dataclasses.replace(people[index], mask=masks[index]) for index in order)
+        return PeopleResult(
+            fused.labels, humans, parts.ids, instances, refined,
+            self.metadata.class_names, self.metadata.palette, clock.stages,
+        )  # fmt: skip
+
+    def _fused(self, frame: Frame, boxes: Sequence[Box], clock: _Clock) -> FusedLabels:
+        size = (frame.shape[0], frame.shape[1])
+        with clock.stage("global"):
+            full = (0, 0, size[1], size[0])
+            whole = list(self._logits(self.whole, frame, [full])) if self.whole is not None else []
+        with clock.stage("local"):
+            local = [list(self._logits(network, frame, boxes)) for network in self.local] if boxes else []
+        with clock.stage("fusion"):
+            if not whole and not local:
+                return FusedLabels(np.zeros(size, np.uint8), np.full(size, np.inf, np.float32))
+            return fuse(size, self.metadata.num_classes, whole, local)
+
+    def _logits(self, network: Backend, frame: Frame, boxes: Sequence[Box]) -> Iterator[CropLogits]:
+        """One network's logits of each box of the frame."""
+        metadata = network.metadata
+        remaining = iter(boxes)
+        for group in iter(lambda: list(islice(remaining, network.batch or self._batch)), []):
+            crops = [frame[y0:y1, x0:x1] for x0, y0, x1, y1 in group]
+            mappings = [
+                frame_mapping(metadata.geometry, (crop.shape[0], crop.shape[1]), metadata.input_size) for crop in crops
+            ]
+            outputs = network.run(prepare_batch(metadata, crops, mappings, network.batch or len(group)))[0]
+            for output, mapping, box in zip(outputs, mappings, group, strict=False):  # padding has no box
+                yield CropLogits(output, metadata, mapping, box)
+
+
+def _check_network(network: Backend, class_names: tuple[str, ...], number: int) -> None:
+    metadata = network.metadata
+    if metadata.output_kind != "logits":
+        raise ModelFileError(
+            f"network {number} ({metadata.family}, {metadata.dataset}): its output is labels, fusing wants logits; "
+            "export it again with --output logits"
+        )
+    if metadata.class_names != class_names:
+        raise ModelFileError(
+            f"network {number}: its {metadata.num_classes} classes ({metadata.dataset}) are not the first network's "
+            f"{len(class_names)}; take networks of one data set"
+        )
+
+
+class _Clock:
+    """Milliseconds per stage; a stage that comes twice adds up."""
+
+    def __init__(self) -> None:
+        self.stages: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.stages[name] = self.stages.get(name, 0.0) + (time.perf_counter() - started) * 1e3
