@@ -14,6 +14,7 @@ from ..errors import CheckpointError, ConfigError
 from ..labels import LabelSet, guess_dataset, label_set
 from ..models.config import CE2PConfig
 from ..models.network import CE2P
+from ..preprocessing import default_input_size
 from .layouts import LAYOUTS, Layout, recognise
 from .reading import RawCheckpoint, read_tensors, sha256_of
 
@@ -44,6 +45,13 @@ class LoadedCheckpoint:
     """Assumptions the file itself could not settle, each with the option that overrides it."""
     training: dict[str, Any] = field(default_factory=dict)
     """What our own training recorded (empty for public files)."""
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(height, width) in pixels that the network was trained at, as far as known; else its family's own."""
+        side = default_input_size(self.config.family, self.labels.dataset)
+        height, width = self.training.get("input_size", (side, side))
+        return int(height), int(width)
 
 
 def load_checkpoint(
@@ -88,9 +96,14 @@ def _load_own(raw: RawCheckpoint, dataset: str | None, output_stride: int | None
         config = CE2PConfig.from_dict(document["config"])
         saved_dataset, weights = str(document["dataset"]), str(document["weights"])
         training = dict(document.get("training", {}))
+        saved = LabelSet.from_dict(document["labels"]) if "labels" in document else None
         if saved_dataset != "custom":
-            label_set(saved_dataset)
-    except (ValueError, KeyError, TypeError, ConfigError) as error:
+            saved = label_set(saved_dataset)
+        if saved is not None and saved.num_classes != config.num_classes:
+            raise ConfigError(f"{saved.num_classes} class names for {config.num_classes} classes")
+        if not all(isinstance(side, int) and side > 0 for side in training.get("input_size", ())):
+            raise ConfigError(f"input size {training['input_size']}")
+    except (ValueError, KeyError, TypeError, IndexError, ConfigError) as error:
         raise CheckpointError(f"{raw.path}: its ce2p metadata cannot be read ({error}); save it again") from None
     if output_stride not in (None, config.output_stride):
         raise CheckpointError(
@@ -98,7 +111,7 @@ def _load_own(raw: RawCheckpoint, dataset: str | None, output_stride: int | None
             "leave the option out"
         )
     notes: list[str] = []
-    labels = _labels_for(config, dataset or (saved_dataset if saved_dataset != "custom" else None), raw.path, notes)
+    labels = saved if saved and dataset is None else _labels_for(config, dataset, raw.path, notes)
     net = _fill(config, raw.tensors, None, True, raw.path)
     return LoadedCheckpoint(
         net, config, labels, raw.path, sha256_of(raw.path), "ce2p", raw.wrapper, "BatchNorm", weights,

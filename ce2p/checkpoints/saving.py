@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import secrets
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 
+from ..files import atomic_path
+from ..labels import LabelSet, label_set
 from ..models.network import CE2P
 from .loading import METADATA_KEY
 
@@ -16,23 +17,27 @@ __all__ = ["save_checkpoint"]
 
 
 def save_checkpoint(
-    path: str | Path, net: CE2P, dataset: str, weights: str, training: dict[str, Any] | None = None
+    path: str | Path, net: CE2P, labels: LabelSet | str, weights: str, training: dict[str, Any] | None = None
 ) -> Path:
     """Write a network with everything needed to load it again.
 
-    `weights` says in words where they come from ("trained 300 iterations on synthetic people", "untrained, seed 0").
+    `labels`: its classes, or the short name of a published data set's; "custom" numbers them. `weights` says in words
+    where they come from ("trained 300 iterations on synthetic people", "untrained, seed 0"). `training`: what else is
+    worth knowing; an `input_size` [height, width] in it is what exports take unless told otherwise.
     Written beside the target and renamed, so a crash leaves the old file or none.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"{path}: our checkpoints are .safetensors files")
-    document = {"config": net.config.to_dict(), "dataset": dataset, "weights": weights, "training": training or {}}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(6)}{path.suffix}")
-    try:
-        state = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
-        save_file(state, temporary, metadata={METADATA_KEY: json.dumps(document)})
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    document: dict[str, Any] = {"config": net.config.to_dict(), "weights": weights, "training": training or {}}
+    if isinstance(labels, LabelSet) and labels.dataset == "custom":
+        document |= {"dataset": "custom", "labels": labels.to_dict()}
+    elif labels == "custom":
+        document["dataset"] = "custom"
+    else:
+        document["dataset"] = (label_set(labels) if isinstance(labels, str) else labels).dataset
+    state = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
+    with atomic_path(path) as temporary:
+        # Not save_file: it makes files that only their owner may read.
+        temporary.write_bytes(save(state, metadata={METADATA_KEY: json.dumps(document)}))
     return path

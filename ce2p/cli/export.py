@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
-from ce2p.preprocessing import default_input_size
 from ce2p_export import Exported, GraphOptions, Proof, default_path, export_onnx, open_source
 from ce2p_export.deploy import FoldReport
 
@@ -52,9 +51,8 @@ def export_file(request: ExportRequest) -> Exported:
         request.model, family=request.family, dataset=request.dataset,
         output_stride=request.stride, random=request.random, seed=request.seed,
     )  # fmt: skip
-    side = default_input_size(source.net.config.family, source.labels.dataset)
     options = GraphOptions(
-        request.size or (side, side),
+        request.size or source.input_size,
         request.batch,
         cast(Literal["float", "uint8"], request.input_kind),
         cast(Literal["logits", "labels"], request.output_kind),

@@ -32,12 +32,10 @@ def run(file: Path, dataset: str | None, stride: int | None, json: str | None) -
 def _checkpoint_facts(file: Path, dataset: str | None, stride: int | None) -> dict[str, Any]:
     from ce2p.checkpoints import load_checkpoint
     from ce2p.flops import count_parameters
-    from ce2p.preprocessing import default_input_size
     from ce2p_export import deploy
 
     loaded = load_checkpoint(file, dataset=dataset, output_stride=stride)
-    side = default_input_size(loaded.config.family, loaded.labels.dataset)
-    deployed = deploy(loaded.net.to("meta"), (side, side))  # counting needs shapes only
+    deployed = deploy(loaded.net.to("meta"), loaded.input_size)  # counting needs shapes only
     return {
         "kind": "checkpoint",
         "layout": f"{loaded.layout}, {loaded.wrapper}",
@@ -48,7 +46,7 @@ def _checkpoint_facts(file: Path, dataset: str | None, stride: int | None) -> di
         "num_classes": loaded.config.num_classes,
         "class_names": list(loaded.labels.names),
         "norm": loaded.norm,
-        "input_size": [side, side],
+        "input_size": list(loaded.input_size),
         "parameters": count_parameters(loaded.net),
         "gflops": round(deployed.flops_before / 1e9, 2),
         "gflops_folded": round(deployed.flops_after / 1e9, 2),

@@ -123,16 +123,19 @@ _FAMILY_TRAITS: dict[str, dict[str, Any]] = {
     "ssseg": _SSSEG_2020_TRAITS | {"lateral": False, "fusion_layers": 2, "decoder_width": 512},
 }
 
-_MODEL_NAME = re.compile(r"(voc|lip|cihp|atr|ppp)-(r18|r50|r101)-os(8|16)")
+_MODEL_NAME = re.compile(r"(voc|lip|cihp|atr|ppp|custom)-(r18|r50|r101)-os(8|16)")
 
 
 def parse_model_name(name: str) -> tuple[str, Backbone, int]:
-    """`lip-r101-os16` -> ("lip", "r101", 16). Raises ConfigError with the pattern when it is no model name."""
+    """`lip-r101-os16` -> ("lip", "r101", 16). Raises ConfigError with the pattern when it is no model name.
+
+    The dataset `custom` is the user's own: its classes stand beside the pictures (`ce2p.labels.read_label_set`).
+    """
     match = _MODEL_NAME.fullmatch(name)
     if match is None:
         raise ConfigError(
             f"{name!r} is neither a file nor a model name; expected <dataset>-<backbone>-os<stride> with dataset "
-            "voc|lip|cihp|atr|ppp, backbone r18|r50|r101, stride 8|16, e.g. lip-r101-os16"
+            "voc|lip|cihp|atr|ppp|custom, backbone r18|r50|r101, stride 8|16, e.g. lip-r101-os16"
         )
     dataset, backbone, stride = match.groups()
     return dataset, backbone, int(stride)  # type: ignore[return-value]

@@ -1,1 +1,1 @@
-"""Training: edge labels, losses, and the short run the demo needs."""
+"""Training: recipes, losses, the loop, and runs that can be killed and resumed."""

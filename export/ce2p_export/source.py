@@ -9,6 +9,7 @@ from ce2p.checkpoints import load_checkpoint
 from ce2p.errors import ConfigError
 from ce2p.labels import LabelSet, label_set
 from ce2p.models import CE2P, CE2PConfig, parse_model_name, untrained
+from ce2p.preprocessing import default_input_size
 
 __all__ = ["Source", "open_source"]
 
@@ -27,6 +28,8 @@ class Source:
     parent_sha256: str | None
     """Of the checkpoint file; None for random weights."""
     notes: tuple[str, ...]
+    input_size: tuple[int, int]
+    """(height, width) that an export takes unless told otherwise."""
 
 
 def open_source(
@@ -48,7 +51,8 @@ def open_source(
         labels = label_set(dataset or name_dataset)
         config = CE2PConfig.of(family or "ssseg", backbone, output_stride or stride, labels.num_classes)
         weights = f"untrained (random, seed {seed})"
-        return Source(untrained(config, seed), labels, model, Path(), weights, None, ())
+        side = default_input_size(config.family, labels.dataset)
+        return Source(untrained(config, seed), labels, model, Path(), weights, None, (), (side, side))
     if not Path(model).exists():
         parse_model_name(model)  # raises for anything that is no model name either
         raise ConfigError(
@@ -60,5 +64,6 @@ def open_source(
             f"{model}: holds a {loaded.config.family} network, --family {family} asked for; leave the option out"
         )
     return Source(
-        loaded.net, loaded.labels, loaded.path.stem, loaded.path.parent, loaded.weights, loaded.sha256, loaded.notes
+        loaded.net, loaded.labels, loaded.path.stem, loaded.path.parent, loaded.weights, loaded.sha256, loaded.notes,
+        loaded.input_size,
     )  # fmt: skip

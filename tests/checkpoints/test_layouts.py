@@ -631,7 +631,7 @@ def test_a_crash_while_saving_leaves_the_old_file_and_nothing_else(
     def disk_full(*_: Any, **__: Any) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(saving, "save_file", disk_full)
+    monkeypatch.setattr(saving, "save", disk_full)
     with pytest.raises(OSError, match="No space"):
         saving.save_checkpoint(path, tiny("schp", 16), "lip", "untrained")
     assert path.read_bytes() == b"the old file"
