@@ -12,7 +12,16 @@ from typing import Any
 
 from .errors import ConfigError, DataError
 
-__all__ = ["IGNORE", "LABEL_SETS", "LabelSet", "guess_dataset", "label_set", "palette_for", "read_label_set"]
+__all__ = [
+    "IGNORE",
+    "LABEL_SETS",
+    "LabelSet",
+    "guess_dataset",
+    "label_set",
+    "palette_for",
+    "pascal_colour",
+    "read_label_set",
+]
 
 Colour = tuple[int, int, int]
 
@@ -114,7 +123,7 @@ _LIP_SITE_PALETTE: tuple[Colour, ...] = (
 _LIP_SITE_FAMILIES = frozenset({"ssseg", "ssseg-2020", "mce2p"})
 
 
-def _pascal_colour(label: int) -> Colour:
+def pascal_colour(label: int) -> Colour:
     """PASCAL VOC's colour map: the label's bits, three by three, become the high bits of red, green and blue."""
     red = green = blue = 0
     for bit in range(7, -1, -1):
@@ -129,7 +138,7 @@ def palette_for(labels: LabelSet, family: str) -> tuple[Colour, ...]:
     """RGB colour of each class, as the public code of `family` paints that dataset."""
     if family in _LIP_SITE_FAMILIES and labels.dataset in {"lip", "cihp"}:
         return _LIP_SITE_PALETTE
-    return tuple(_pascal_colour(label) for label in range(labels.num_classes))
+    return tuple(pascal_colour(label) for label in range(labels.num_classes))
 
 
 def label_set(dataset: str) -> LabelSet:

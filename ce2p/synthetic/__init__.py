@@ -5,30 +5,41 @@ Everything is a pure function of a seed. A still picture:
     scene = sample_scene(np.random.default_rng(1), (256, 192))
     image, labels = render(scene)
 
-`iter_samples` yields many, `write_lip_folder` writes them in LIP's layout, `walking_sequence` yields the
-frames of a video. Sizes are (height, width), images uint8 BGR (H, W, 3), labels uint8 (H, W) of `Lip` ids.
+`iter_samples` yields many, `walking_sequence` the frames of a video; `sample_group` draws several people at once.
+`write_dataset` writes a folder as LIP, CIHP, ATR, Pascal-Person-Part or VOC are published, with their classes.
+Sizes are (height, width), images uint8 BGR (H, W, 3), labels uint8 (H, W) of `Lip` ids.
 """
 
+from .annotations import DATASETS, Annotated, annotated_at
 from .body import Pose, View
-from .dataset import iter_samples, sample_at, write_lip_folder
+from .dataset import iter_samples, sample_at
 from .figure import Person, sample_person
+from .folders import write_dataset, write_lip_folder
+from .group import Group, render_group, sample_group
 from .lip import NUM_CLASSES, Lip
 from .scene import Scene, render, sample_scene
 from .sequence import walking_scenes, walking_sequence
 
 __all__ = [
+    "DATASETS",
     "NUM_CLASSES",
+    "Annotated",
+    "Group",
     "Lip",
     "Person",
     "Pose",
     "Scene",
     "View",
+    "annotated_at",
     "iter_samples",
     "render",
+    "render_group",
     "sample_at",
+    "sample_group",
     "sample_person",
     "sample_scene",
     "walking_scenes",
     "walking_sequence",
+    "write_dataset",
     "write_lip_folder",
 ]

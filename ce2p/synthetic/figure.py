@@ -11,9 +11,13 @@ from .garments import Wearer, arm, leg, sides_by_depth
 from .head import hair_behind, head
 from .materials import Material
 from .outline import ellipse
+from .regions import Region, belonging_to
 from .render import Frame, Shape
-from .tailoring import coat_back, coat_front, lower_body, scarf, upper_body
+from .tailoring import coat_back, coat_front, lower_body, scarf, shoulder_bag, upper_body
 from .wardrobe import Outfit, sample_outfit, sample_skin
+
+_LEG = {"left": Region.LEFT_LEG, "right": Region.RIGHT_LEG}
+_ARM = {"left": Region.LEFT_ARM, "right": Region.RIGHT_ARM}
 
 
 @dataclass(frozen=True)
@@ -35,15 +39,18 @@ def figure_shapes(person: Person, pose: Pose, view: View) -> list[Shape]:
     skeleton = place(person.physique, pose, view)
     wearer = Wearer(skeleton, person.outfit, person.skin)
     behind = [name for name in ("left", "right") if _is_behind(skeleton, name)]
-    shapes = [*hair_behind(wearer), *coat_back(wearer)]
+    shapes = belonging_to(Region.HEAD, hair_behind(wearer)) + belonging_to(Region.TRUNK, coat_back(wearer))
     for name in sides_by_depth(skeleton):
-        shapes += leg(wearer, name)
+        shapes += belonging_to(_LEG[name], leg(wearer, name))
     for name in behind:
-        shapes += arm(wearer, name)
-    shapes += [*lower_body(wearer), *upper_body(wearer), *coat_front(wearer), *scarf(wearer), *head(wearer)]
+        shapes += belonging_to(_ARM[name], arm(wearer, name))
+    shapes += belonging_to(Region.HIPS, lower_body(wearer))
+    shapes += belonging_to(Region.TRUNK, [*upper_body(wearer), *coat_front(wearer), *scarf(wearer)])
+    shapes += belonging_to(Region.BAG, shoulder_bag(wearer))
+    shapes += belonging_to(Region.HEAD, head(wearer))
     for name in ("left", "right"):
         if name not in behind:
-            shapes += arm(wearer, name)
+            shapes += belonging_to(_ARM[name], arm(wearer, name))
     return shapes
 
 

@@ -39,7 +39,8 @@ class Shape:
     """One thing to paint: the union of `pieces`, polygons (N, 2) in pixels whose first pixel spans 0 to 1.
 
     A shape without a `label` is a detail and leaves labels alone; `within` confines it to pixels that so far
-    bear that label. `relief` is the strength of its shading, `thickness` how round it looks, in figure
+    bear that label. `region` is the `Region` that a labelled shape, or a detail where it shows, puts into the second
+    map; 0 leaves it alone. `relief` is the strength of its shading, `thickness` how round it looks, in figure
     heights.
     """
 
@@ -51,6 +52,7 @@ class Shape:
     relief: float = 0.5
     thickness: float = 0.05
     opacity: float = 1.0
+    region: int = 0
 
 
 def paint(
@@ -59,11 +61,12 @@ def paint(
     shapes: Iterable[Shape],
     *,
     light_from_left: bool = True,
+    regions: NDArray[np.uint8] | None = None,
 ) -> None:
     """Paint `shapes` in order, later ones over earlier ones, into `image` and `labels` in place.
 
-    `image` is float32 BGR (H, W, 3) in 0 to 255, `labels` uint8 (H, W). Parts outside the picture are cut
-    off.
+    `image` is float32 BGR (H, W, 3) in 0 to 255, `labels` and, if wanted, `regions` uint8 (H, W). Parts outside the
+    picture are cut off.
     """
     for shape in shapes:
         box = _box(shape.pieces, labels.shape[0], labels.shape[1])
@@ -81,9 +84,14 @@ def paint(
             colour = colour * _relief(opacity, shape, light_from_left)[..., None]
         target = image[y0:y1, x0:x1]
         target += opacity[..., None] * (colour - target)
+        if shape.label is None and (regions is None or not shape.region):
+            continue
+        covered = fine[_FINE // 2 :: _FINE, _FINE // 2 :: _FINE] > 0
+        if regions is not None and shape.region:
+            shown = covered if shape.within is None else covered & (part == shape.within)
+            regions[y0:y1, x0:x1][shown] = shape.region
         if shape.label is not None:
-            centre = fine[_FINE // 2 :: _FINE, _FINE // 2 :: _FINE]
-            part[centre > 0] = shape.label
+            part[covered] = shape.label
 
 
 def _box(pieces: Sequence[Points], height: int, width: int) -> tuple[int, int, int, int] | None:

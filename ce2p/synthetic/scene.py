@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,12 @@ from .body import Pose, View
 from .figure import Person, figure_shapes, ground_shadow, sample_person
 from .motion import sample_pose
 from .render import paint
+from .wardrobe import sample_bag
 
 UPPER_BODY_SHARE = 0.18
 """The share of still pictures that show only the upper part of the body."""
+
+_BAG_SHARE = 0.4
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,14 @@ def sample_light(rng: np.random.Generator) -> Light:
     )
 
 
-def sample_view(rng: np.random.Generator, size: tuple[int, int]) -> View:
-    """Draw where the figure stands: usually whole, 55 to 98 % of the frame high, else cropped below the
-    hips."""
+def sample_view(rng: np.random.Generator, size: tuple[int, int], *, whole: bool = False) -> View:
+    """Draw where the figure stands: usually whole, 55 to 98 % of the frame high, else cropped below the hips.
+
+    With `whole` it is always whole. What would be cropped otherwise is drawn smaller, the rest does not change.
+    """
     height, width = size
-    if rng.random() < UPPER_BODY_SHARE:
+    cropped = rng.random() < UPPER_BODY_SHARE
+    if cropped and not whole:
         scale = float(rng.uniform(1.35, 1.9)) * height
         ground = float(rng.uniform(0.02, 0.10)) * height + 1.03 * scale
     else:
@@ -72,12 +78,16 @@ def sample_view(rng: np.random.Generator, size: tuple[int, int]) -> View:
     return View(scale, 0.5 * width + float(rng.uniform(-spare, spare)), ground)
 
 
-def sample_scene(rng: np.random.Generator, size: tuple[int, int]) -> Scene:
-    """Draw a still picture of one person, `size` = (height, width). Deterministic in the state of `rng`."""
+def sample_scene(rng: np.random.Generator, size: tuple[int, int], *, whole: bool = False) -> Scene:
+    """Draw a still picture of one person, `size` = (height, width). Deterministic in the state of `rng`.
+
+    `whole` is for figures from head to foot only: cropped at the hips, a top may show nothing of the skirt or the pants
+    that would tell it from a dress.
+    """
     return Scene(
         person=sample_person(rng),
         pose=sample_pose(rng),
-        view=sample_view(rng, size),
+        view=sample_view(rng, size, whole=whole),
         background=sample_background(rng),
         light=sample_light(rng),
         size=size,
@@ -85,21 +95,42 @@ def sample_scene(rng: np.random.Generator, size: tuple[int, int]) -> Scene:
     )
 
 
+def with_bag(scene: Scene, rng: np.random.Generator) -> Scene:
+    """Return the scene, in two pictures of five with a bag at the person's hip. Deterministic in the state of `rng`."""
+    bag = sample_bag(rng) if rng.random() < _BAG_SHARE else None
+    return replace(scene, person=replace(scene.person, outfit=replace(scene.person.outfit, bag=bag)))
+
+
 def render(scene: Scene) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return the picture, uint8 BGR (H, W, 3), and the LIP class of every pixel, uint8 (H, W).
 
     A pure function of `scene`: equal scenes give equal bytes. Raises `ValueError` for a size below 16 pixels.
     """
-    if min(scene.size) < 16:
-        raise ValueError(f"a scene is at least 16 pixels high and wide, not {scene.size}")
-    image = paint_background(scene.background, scene.size, scene.time)
+    return _render(scene, None)
+
+
+def render_regions(scene: Scene) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return what `render` does and the `Region` of every pixel, uint8 (H, W). Raises as `render` does."""
+    regions = np.zeros(scene.size, np.uint8)
+    return *_render(scene, regions), regions
+
+
+def _render(scene: Scene, regions: NDArray[np.uint8] | None) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    image = paint_place(scene.background, scene.size, scene.time)
     labels = np.zeros(scene.size, np.uint8)
     shapes = [ground_shadow(scene.view), *figure_shapes(scene.person, scene.pose, scene.view)]
-    paint(image, labels, shapes, light_from_left=scene.light.from_left)
-    return _expose(image, scene.light, scene.noise_seed), labels
+    paint(image, labels, shapes, light_from_left=scene.light.from_left, regions=regions)
+    return expose(image, scene.light, scene.noise_seed), labels
 
 
-def _expose(image: NDArray[np.float32], light: Light, noise_seed: int) -> NDArray[np.uint8]:
+def paint_place(background: Background, size: tuple[int, int], time: float = 0.0) -> NDArray[np.float32]:
+    """Return the empty place as `paint_background` does. Raises `ValueError` for a size below 16 pixels."""
+    if min(size) < 16:
+        raise ValueError(f"a scene is at least 16 pixels high and wide, not {size}")
+    return paint_background(background, size, time)
+
+
+def expose(image: NDArray[np.float32], light: Light, noise_seed: int) -> NDArray[np.uint8]:
     """Apply uneven light and sensor noise and quantise."""
     height, width = image.shape[:2]
     down = np.linspace(-0.5, 0.5, height, dtype=np.float32)[:, None]

@@ -1,4 +1,4 @@
-"""The trunk's clothes: tops, dresses, jumpsuits, pants and skirts, and over them coats and scarves."""
+"""The trunk's clothes: tops, dresses, jumpsuits, pants and skirts, and over them coats, scarves and bags."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from .garments import (
 )
 from .lip import Lip
 from .materials import Material
-from .outline import Points, ellipse, smooth_line, strip, tube
+from .outline import Points, ellipse, smooth_line, smooth_loop, strip, tube
+from .regions import Region
 from .render import Shape
 
 _METAL = Material((150.0, 190.0, 205.0))
@@ -75,7 +76,9 @@ def upper_body(wearer: Wearer) -> list[Shape]:
         sash = strip(*_band(wearer, 0.36, 0.27))
         shapes = [
             Shape(cloth, outfit.top, frame, label, thickness=0.09),
-            Shape([sash], Material(outfit.top.accent), frame, within=label, relief=0.3, opacity=0.85),
+            Shape(
+                [sash], Material(outfit.top.accent), frame, within=label, relief=0.3, opacity=0.85, region=Region.BELT
+            ),
         ]
     elif outfit.main == "jumpsuit":
         shapes = [Shape([trunk(wearer, 0.10, 0.007)], outfit.top, frame, label, relief=0.4, thickness=0.08)]
@@ -98,7 +101,7 @@ def _jumpsuit_details(wearer: Wearer) -> list[Shape]:
     buckle = [ellipse(k.trunk(0.29, k.front), (0.011 * s, 0.011 * s), count=12)]
     return [
         Shape(pockets, cloth.plain(0.72), frame, within=Lip.JUMPSUITS, relief=0.4, opacity=0.7),
-        Shape([belt], cloth.plain(0.5), frame, within=Lip.JUMPSUITS, relief=0.3, opacity=0.9),
+        Shape([belt], cloth.plain(0.5), frame, within=Lip.JUMPSUITS, relief=0.3, opacity=0.9, region=Region.BELT),
         Shape(line_down(wearer, 0.9, 0.05, 0.0045), _METAL, frame, within=Lip.JUMPSUITS, relief=0, opacity=0.8),
         Shape(buckle, _METAL, frame, within=Lip.JUMPSUITS, relief=0),
     ]
@@ -118,7 +121,7 @@ def _neck(wearer: Wearer, label: Lip) -> list[Shape]:
         bare = []
     rim = [ellipse(k.trunk(0.97, 0.6 * k.front), (0.056 * s, 0.043 * s))] if outfit.neckline == "round" else []
     shapes = [Shape(rim, outfit.top.plain(0.75), frame, within=label, relief=0, opacity=0.7)] if rim else []
-    shapes.append(Shape([*neck, *bare], wearer.skin.shaded(0.93), frame, Lip.FACE, relief=0.35))
+    shapes.append(Shape([*neck, *bare], wearer.skin.shaded(0.93), frame, Lip.FACE, relief=0.35, region=Region.NECK))
     if outfit.neckline == "high":
         collar = tube([k.trunk(0.93), k.trunk(1.07, 0.4 * k.front)], [0.046 * build * s, 0.041 * build * s])
         shapes.append(Shape(collar, outfit.top, frame, label, relief=0.45, thickness=0.05))
@@ -197,3 +200,28 @@ def scarf(wearer: Wearer) -> list[Shape]:
     wrap = smooth_line([k.trunk(1.07, -0.052), *front, k.trunk(1.07, 0.052)])
     thick = s * np.interp(np.linspace(0, 1, len(wrap)), (0, 0.5, 1), (0.022, 0.035, 0.022))
     return [*shapes, Shape(tube(wrap, thick), cloth, frame, Lip.SCARF, relief=0.7, thickness=0.04)]
+
+
+def shoulder_bag(wearer: Wearer) -> list[Shape]:
+    """Return a bag at one hip and the strap that carries it from the other shoulder.
+
+    LIP has no class for it: there it is background, and hides what lies behind it.
+    """
+    leather = wearer.outfit.bag
+    if not leather:
+        return []
+    k, s, frame = wearer.skeleton, wearer.scale, wearer.frame()
+    side = 1.0 if leather.seed % 2 else -1.0
+    hip = side * (k.breadth(k.physique.hips) + 0.012)
+    centre = k.trunk(-0.10, hip)
+    half = np.array([0.062, 0.052]) * s
+    corners = ((-0.9, -1.0), (0.0, -0.92), (0.9, -1.0), (1.0, 0.8), (0.0, 1.0), (-1.0, 0.8))
+    body = smooth_loop([centre + half * corner for corner in corners], 3)
+    flap = smooth_loop([centre + half * corner for corner in ((-0.9, -1.0), (0.9, -1.0), (0.7, -0.1), (-0.7, -0.1))], 3)
+    strap = smooth_line([k.trunk(1.0, -side * 0.060), k.trunk(0.55, k.front - side * 0.015), k.trunk(0.05, hip)])
+    dark = leather.plain(0.7)
+    return [
+        Shape(tube(strap, np.full(len(strap), 0.008 * s)), dark, frame, Lip.BACKGROUND, relief=0.3),
+        Shape([body], leather, frame, Lip.BACKGROUND, relief=0.6, thickness=0.04),
+        Shape([flap], dark, frame, relief=0.3, opacity=0.6),
+    ]

@@ -58,7 +58,8 @@ class Outfit:
 
     `main` is the garment of the trunk: "upper" with pants or a skirt, "dress" or "jumpsuit". `sleeve` is how
     much of the arm it covers, `leg_cover` how much of the leg pants or a jumpsuit cover, `hem` how far down
-    the legs a skirt or dress reaches, `sock` how far up the shin socks reach: all fractions.
+    the legs a skirt or dress reaches, `sock` how far up the shin socks reach: all fractions. `bag` is never drawn by
+    `sample_outfit`: only data sets that have a class for bags add one.
     """
 
     main: str
@@ -81,6 +82,7 @@ class Outfit:
     sunglasses: Material | None
     hair: Material
     hair_style: str
+    bag: Material | None = None
 
 
 def sample_skin(rng: np.random.Generator) -> Material:
@@ -112,6 +114,11 @@ def _hair(rng: np.random.Generator) -> tuple[Material, str]:
     style = str(rng.choice(["short", "bob", "long", "bun", "curly"], p=[0.26, 0.2, 0.26, 0.12, 0.16]))
     lighter = (colour[0] + 14.0, colour[1] + 16.0, colour[2] + 19.0)
     return Material(colour, lighter, "stripes", 18, int(rng.integers(2**31))), style
+
+
+def sample_bag(rng: np.random.Generator) -> Material:
+    """Draw the leather or cloth of a bag, for pictures of data sets that have a class for bags."""
+    return _cloth(rng, _LEATHER + _WARM, ("plain", "knit"))
 
 
 def sample_outfit(rng: np.random.Generator) -> Outfit:

@@ -1,0 +1,171 @@
+"""Synthetic data sets as folders, laid out as the real ones are published.
+
+======  ==========================================================================================================
+lip     `{split}_images/*.jpg`, `{split}_segmentations/*.png` (grey), `{split}_id.txt`.
+custom  as lip, and `classes.txt`.
+ppp     as lip: the layout that SCHP, whose Pascal-Person-Part network is the published one, reads.
+atr     `JPEGImages`, `SegmentationClassAug` (grey), `{split}_id.txt`, as sssegmentation packs it.
+cihp    `{Training,Validation}/{Images,Category_ids,Human_ids,Instance_ids}` (grey), `{split}_id.txt` inside; 7 digits.
+voc     in `VOCdevkit/VOC2012`: `JPEGImages`, `SegmentationClass` (palette), `ImageSets/Segmentation/{split}.txt`. There
+        is no `trainaug`: that is not VOC's own.
+======  ==========================================================================================================
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ConfigError
+from ..labels import pascal_colour
+from .annotations import DATASETS, Annotated, annotated_at
+from .classes import CUSTOM_LABELS
+from .dataset import Split
+from .png import palette_png
+
+__all__ = ["Progress", "write_dataset", "write_lip_folder"]
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with how many samples are written and how many there will be."""
+
+_JPEG_QUALITY: Final = 95
+_CIHP_SPLITS: Final[dict[Split, str]] = {"train": "Training", "val": "Validation"}
+_MOST_PER_SPLIT: Final = 1_000_000
+_PASCAL_COLOURS: Final = tuple(pascal_colour(label) for label in range(256))
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where a split's files lie, relative to the data set's folder: the list of names, pictures, and label maps in the
+    order of `Annotated`."""
+
+    id_list: str
+    images: str
+    maps: tuple[str, ...]
+    palette: bool = False
+
+
+def _layout(dataset: str, split: Split) -> _Layout:
+    match dataset:
+        case "cihp":
+            part = _CIHP_SPLITS[split]
+            maps = (f"{part}/Category_ids", f"{part}/Human_ids", f"{part}/Instance_ids")
+            return _Layout(f"{part}/{split}_id.txt", f"{part}/Images", maps)
+        case "atr":
+            return _Layout(f"{split}_id.txt", "JPEGImages", ("SegmentationClassAug",))
+        case "voc":
+            home = "VOCdevkit/VOC2012"
+            id_list = f"{home}/ImageSets/Segmentation/{split}.txt"
+            return _Layout(id_list, f"{home}/JPEGImages", (f"{home}/SegmentationClass",), palette=True)
+        case _:
+            return _Layout(f"{split}_id.txt", f"{split}_images", (f"{split}_segmentations",))
+
+
+def _name(dataset: str, split: Split, index: int) -> str:
+    """Return a picture's id; no two of a data set are the same, though splits may have folders of their own."""
+    if dataset == "cihp":
+        return f"{(split == 'val') * _MOST_PER_SPLIT + index + 1:07d}"
+    return f"{split}_{index:06d}"
+
+
+def write_dataset(
+    root: Path,
+    dataset: str,
+    *,
+    train: int,
+    val: int,
+    size: tuple[int, int],
+    seed: int = 0,
+    whole_figures: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Write `train` and `val` samples of `size` = (height, width) into the new folder `root`.
+
+    The same arguments give the same bytes (with one version of OpenCV); sample i is the same however many there are.
+    With `whole_figures` nobody is cropped below the hips, where now and then a dress cannot be told from a top.
+
+    Everything is written into a folder beside `root` and renamed when complete, so that an interrupted run leaves no
+    half data set. Raises `ConfigError` for a data set that there are no synthetic people for, `ValueError` for a
+    negative count or seed, more than a million per split or a size below 16 pixels, `FileExistsError` if `root` exists
+    and is not an empty folder, `OSError` if a file cannot be written.
+    """
+    if dataset not in DATASETS:
+        raise ConfigError(f"no synthetic people for data set {dataset!r}; expected one of {', '.join(DATASETS)}")
+    counts: dict[Split, int] = {"train": train, "val": val}
+    for split, count in counts.items():
+        if not 0 <= count <= _MOST_PER_SPLIT:
+            raise ValueError(f"{count} {split} pictures, expected 0 to {_MOST_PER_SPLIT}")
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise FileExistsError(f"{root} exists already; the synthetic data set wants a new folder")
+    root.parent.mkdir(parents=True, exist_ok=True)
+    partial = root.parent / f".{root.name}.partial-{os.getpid()}"
+    partial.mkdir()
+    try:
+        done = 0
+        for split, count in counts.items():
+            samples = (annotated_at(dataset, seed, i, size, split, whole_figures=whole_figures) for i in range(count))
+            for _ in _write_split(partial, dataset, split, samples):
+                done += 1
+                if progress:
+                    progress(done, train + val)
+        if dataset == "custom":
+            _write_lines(partial / "classes.txt", CUSTOM_LABELS.names)
+        if root.exists():
+            root.rmdir()  # empty; not every system renames over a folder
+        partial.rename(root)
+    except BaseException:  # a keyboard interrupt too must not leave the partial folder
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def write_lip_folder(
+    root: Path,
+    *,
+    train: int,
+    val: int,
+    size: tuple[int, int],
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> None:
+    """Write a data set in LIP's layout: `write_dataset` for "lip"."""
+    write_dataset(root, "lip", train=train, val=val, size=size, seed=seed, progress=progress)
+
+
+def _write_split(root: Path, dataset: str, split: Split, samples: Iterator[Annotated]) -> Iterator[str]:
+    """Write one split and yield each name once its files are there; the list of names comes last."""
+    layout = _layout(dataset, split)
+    for folder in (layout.images, *layout.maps):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    names = []
+    for index, (image, *maps) in enumerate(samples):
+        name = _name(dataset, split, index)
+        photo = _encoded(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+        (root / layout.images / f"{name}.jpg").write_bytes(photo)
+        for folder, ids in zip(layout.maps, (ids for ids in maps if ids is not None), strict=True):
+            data = palette_png(ids, _PASCAL_COLOURS) if layout.palette else _encoded(".png", ids, [])
+            (root / folder / f"{name}.png").write_bytes(data)
+        names.append(name)
+        yield name
+    _write_lines(root / layout.id_list, names)
+
+
+def _encoded(suffix: str, picture: NDArray[np.uint8], options: list[int]) -> bytes:
+    # cv2.imwrite fails silently and, on Windows, for names outside the code page; Path does neither.
+    done, data = cv2.imencode(suffix, picture, options)
+    if not done:
+        raise OSError(f"cannot encode a {suffix} file")
+    return bytes(data)
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="ascii", newline="\n") as file:  # the same bytes on every system
+        file.writelines(f"{line}\n" for line in lines)
