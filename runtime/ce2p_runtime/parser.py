@@ -56,27 +56,44 @@ class HumanParser:
         batch: int = 1,
         trust_engine: bool = False,
     ) -> None:
-        if batch < 1:
-            raise ValueError(f"batch is {batch}, expected at least 1")
-        self.model = Path(model)
-        self.backend: Backend = open_backend(model, backend, device, threads, trust_engine)
-        self.group_size = self.backend.batch or batch
+        _check_batch(batch)
+        self.model: Path | None = Path(model)
+        """The model file; None where the backend was made elsewhere."""
+        self._set_up(open_backend(model, backend, device, threads, trust_engine), self.model.name, batch)
+
+    @classmethod
+    def on(cls, backend: Backend, *, name: str, batch: int = 1) -> HumanParser:
+        """A parser on a backend made elsewhere, which it closes with itself. `name` is what `str(parser)` calls it.
+
+        `batch` as above. Raises ValueError for a batch below 1, and BackendError.
+        """
+        _check_batch(batch)
+        parser = cls.__new__(cls)
+        parser.model = None
+        parser._set_up(backend, name, batch)
+        return parser
+
+    def _set_up(self, backend: Backend, name: str, batch: int) -> None:
+        self.name = name
+        """What is parsed with, for people: the file's name."""
+        self.backend: Backend = backend
+        self.group_size = backend.batch or batch
         """Frames per forward pass: the file's static batch, or `batch` where the file's is dynamic."""
-        self.metadata: ModelMetadata = self.backend.metadata
+        self.metadata: ModelMetadata = backend.metadata
         self._mappings: dict[tuple[int, int], FrameMapping] = {}
         self._gpu: GpuPipeline | None = None
-        if isinstance(self.backend, DeviceBackend):
+        if isinstance(backend, DeviceBackend):
             try:
-                self._gpu = GpuPipeline(self.backend, self.group_size)
+                self._gpu = GpuPipeline(backend, self.group_size)
             except BaseException:
-                self.backend.close()
+                backend.close()
                 raise
 
     def __str__(self) -> str:
         height, width = self.metadata.input_size
         gpu = f" ({self._gpu.description})" if self._gpu is not None else ""
         return (
-            f"{self.model.name}: {self.metadata.family}, {self.metadata.num_classes} classes "
+            f"{self.name}: {self.metadata.family}, {self.metadata.num_classes} classes "
             f"({self.metadata.dataset}), {height}x{width}, {self.metadata.precision}, {self.metadata.weights}; "
             f"{self.backend.name} on {self.backend.device}{gpu}"
         )
@@ -200,3 +217,8 @@ class HumanParser:
                 self._mappings.clear()
             self._mappings[size] = frame_mapping(self.metadata.geometry, size, self.metadata.input_size)
         return self._mappings[size]
+
+
+def _check_batch(batch: int) -> None:
+    if batch < 1:
+        raise ValueError(f"batch is {batch}, expected at least 1")
