@@ -11,7 +11,7 @@ demo: $(READY)  ## From nothing to a parsed video, in demo-output/
 	$(BIN)/ce2p demo -o demo-output
 
 test: $(READY)  ## Every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(READY)  ## Style, formatting, types
 	$(BIN)/ruff check .

@@ -1,11 +1,11 @@
-"""Everything that needs an NVIDIA GPU, in one unattended run of under 8 minutes: `make gpu-check OUT=folder`.
+"""Everything that needs an NVIDIA GPU, in one unattended run of under 10 minutes: `make gpu-check OUT=folder`.
 
-    python -m benchmarks.gpu_check --out FOLDER [--model schp:lip-r101-os16:473] [--budget 450] [--only PART ...]
+    python -m benchmarks.gpu_check --out FOLDER [--model schp:lip-r101-os16:473] [--budget 570] [--only PART ...]
 
 Kernels against their references on fresh random inputs, kernel times beside their floors, frames and networks beside
-their rivals, and compute-sanitizer once. Each part is a process of its own, so that a crash, a hang or a missing
-package costs that part and no other; what did not run says why. Writes gpu-check.json and gpu-check.md. Exit status 1
-when there is no GPU, when no part could run, or when one broke or was wrong.
+their rivals, training, and compute-sanitizer once. Each part is a process of its own, so that a crash, a hang or a
+missing package costs that part and no other; what did not run says why. Writes gpu-check.json and gpu-check.md. Exit
+status 1 when there is no GPU, when no part could run, or when one broke or was wrong.
 """
 
 from __future__ import annotations
@@ -60,11 +60,18 @@ def parts_of(model: str) -> dict[str, tuple[float, Callable[[float], Part]]]:
         "memcheck": (60, lambda seconds: sanitized("memcheck", seconds)),
         "racecheck": (60, lambda seconds: sanitized("racecheck", seconds)),
         "frames": (110, lambda seconds: run_part("Frames", f"{package}.frames", seconds, network_model)),
-        # Whatever the others left; it stops by itself a little earlier.
+        # These two stop by themselves a little earlier.
         "network": (
-            600,
+            120,
             lambda seconds: run_part(
                 "Network", f"{package}.network", seconds, [*network_model, "--budget", str(int(seconds * 0.8))]
+            ),
+        ),
+        # Whatever the others left: two runs, and about a minute to draw people, build networks and score.
+        "training": (
+            600,
+            lambda seconds: run_part(
+                "Training", f"{package}.training", seconds, ["--seconds", str(max(15, int(seconds - 60) // 2))]
             ),
         ),
     }  # fmt: skip
@@ -81,8 +88,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--model", default="schp:lip-r101-os16:473", metavar="FAMILY:NAME:SIZE")
-    parser.add_argument("--budget", type=float, default=450, help="seconds for everything")
-    parser.add_argument("--only", nargs="+", metavar="PART", help="checks, times, memcheck, racecheck, frames, network")
+    parser.add_argument("--budget", type=float, default=570, help="seconds for everything")
+    parser.add_argument(
+        "--only", nargs="+", metavar="PART", help="checks, times, memcheck, racecheck, frames, network, training"
+    )
     options = parser.parse_args()
     card = graphics_card()
     if card is None:

@@ -9,8 +9,13 @@ __all__ = ["main"]
 _EXTRA_OF = {
     "typer": "cpu",
     "rich": "cpu",
+    "PIL": "cpu",
     "torch": "export",
+    "torchvision": "export",
     "safetensors": "export",
+    "pydantic": "export",
+    "yaml": "export",
+    "tensorboard": "export",
     "onnx": "export",
     "onnx_ir": "export",
     "onnxscript": "export",

@@ -311,17 +311,17 @@ def test_doctor_without_any_backend_says_what_to_install(ce2p: Run, monkeypatch:
 
 
 def test_the_demo_runs_from_nothing_to_pictures(ce2p: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The whole demo with ten training steps: everything but what the network learns."""
+    """The whole demo with one training step: everything but what the network learns."""
     from ce2p.cli import demo
 
     monkeypatch.setattr(demo, "TRAIN_PICTURES", 8)
     monkeypatch.setattr(demo, "VAL_PICTURES", 6)
     monkeypatch.setattr(demo, "VIDEO_FRAMES", 6)
-    ending = ce2p("demo", "-o", "demo", "--iterations", "10")
+    ending = ce2p("demo", "-o", "demo", "--epochs", "1")
     assert ending.status == 0, ending.err
     made = {path.name for path in (tmp_path / "demo").iterdir()}
     assert {"walk_overlay.mp4", "walk_labels.mkv", "input_truth_prediction.png", "astronaut_overlay.jpg"} <= made
-    assert "trained 10 steps on synthetic people" in ending.out
+    assert "trained 1 of 1 epochs on 8 pictures" in ending.out
     assert "against naive" in ending.out
     assert ending.out.splitlines()[-1].startswith("look at demo/")
     sheet = cv2.imread(str(tmp_path / "demo/input_truth_prediction.png"))

@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.gpu import frames, network
+from benchmarks.gpu import frames, network, training
 from benchmarks.gpu.candidates import Candidate, from_backend, from_naive_onnx, from_torch
 from benchmarks.gpu.parts import Part, SkippedError
 from ce2p.models import CE2P
+from ce2p.synthetic import write_dataset
+from ce2p.training.recipe import resolve
 from ce2p_export import deploy, export_plain
 from ce2p_runtime import HumanParser
 
@@ -142,3 +144,16 @@ def test_what_cannot_open_becomes_a_row(tmp_path: Path) -> None:
     assert not parsers, "no GPU backend can open here"
     assert len(part.rows) == 6
     assert all(row["note"] for row in part.rows)
+
+
+def test_training_is_timed_and_scored(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "lip", "lip", train=8, val=2, size=(64, 64), seed=1)
+    part = Part("Training")
+    config = resolve("lip-r18-os16", "ssseg", ["input_size=64", "batch=4", "epochs=2"])
+    training.train(part, tmp_path / "lip", config, torch.device("cpu"), workers=1, seconds=1000)
+    row = part.rows[-1]
+    assert row["training"] == "lip-r18-os16, ssseg, fp32, batch 4"
+    assert row["steps"] == 4
+    assert row["pictures/s"] > 0  # type: ignore[operator]
+    assert 0 <= row["waiting for data %"] < 100  # type: ignore[operator]
+    assert 0 < row["mIoU, classes present"] < 1  # type: ignore[operator]

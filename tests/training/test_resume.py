@@ -87,8 +87,11 @@ def same_tensors(first: Path, second: Path) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-# ema: one state more to keep. A worker process: what it had prepared ahead must not be lost.
-@pytest.mark.parametrize(("kills", "overrides", "workers"), [(KILLS, (), 0), (3, ("ema=0.9",), 1)])
+# With all the state there can be: a moving average, a self-correction teacher, and a worker that prepares ahead.
+EVERYTHING = ("ema=0.9", "self_correction.start_epoch=2", "self_correction.cycle_epochs=2", "precision=bf16")
+
+
+@pytest.mark.parametrize(("kills", "overrides", "workers"), [(KILLS, (), 0), (3, EVERYTHING, 1)])
 def test_kills_change_nothing(data: Path, tmp_path: Path, kills: int, overrides: tuple[str, ...], workers: int) -> None:
     calm, killed = tmp_path / "calm", tmp_path / "killed"
     assert life(request(data, calm, *overrides, workers=workers)) == 0

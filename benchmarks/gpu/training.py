@@ -1,0 +1,136 @@
+"""Training on the GPU: pictures per second, the time that is spent waiting for data, and the mIoU that it buys.
+
+    python -m benchmarks.gpu.training [--model lip-r101-os16] [--recipe ssseg] [--seconds 60] [--pictures 640]
+
+The recipe as published, batch and augmentation included, on synthetic people from random weights, once in float32 and
+once in bfloat16, each for so many seconds. The rate counts from the tenth step on: the first ones tune and allocate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+from benchmarks.gpu.parts import Part, SkippedError, part_main
+from ce2p.augmentation import build_augmentation
+from ce2p.cli.scoring import score
+from ce2p.data.dataset import ParsingDataset, make_loader
+from ce2p.data.layouts import open_split
+from ce2p.data.sampler import EpochSampler
+from ce2p.labels import LabelSet, label_set
+from ce2p.models import CE2P, CE2PConfig, parse_model_name
+from ce2p.synthetic import write_dataset
+from ce2p.training.distributed import Processes
+from ce2p.training.loop import Position, StepReport, Trainer
+from ce2p.training.losses import Criterion
+from ce2p.training.recipe import TrainConfig, resolve
+from ce2p_export.torch_backend import TorchBackend
+from ce2p_runtime import HumanParser
+
+SIZE = (400, 320)
+"""Of the drawn pictures: about LIP's."""
+SCORED = 40
+
+
+class _TimeUpError(Exception):
+    """Ends a run that has had its seconds."""
+
+
+class Watch:
+    """The observer of a timed run: scores about six times, at the ends of epochs, with the clock standing."""
+
+    def __init__(self, part: Part, trainer: Trainer, data: Path, labels: LabelSet, seconds: float) -> None:
+        self._part, self._trainer, self._labels, self._seconds = part, trainer, labels, seconds
+        self._val = open_split(labels.dataset, data, "val")
+        self._trained = self._last_score = 0.0
+        self._since = time.perf_counter()
+        self._reports: list[StepReport] = []
+
+    def stepped(self, report: StepReport) -> None:
+        self._reports.append(report)
+
+    def moved(self, position: Position) -> None:
+        if self._seconds_trained() >= self._seconds and len(self._reports) > 1:
+            raise _TimeUpError
+
+    def epoch_ended(self, epoch: int) -> None:
+        if self._seconds_trained() - self._last_score >= self._seconds / 6:
+            self.row()
+
+    def row(self) -> None:
+        """A row of what was reached so far, made while the clock stands."""
+        self._trained = self._last_score = self._seconds_trained()
+        self._score()
+        self._since = time.perf_counter()
+
+    def _seconds_trained(self) -> float:
+        return self._trained + time.perf_counter() - self._since
+
+    def _score(self) -> None:
+        trainer = self._trainer
+        config, warm = trainer.config, self._reports[1:] or self._reports
+        backend = TorchBackend(
+            trainer.net, self._labels, config.input_size, trainer.processes.device, "training", channels_last=True
+        )
+        scores = score(HumanParser.on(backend, name="in training"), self._val, self._labels)
+        self._part.rows.append(
+            {
+                "training": f"{config.model}, {config.recipe}, {config.precision}, batch {config.batch}",
+                "steps": trainer.steps_done,
+                "seconds": self._trained,
+                "pictures/s": len(warm) / sum(1 / report.pictures_per_second for report in warm),
+                "waiting for data %": 100 * sum(report.waiting for report in warm) / len(warm),
+                "loss": self._reports[-1].losses["loss"],
+                "mIoU, classes present": scores.mean_iou_present,
+            }
+        )
+
+
+def train(part: Part, data: Path, config: TrainConfig, device: torch.device, workers: int, seconds: float) -> None:
+    """Train for `seconds` and add rows to `part`."""
+    labels = label_set(config.dataset)
+    samples = open_split(config.dataset, data, "train")
+    _, backbone, stride = parse_model_name(config.model)
+    torch.manual_seed(config.seed)
+    net = CE2P(CE2PConfig.of(config.family, backbone, stride, labels.num_classes))
+    augmentation = build_augmentation(
+        config.augmentation.name, config.augmentation.parameters(), config.input_size, labels
+    )
+    sampler = EpochSampler(len(samples), config.batch, micro_batch=config.batch, seed=config.seed)
+    dataset = ParsingDataset(samples, labels, augmentation, config.seed)
+    loader = make_loader(dataset, sampler, workers, pin_memory=device.type == "cuda")
+    criterion = Criterion(config.loss, net.config.align_corners, labels.num_classes)
+    trainer = Trainer(config, net, loader, sampler, criterion, Processes(device))
+    watch = Watch(part, trainer, data, labels, seconds)
+    with suppress(_TimeUpError):
+        trainer.fit(watch)
+    watch.row()
+
+
+def work(part: Part, options: argparse.Namespace) -> None:
+    """Both precisions, one after the other."""
+    if not torch.cuda.is_available():
+        raise SkippedError(f"PyTorch {torch.__version__} sees no CUDA GPU")
+    torch.backends.cudnn.benchmark = True
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "data"
+        dataset = parse_model_name(options.model)[0]
+        write_dataset(data, dataset, train=options.pictures, val=SCORED, size=SIZE, seed=0)
+        for precision in ("fp32", "bf16"):
+            config = resolve(options.model, options.recipe, [f"precision={precision}", *_overrides(options.set)])
+            train(part, data, config, torch.device("cuda"), min(16, os.cpu_count() or 1), options.seconds)
+
+
+def _overrides(text: str) -> Sequence[str]:
+    return text.split(";") if text else ()
+
+
+if __name__ == "__main__":
+    part_main("Training", work, model="lip-r101-os16", recipe="ssseg", seconds=60.0, pictures=640, set="")
