@@ -39,7 +39,8 @@ def run_check(root: Path, dataset: str | None, splits: Sequence[str] | None, jso
     labels = read_label_set(root) if dataset == "custom" else label_set(dataset)
     names: dict[str, set[str]] = {}
     results = {split: _check(dataset, labels, root, split, names) for split in chosen}
-    problems = [problem for result in results.values() for problem in _problems(result)]
+    found_all = [problem for result in results.values() for problem in _problems(result)]
+    problems = [problem for problem in found_all if not problem.is_note]
     if json:
         write_json(_document(root, labels, results, len(problems)), json)
     if json != "-":
@@ -47,6 +48,7 @@ def run_check(root: Path, dataset: str | None, splits: Sequence[str] | None, jso
         _split_table(results)
         _say_problems(problems)
     _remark_shared(names)
+    _remark_notes([problem for problem in found_all if problem.is_note])
     if problems:
         raise DataError(_summary(root, problems))
 
@@ -156,7 +158,8 @@ def _split_table(results: dict[str, Result]) -> None:
         sides = result.size_range()
         sizes = [f"{sides[key][0]}x{sides[key][1]}" if sides else "" for key in ("min", "median", "max")]
         ignored = f"{result.ignored_share:.3%}"
-        rows.append((split, str(result.samples), *sizes, ignored, str(result.turned), str(len(result.problems))))
+        faults = sum(not problem.is_note for problem in result.problems)
+        rows.append((split, str(result.samples), *sizes, ignored, str(result.turned), str(faults)))
     table("Splits (height x width, each side by itself)", columns, rows)
 
 
@@ -176,6 +179,11 @@ def _remark_shared(names: dict[str, set[str]]) -> None:
         for second in splits[index + 1 :]:
             if shared := sorted(names[first] & names[second]):
                 remark(f"note: {len(shared)} ids are in both {first} and {second}, such as {shared[0]}")
+
+
+def _remark_notes(notes: Sequence[Problem]) -> None:
+    if notes:
+        remark(f"note: {len(notes)} annotations are background only, such as {notes[0].file}")
 
 
 def _summary(root: Path, problems: Sequence[Problem]) -> str:

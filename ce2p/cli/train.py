@@ -23,6 +23,7 @@ from ce2p.errors import ConfigError, DataError
 from ce2p.labels import LabelSet, label_set, read_label_set
 from ce2p.models import CE2P, CE2PConfig
 from ce2p.training.distributed import Processes, joined_processes
+from ce2p.training.host_memory import keep_freed_memory
 from ce2p.training.initial_weights import load_backbone, load_weights
 from ce2p.training.loop import StepReport, Trainer
 from ce2p.training.losses import Criterion, class_weights_from
@@ -63,6 +64,8 @@ def run(request: TrainRequest) -> None:
         if request.deterministic:
             torch.use_deterministic_algorithms(True, warn_only=True)
             torch.backends.cudnn.benchmark = False
+        if processes.device.type == "cpu":
+            keep_freed_memory()
         labels = labels_for(config, request.data)
         samples = open_split(labels.dataset, request.data, "train")
         trainer = _trainer(request, config, labels, samples, processes)

@@ -42,6 +42,11 @@ class Problem:
     def __str__(self) -> str:
         return f"{self.file}: {self.text}"
 
+    @property
+    def is_note(self) -> bool:
+        """Whether it may be as it should: a picture with nobody in it has an annotation without a class."""
+        return self.kind == "empty"
+
     def to_dict(self) -> dict[str, str]:
         """Plain types, for JSON."""
         return {"file": str(self.file), "kind": self.kind, "text": self.text}

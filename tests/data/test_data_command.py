@@ -98,6 +98,15 @@ def test_each_kind_of_bad_data_ends_in_one_clear_line(
     assert expected in seen.out
 
 
+def test_a_picture_with_nobody_in_it_is_noted_but_no_fault(lip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, labels, _ = places("lip", lip, "train")
+    annotation(labels / "b.png", stripes(0, 0))
+    seen = check(capsys, lip, "lip", ["train"])
+    assert seen.error is None
+    assert cells(seen.out, "train")[-1] == "0"
+    assert f"note: 1 annotations are background only, such as {labels}/b.png" in seen.err
+
+
 def test_many_problems_are_counted_and_the_first_twenty_shown(lip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = [f"{index:02d}" for index in range(30)]
     split("lip", lip, "train", names)

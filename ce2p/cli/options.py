@@ -1,0 +1,65 @@
+"""Options that several commands share, and the choices of those that have some."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "Dataset",
+    "Family",
+    "Format",
+    "Hardware",
+    "InputKind",
+    "Json",
+    "OutputKind",
+    "PartScore",
+    "Precision",
+    "Random",
+    "Stride",
+]
+
+Json = Annotated[
+    str | None, typer.Option("--json", metavar="[FILE]", help="Machine-readable result, to FILE or standard output.")
+]
+Dataset = Annotated[
+    str | None, typer.Option(help="Label set: lip, cihp, atr, ppp, voc, mhp. Default: the model's own.")
+]
+Stride = Annotated[int | None, typer.Option("--os", help="Output stride 8 or 16, for checkpoints that do not tell.")]
+Family = Annotated[str | None, typer.Option(help="With --random: ssseg (default), ssseg-2020, ce2p, schp, mce2p.")]
+Random = Annotated[
+    bool, typer.Option("--random", help="MODEL is a name such as lip-r101-os16; use random weights, marked untrained.")
+]
+
+
+class Format(str, Enum):
+    onnx = "onnx"
+    engine = "engine"
+
+
+class Hardware(str, Enum):
+    none = "none"
+    ampere_plus = "ampere_plus"
+    same_compute_capability = "same_compute_capability"
+
+
+class Precision(str, Enum):
+    fp32 = "fp32"
+    fp16 = "fp16"
+
+
+class InputKind(str, Enum):
+    float = "float"
+    uint8 = "uint8"
+
+
+class PartScore(str, Enum):
+    logit = "logit"
+    weighted = "weighted"
+
+
+class OutputKind(str, Enum):
+    logits = "logits"
+    labels = "labels"

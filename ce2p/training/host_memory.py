@@ -1,0 +1,26 @@
+"""Memory of training on the CPU: what a step frees, the next one gets back without asking the system."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+__all__ = ["keep_freed_memory"]
+
+# glibc's malloc.h
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
+
+
+def keep_freed_memory() -> bool:
+    """Let glibc keep the pages that are freed; returns whether it does (False on other systems).
+
+    By default large tensors are mapped and unmapped in every step, and each of their pages is a fault when it is first
+    written: a fifth of the time of a tiny network's step on two cores.
+    """
+    if sys.platform != "linux":
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+    if mallopt is None:
+        return False
+    settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, 2**28))
+    return all(mallopt(ctypes.c_int(name), ctypes.c_int(value)) == 1 for name, value in settings)
