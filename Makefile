@@ -18,10 +18,11 @@ lint: $(READY)  ## Style, formatting, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY)  ## Fused ops and networks against their rivals on this machine; tables and JSON in benchmarks/results/
+bench: $(READY)  ## Fused ops, networks and augmentation against their rivals on this machine; tables and JSON in benchmarks/results/
 	$(BIN)/python -m benchmarks.bench_ops --json benchmarks/results/ops.json
 	$(BIN)/python -m benchmarks.bench_network --models schp:lip-r101-os16:473 schp:lip-r101-os8:473 \
 		ssseg:lip-r101-os16:473 ssseg:lip-r50-os16:473 --rounds 11 --json benchmarks/results/network.json
+	$(BIN)/python -m benchmarks.bench_augmentation --json benchmarks/results/augmentation.json
 
 # NO_VENV=1 uses the Python at hand, for machines without a package index.
 gpu-check: $(if $(NO_VENV),,$(READY))  ## What an NVIDIA GPU on this machine can run; OUT=folder for the JSON and the table
