@@ -19,17 +19,14 @@ from pathlib import Path
 import torch
 
 from benchmarks.gpu.parts import Part, SkippedError, part_main
-from ce2p.augmentation import build_augmentation
 from ce2p.cli.scoring import score
-from ce2p.data.dataset import ParsingDataset, make_loader
 from ce2p.data.layouts import open_split
-from ce2p.data.sampler import EpochSampler
 from ce2p.labels import LabelSet, label_set
-from ce2p.models import CE2P, CE2PConfig, parse_model_name
+from ce2p.models import parse_model_name
 from ce2p.synthetic import write_dataset
+from ce2p.training.building import build_network, build_trainer
 from ce2p.training.distributed import Processes
 from ce2p.training.loop import Position, StepReport, Trainer
-from ce2p.training.losses import Criterion
 from ce2p.training.recipe import TrainConfig, resolve
 from ce2p_export.torch_backend import TorchBackend
 from ce2p_runtime import HumanParser
@@ -97,17 +94,7 @@ def train(part: Part, data: Path, config: TrainConfig, device: torch.device, wor
     """Train for `seconds` and add rows to `part`."""
     labels = label_set(config.dataset)
     samples = open_split(config.dataset, data, "train")
-    _, backbone, stride = parse_model_name(config.model)
-    torch.manual_seed(config.seed)
-    net = CE2P(CE2PConfig.of(config.family, backbone, stride, labels.num_classes))
-    augmentation = build_augmentation(
-        config.augmentation.name, config.augmentation.parameters(), config.input_size, labels
-    )
-    sampler = EpochSampler(len(samples), config.batch, micro_batch=config.batch, seed=config.seed)
-    dataset = ParsingDataset(samples, labels, augmentation, config.seed)
-    loader = make_loader(dataset, sampler, workers, pin_memory=device.type == "cuda")
-    criterion = Criterion(config.loss, net.config.align_corners, labels.num_classes)
-    trainer = Trainer(config, net, loader, sampler, criterion, Processes(device))
+    trainer = build_trainer(config, build_network(config, labels), labels, samples, Processes(device), workers=workers)
     watch = Watch(part, trainer, data, labels, seconds)
     with suppress(_TimeUpError):
         trainer.fit(watch)

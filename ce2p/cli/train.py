@@ -14,19 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ce2p.augmentation import build_augmentation
 from ce2p.data.annotations import read_labels
-from ce2p.data.dataset import ParsingDataset, make_loader
 from ce2p.data.layouts import Sample, describe, open_split
-from ce2p.data.sampler import EpochSampler
 from ce2p.errors import ConfigError, DataError
 from ce2p.labels import LabelSet, label_set, read_label_set
-from ce2p.models import CE2P, CE2PConfig
+from ce2p.models import CE2P
+from ce2p.training.building import build_network, build_trainer
 from ce2p.training.distributed import Processes, joined_processes
 from ce2p.training.host_memory import keep_freed_memory
 from ce2p.training.initial_weights import load_backbone, load_weights
 from ce2p.training.loop import StepReport, Trainer
-from ce2p.training.losses import Criterion, class_weights_from
 from ce2p.training.recipe import TrainConfig, resolve
 from ce2p.training.run import Run, RunFolder, Validate
 
@@ -109,29 +106,16 @@ def _trainer(
     request: TrainRequest, config: TrainConfig, labels: LabelSet, samples: Sequence[Sample], processes: Processes
 ) -> Trainer:
     net = _network(request, config, labels, processes)
-    augmentation = build_augmentation(
-        config.augmentation.name, config.augmentation.parameters(), config.input_size, labels
+    workers = _workers(processes.device.type == "cuda") if request.workers is None else request.workers
+    pixels = _class_pixels(samples, labels) if config.loss.class_weights else None
+    return build_trainer(
+        config, net, labels, samples, processes, workers=workers, class_pixels=pixels, compiled=request.compiled
     )
-    dataset = ParsingDataset(samples, labels, augmentation, config.seed)
-    sampler = EpochSampler(
-        len(samples), config.batch, micro_batch=config.micro_batch or max(1, config.batch // processes.world),
-        seed=config.seed, rank=processes.rank, world=processes.world,
-    )  # fmt: skip
-    on_gpu = processes.device.type == "cuda"
-    workers = _workers(on_gpu) if request.workers is None else request.workers
-    loader = make_loader(dataset, sampler, workers, pin_memory=on_gpu)
-    weights = _class_weights(samples, labels, processes.device) if config.loss.class_weights else None
-    criterion = Criterion(
-        config.loss, net.config.align_corners, labels.num_classes, weights, processes.reduce_sum, processes.world
-    )
-    return Trainer(config, net, loader, sampler, criterion, processes, request.compiled)
 
 
 def _network(request: TrainRequest, config: TrainConfig, labels: LabelSet, processes: Processes) -> CE2P:
     """The network at the start of a run, with what was loaded into it said aloud."""
-    torch.manual_seed(config.seed)
-    _, backbone, stride = config.model.split("-")
-    net = CE2P(CE2PConfig.of(config.family, backbone, int(stride.removeprefix("os")), labels.num_classes))
+    net = build_network(config, labels)
     if request.init and request.backbone:
         raise ConfigError("--init and --backbone: both were given; --init brings a backbone along")
     notes: list[str] = []
@@ -147,7 +131,8 @@ def _network(request: TrainRequest, config: TrainConfig, labels: LabelSet, proce
     return net
 
 
-def _class_weights(samples: Sequence[Sample], labels: LabelSet, device: torch.device) -> Tensor:
+def _class_pixels(samples: Sequence[Sample], labels: LabelSet) -> Tensor:
+    """Pixels of each class [C] in all annotations."""
     counts = torch.zeros(256, dtype=torch.int64)
     with progress_bar("pictures") as progress:
         task = progress.add_task("counting classes", total=len(samples), note="")
@@ -155,7 +140,7 @@ def _class_weights(samples: Sequence[Sample], labels: LabelSet, device: torch.de
             if sample.labels is not None:
                 counts += torch.bincount(torch.from_numpy(read_labels(sample.labels)).flatten().long(), minlength=256)
             progress.advance(task)
-    return class_weights_from(counts[: labels.num_classes]).to(device)
+    return counts[: labels.num_classes]
 
 
 def _workers(on_gpu: bool) -> int:

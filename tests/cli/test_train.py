@@ -46,7 +46,7 @@ def test_a_run_leaves_what_the_next_commands_take(ce2p: Run, data: Path, tmp_pat
     }  # fmt: skip
     assert names == expected
     assert "random weights" in ending.err
-    assert "recipe tiny (schp), 8 pictures of Look into Person, 64x64, batch 4, 1 epochs of 2 steps, fp32" in ending.err
+    assert "recipe tiny (ssseg), 8 pictures of Look into Person, 64x64, batch 4, 1 epochs of 2 steps, fp32" in ending.err
     assert "training data: train_id.txt" in ending.err
     assert "epoch 1: mIoU" in ending.out
     assert "next: ce2p val run/best.safetensors" in ending.out
@@ -75,7 +75,7 @@ def test_fine_tuning_on_classes_of_ones_own_names_what_begins_anew(
 ) -> None:
     write_dataset(tmp_path / "mine", "custom", train=4, val=1, size=(64, 64), seed=1)
     names = tuple((tmp_path / "mine/classes.txt").read_text().split("\n")[:-1])
-    start = save_checkpoint(tmp_path / "start.safetensors", tiny("schp"), "lip", "untrained, seed 0")
+    start = save_checkpoint(tmp_path / "start.safetensors", tiny("ssseg"), "lip", "untrained, seed 0")
     ending = ce2p("train", "custom-r18-os16", "--data", "mine", "--init", start, "-o", "run", *QUICK)
     assert ending.status == 0, ending.err
     for layer in ("fusion.classifier", "stage1_classifier"):

@@ -11,17 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from ce2p.augmentation import build_augmentation
-from ce2p.data.dataset import ParsingDataset, make_loader
 from ce2p.data.layouts import open_split
-from ce2p.data.sampler import EpochSampler
 from ce2p.errors import CE2PError
 from ce2p.labels import label_set
-from ce2p.models import CE2P, CE2PConfig
 from ce2p.synthetic import write_lip_folder
+from ce2p.training.building import build_network, build_trainer
 from ce2p.training.distributed import Processes
 from ce2p.training.loop import Position, StepReport, Trainer
-from ce2p.training.losses import Criterion
 from ce2p.training.recipe import resolve
 
 LABELS = label_set("lip")
@@ -58,15 +54,10 @@ def trainer(data: Path) -> Make:
     """`trainer("batch=4", ...)`: of the tiny network with M-CE2P's recipe, which has no dropout."""
 
     def make(*overrides: str, recipe: str = "mce2p") -> Trainer:
-        config = resolve("lip-r18-os16", recipe, ["input_size=64", *overrides])
-        torch.manual_seed(0)
-        net = CE2P(CE2PConfig.of(config.family, "r18", 16, 20))
-        augmentation = build_augmentation("none", {}, config.input_size, LABELS)
+        config = resolve("lip-r18-os16", recipe, ["input_size=64", "augmentation=none", *overrides])
         samples = open_split("lip", data, "train")
-        sampler = EpochSampler(len(samples), config.batch, micro_batch=config.micro_batch or config.batch, seed=0)
-        loader = make_loader(ParsingDataset(samples, LABELS, augmentation, 0), sampler, 0, pin_memory=False)
-        criterion = Criterion(config.loss, net.config.align_corners, 20)
-        return Trainer(config, net, loader, sampler, criterion, Processes(torch.device("cpu")))
+        alone = Processes(torch.device("cpu"))
+        return build_trainer(config, build_network(config, LABELS), LABELS, samples, alone, workers=0)
 
     return make
 
