@@ -46,7 +46,7 @@ def test_a_run_leaves_what_the_next_commands_take(ce2p: Run, data: Path, tmp_pat
     }  # fmt: skip
     assert names == expected
     assert "random weights" in ending.err
-    assert "recipe tiny (ssseg), 8 pictures of Look into Person, 64x64, batch 4, 1 epochs of 2 steps, fp32" in ending.err
+    assert "tiny (ssseg), 8 pictures of Look into Person, 64x64, batch 4, 1 epochs of 2 steps, fp32" in ending.err
     assert "training data: train_id.txt" in ending.err
     assert "epoch 1: mIoU" in ending.out
     assert "next: ce2p val run/best.safetensors" in ending.out
