@@ -28,10 +28,10 @@ ROWS = [
     for stride in (8, 16)
 ]
 SIZE = (65, 65)
-# What a row takes from its recipe, and what twelve steps on two cores leave room for: a small crop, a small batch, a
+# What a row takes from its recipe, and what six steps on two cores leave room for: a small crop, a small batch, a
 # rate that moves a network from random weights within so few steps, and no mirroring of what is to be learnt by heart.
 SHORT = (
-    "input_size=65", "batch=2", "epochs=3", "optimiser.lr=0.003", "schedule.power=0.1",
+    "input_size=65", "batch=2", "epochs=2", "optimiser.lr=0.003", "schedule.power=0.1",
     "augmentation.scale_range=[1.0,1.0]", "augmentation.flip_probability=0", "augmentation.rotation_probability=0",
 )  # fmt: skip
 
@@ -43,7 +43,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
     @cache
     def make(dataset: str) -> Path:
         root = tmp_path_factory.mktemp("data") / dataset
-        write_dataset(root, dataset, train=8, val=1, size=(72, 68), seed=4)
+        write_dataset(root, dataset, train=6, val=1, size=(72, 68), seed=4)
         return root
 
     return make
@@ -60,8 +60,8 @@ def test_a_row_trains_scores_exports_and_parses(row: str, data: DataFolder, tmp_
         )
     )  # fmt: skip
     losses = [float(line["loss"]) for line in csv.DictReader((folder / "losses.csv").open())]
-    assert len(losses) == 3  # the means of three epochs of four steps
-    assert losses[-1] < 0.9 * losses[0], losses
+    assert len(losses) == 2  # the means of two epochs of three steps
+    assert losses[1] < 0.95 * losses[0], losses
     exported = export_file(
         ExportRequest(
             str(folder / "last.safetensors"), None, 1, "float", "logits", False, True, tmp_path / "row.onnx",
@@ -71,7 +71,7 @@ def test_a_row_trains_scores_exports_and_parses(row: str, data: DataFolder, tmp_
     assert exported.proof.failure is None
     with HumanParser(tmp_path / "row.onnx", threads=1) as parser:
         assert (parser.metadata.dataset, parser.metadata.input_size) == (dataset, SIZE)
-        assert "trained 3 of 3 epochs" in parser.metadata.weights
+        assert "trained 2 of 2 epochs" in parser.metadata.weights
         sample = open_split(dataset, data(dataset), "val")[0]
         labels = parser(read_image(sample.image)).labels
     assert sample.labels is not None
