@@ -6,6 +6,11 @@ so neither the number of workers nor a restart changes what the network sees.
 
 from __future__ import annotations
 
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -24,6 +29,8 @@ from .layouts import Sample
 from .sampler import EpochSampler
 
 __all__ = ["ParsingDataset", "ParsingLoader", "make_loader"]
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 Batch = dict[str, Tensor]
 """`image` uint8 [(N,) 3, h, w] BGR, `labels` uint8 [(N,) h, w], `edges` uint8 [(N,) h, w]; 255 = ignored in both."""
@@ -127,8 +134,17 @@ def _collate(samples: list[Batch] | CE2PError) -> Any:
 
 
 def _start_worker(_: int) -> None:
-    """Workers are the parallelism: OpenCV's threads in each of them would fight over the same cores."""
+    """Workers are the parallelism: OpenCV's threads in each of them would fight over the same cores.
+
+    And they end with the process that they work for, kill -9 included. torch's own watchdog misses a death before its
+    first look, and a worker with a full queue waits for ever to hand it over.
+    """
     cv2.setNumThreads(0)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    parent = multiprocessing.parent_process()
+    if parent is not None and parent.pid != os.getppid():  # it died before the system was told
+        os._exit(1)
 
 
 def _planes(image: NDArray[np.uint8]) -> Tensor:

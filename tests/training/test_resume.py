@@ -24,9 +24,8 @@ from ce2p.errors import CheckpointError, ConfigError
 from ce2p.synthetic import write_lip_folder
 
 KILLS = 10
-# Not fork: autograd's threads do not survive it, and other tests have started them. The server has imported torch once.
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["ce2p.cli.train", "ce2p.cli.validation", "torch.utils.tensorboard"])
+# Not fork: autograd's threads do not survive it, and other tests have started them.
+SPAWN = multiprocessing.get_context("spawn")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +55,7 @@ def live(wanted: TrainRequest) -> None:
 
 def life(wanted: TrainRequest, *, snapshots: int | None = None, seconds: float = 0) -> int:
     """Run it in a process; with `snapshots`, kill it `seconds` after it has written that many. Its exit status."""
-    process = SERVER.Process(target=live, args=(wanted,))
+    process = SPAWN.Process(target=live, args=(wanted,))
     process.start()
     assert wanted.output is not None
     assert process.pid is not None
