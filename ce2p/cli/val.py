@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from ce2p.data.layouts import Sample, open_split, recognise
 from ce2p.errors import ConfigError, DataError
 from ce2p.evaluation.instance_scores import InstanceScores
@@ -24,6 +22,7 @@ from ce2p_runtime.averaging import AveragedBackend
 from ce2p_runtime.backends import Backend, open_backend
 from ce2p_runtime.engine_file import ENGINE_SUFFIXES
 from ce2p_runtime.files import atomic_path
+from ce2p_runtime.pictures import write_picture
 
 from .console import progress_bar, remark, say, table, write_json
 from .scoring import check_classes, read_pair, score
@@ -221,8 +220,7 @@ def _write_worst(path: Path, parser: HumanParser, scores: Scores, samples: Seque
         rows.append(beside(image, truth, parser(image), caption=caption))
     if not rows:
         raise DataError(f"{path}: no picture has a counted pixel, expected annotations other than 255 everywhere")
-    with atomic_path(path) as temporary:
-        cv2.imwrite(str(temporary), sheet(rows))
+    write_picture(path, sheet(rows))
 
 
 @contextmanager

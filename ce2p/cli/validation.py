@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import cv2
 import torch
 
 from ce2p.data.layouts import Sample
@@ -14,7 +13,7 @@ from ce2p.models import CE2P
 from ce2p.training.run import Validate
 from ce2p_export.torch_backend import TorchBackend
 from ce2p_runtime import HumanParser
-from ce2p_runtime.files import atomic_path
+from ce2p_runtime.pictures import write_picture
 
 from .scoring import read_pair, score
 from .sheets import beside, sheet
@@ -48,5 +47,4 @@ def paint_sheet(path: Path, parser: HumanParser, samples: Sequence[Sample], labe
     for sample in samples:
         image, truth = read_pair(sample, labels)
         rows.append(beside(image, truth, parser(image)))
-    with atomic_path(path) as temporary:
-        cv2.imwrite(str(temporary), sheet(rows))
+    write_picture(path, sheet(rows))

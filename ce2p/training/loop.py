@@ -210,6 +210,15 @@ class Trainer:
         inputs = (to_network_input(batch["image"].to(device), self._preprocessing) for batch in self.loader)
         self.teacher.estimate_statistics(inputs, self.processes.reduce_sum)
 
+    def check_finite(self) -> None:
+        """Raise CE2PError when a weight is no number any more: the losses are looked at only every LOG_EVERY steps."""
+        for name, parameter in self.net.named_parameters():
+            if not torch.isfinite(parameter).all():
+                raise CE2PError(
+                    f"training diverged: {name} holds NaN or infinity at step {self.steps_done}; lower optimiser.lr "
+                    "(snapshots from before are kept)"
+                )
+
     def state(self) -> dict[str, Any]:
         """All that changes in training, for a snapshot."""
         return {

@@ -166,6 +166,7 @@ class Run:
 
     def _snapshot(self) -> None:
         if self.trainer.processes.leads:
+            self.trainer.check_finite()  # or two of these would push out the last one that is worth resuming
             state = self.trainer.state() | {"best": self.best}
             write_snapshot(self.folder.snapshots, self.trainer.steps_done, state)
         self._saved_at = time.monotonic()

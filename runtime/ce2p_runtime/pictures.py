@@ -12,11 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import MediaError
-from .files import existing_file
+from .files import atomic_path, existing_file
 from .picture_headers import missing_part, picture_size
 from .sniff import HEAD, sniff, sniff_file
 
-__all__ = ["MAX_PIXELS", "PICTURE_SUFFIXES", "VIDEO_SUFFIXES", "find_pictures", "read_picture", "source_kind"]
+__all__ = [
+    "MAX_PIXELS",
+    "PICTURE_SUFFIXES",
+    "VIDEO_SUFFIXES",
+    "find_pictures",
+    "read_picture",
+    "source_kind",
+    "write_picture",
+]
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 VIDEO_SUFFIXES = (
@@ -70,6 +78,20 @@ def read_picture(path: str | Path) -> NDArray[np.uint8]:
         kind = sniff(data[:HEAD]).name
         raise MediaError(f"{file}: looks like {kind} but cannot be decoded, so it is damaged; copy or convert it again")
     return np.asarray(picture, np.uint8)
+
+
+def write_picture(path: str | Path, picture: NDArray[np.uint8]) -> Path:
+    """Write uint8 BGR [H, W, 3] in the format of the suffix (.jpg, .png), atomically. Raises MediaError."""
+    suffix = Path(path).suffix
+    try:
+        done, data = cv2.imencode(suffix, picture)
+    except cv2.error:
+        done = False
+    if not done:
+        raise MediaError(f"{path}: no picture format for the suffix {suffix!r}; use .jpg, .png or .webp")
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data.tobytes())
+    return Path(path)
 
 
 def find_pictures(source: str | Path) -> list[Path]:

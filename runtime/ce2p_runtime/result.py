@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import MediaError
-from .files import atomic_path
+from .pictures import write_picture
 from .png import write_png
 
 __all__ = ["ParsingResult"]
@@ -91,16 +91,7 @@ class ParsingResult:
 
     def save_overlay(self, path: str | Path, frame: NDArray[np.uint8], opacity: float = 0.5) -> Path:
         """Write `overlay(frame, opacity)` in the format of the suffix (.jpg, .png). Raises MediaError."""
-        picture, suffix = self.overlay(frame, opacity), Path(path).suffix
-        try:
-            done, data = cv2.imencode(suffix, picture)
-        except cv2.error:
-            done = False
-        if not done:
-            raise MediaError(f"{path}: no picture format for the suffix {suffix!r}; use .jpg, .png or .webp")
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(data.tobytes())
-        return Path(path)
+        return write_picture(path, self.overlay(frame, opacity))
 
     def save_masks(self, folder: str | Path, stem: str) -> list[Path]:
         """Write one gray PNG (255 inside, 0 outside) per class that occurs:

@@ -19,6 +19,8 @@ from ce2p.training.building import build_network, build_trainer
 from ce2p.training.distributed import Processes
 from ce2p.training.loop import Position, StepReport, Trainer
 from ce2p.training.recipe import resolve
+from ce2p.training.run import Run, RunFolder
+from ce2p.training.snapshot import read_snapshot
 
 LABELS = label_set("lip")
 Make = Callable[..., Trainer]
@@ -179,3 +181,15 @@ def test_rows_after_the_snapshot_are_cut_from_the_logs(tmp_path: Path) -> None:
     rows = list(csv.DictReader((tmp_path / "losses.csv").open(newline="")))
     assert [(row["step"], row["loss"]) for row in rows] == [("10", "0.1"), ("20", "0.05"), ("30", "7.0")]
     assert not (tmp_path / "scores.csv").exists()
+
+
+def test_a_diverged_network_is_not_saved_over_one_that_can_be_resumed(trainer: Make, tmp_path: Path) -> None:
+    # Four steps in an epoch, and only the last looks at the losses.
+    made = trainer("batch=2", "epochs=20", "optimiser.lr=1e18")
+    run = Run(RunFolder(tmp_path), made, LABELS, "pictures", None, validate_every=0, snapshot_seconds=0)
+    with pytest.raises(CE2PError, match="training diverged"):
+        run.fit()
+    kept = sorted((tmp_path / "snapshots").iterdir())
+    assert kept
+    for path in kept:
+        assert all(torch.isfinite(value).all() for value in read_snapshot(path)["net"].values())

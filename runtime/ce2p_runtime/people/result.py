@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import MediaError
-from ..files import atomic_path
+from ..pictures import write_picture
 from ..result import ParsingResult
 from .instances import Person
 from .part_instances import PartInstance
@@ -60,16 +59,7 @@ class PeopleResult:
 
     def save_overlay(self, path: str | Path, frame: NDArray[np.uint8], opacity: float = 0.5) -> Path:
         """Write `overlay(frame, opacity)` in the format of the suffix (.jpg, .png), atomically. Raises MediaError."""
-        picture, suffix = self.overlay(frame, opacity), Path(path).suffix
-        try:
-            done, data = cv2.imencode(suffix, picture)
-        except cv2.error:
-            done = False
-        if not done:
-            raise MediaError(f"{path}: no picture format for the suffix {suffix!r}; use .jpg, .png or .webp")
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(data.tobytes())
-        return Path(path)
+        return write_picture(path, self.overlay(frame, opacity))
 
 
 def _outline(
