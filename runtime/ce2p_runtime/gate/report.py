@@ -1,0 +1,254 @@
+"""What the gate found: figures over all pictures, each beside its limit, and a verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import CE2PRuntimeError
+from ..pictures import write_picture
+from .agreement import Counts, PictureFigures, class_ious
+from .picture import ComparedPicture, comparison_sheet
+from .thresholds import MIN_CLASS_SHARE, Thresholds
+
+__all__ = ["Check", "GateError", "GateReport"]
+
+
+class GateError(CE2PRuntimeError):
+    """A candidate is not as good as its reference."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One figure beside its limit."""
+
+    what: str
+    figure: float | None
+    """None: there was nothing to compare, which counts as held."""
+    limit: float
+    at_least: bool = True
+    """Whether the limit is the smallest allowed figure, or the largest."""
+    where: str = ""
+    """The picture or class that the figure belongs to; empty for all of them together."""
+
+    @property
+    def held(self) -> bool:
+        """Written so that NaN fails."""
+        if self.figure is None:
+            return True
+        return self.figure >= self.limit if self.at_least else self.figure <= self.limit
+
+    @property
+    def text(self) -> str:
+        """One line: figure and limit."""
+        place = f" ({self.where})" if self.where else ""
+        return f"{self.what}{place} is {self.shown}, expected {self.bound}"
+
+    @property
+    def bound(self) -> str:
+        """The limit for people."""
+        return f"at {'least' if self.at_least else 'most'} {_percent(self.limit)}"
+
+    @property
+    def shown(self) -> str:
+        """The figure for people, never rounded onto its limit from the wrong side."""
+        return "-" if self.figure is None else _percent(self.figure, up=not self.at_least)
+
+
+@dataclass(frozen=True, eq=False)
+class GateReport:
+    """The figures of a candidate against a reference. All are shares from 0 to 1, over all pictures together."""
+
+    reference: str
+    """The reference's name."""
+    reference_backend: str
+    """Where it ran: "torch on cpu"."""
+    candidate: str
+    """The candidate's name."""
+    backend: str
+    """What it ran on."""
+    device: str
+    precision: str
+    thresholds: Thresholds
+    class_names: tuple[str, ...]
+    pictures: tuple[PictureFigures, ...]
+    """At least one, in the order of the reference's."""
+    worst_picture: ComparedPicture = field(repr=False)
+    """The labels of `worst`."""
+
+    @property
+    def passed(self) -> bool:
+        return not self.failures
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Why the gate is not passed, one line each with figure, limit, and the picture or class where it is one."""
+        return tuple(self._strays()) + tuple(check.text for check in self.checks if not check.held)
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """Every figure that is judged."""
+        limits, worst, (name, iou) = self.thresholds, self.worst, self._worst_class
+        checks = [
+            Check("pixel agreement", self.pixel_agreement, limits.pixel_agreement),
+            Check("pixel agreement of the worst picture", worst.agreement, limits.worst_picture, where=worst.name),
+            Check("agreement in the boundary band", self.boundary_agreement, limits.boundary_agreement),
+            Check("mean class IoU against the reference", self.mean_iou, limits.class_iou),
+            Check("IoU of the worst class against the reference", iou, limits.worst_class, where=name),
+        ]
+        if self.truth_miou is not None and self.reference_truth_miou is not None:
+            loss = self.reference_truth_miou - self.truth_miou
+            checks.append(Check("points of mIoU lost against the truth", loss, limits.miou_loss, at_least=False))
+        return tuple(checks)
+
+    @property
+    def pixel_agreement(self) -> float:
+        """Share of pixels with the reference's label."""
+        return _ratio((p.agreeing, p.pixels) for p in self.pictures) or 0.0
+
+    @property
+    def boundary_agreement(self) -> float | None:
+        """The same inside the boundary band; None where the reference sees one class only on every picture."""
+        return _ratio((p.band_agreeing, p.band_pixels) for p in self.pictures)
+
+    @property
+    def class_iou(self) -> dict[str, float | None]:
+        """IoU of each class, judged or not, against the reference's labels; None for one that occurs nowhere."""
+        return dict(zip(self.class_names, class_ious(self._counts), strict=True))
+
+    @property
+    def class_share(self) -> dict[str, float]:
+        """Share of the reference's pixels that each class holds."""
+        totals = self._counts.sum(1)
+        return {name: int(n) / int(totals.sum()) for name, n in zip(self.class_names, totals, strict=True)}
+
+    @property
+    def judged_classes(self) -> tuple[str, ...]:
+        """Those that hold at least `MIN_CLASS_SHARE` of the reference's pixels."""
+        return tuple(name for name, share in self.class_share.items() if share >= MIN_CLASS_SHARE)
+
+    @property
+    def mean_iou(self) -> float | None:
+        """Mean of `class_iou` over the judged classes."""
+        return _mean(self.class_iou[name] for name in self.judged_classes)
+
+    @property
+    def truth_miou(self) -> float | None:
+        """The candidate's mean IoU over the classes that occur in the truth; None without truth."""
+        return _truth_miou(p.truth_counts for p in self.pictures)
+
+    @property
+    def reference_truth_miou(self) -> float | None:
+        """The same of the reference."""
+        return _truth_miou(p.reference_truth_counts for p in self.pictures)
+
+    @property
+    def worst(self) -> PictureFigures:
+        """The picture with the lowest pixel agreement; of several, with the lowest in the band, then by name."""
+        return min(self.pictures, key=lambda picture: picture.rank)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What takes weight from the verdict, one line each."""
+        if self.boundary_agreement is None:
+            name = self.class_names[int(self._counts.sum(1).argmax())]
+            return (f"the reference sees nothing but {name} on these pictures, so the gate says little; use others",)
+        return ()
+
+    def require(self) -> None:
+        """Raise GateError, in one line, unless the gate is passed."""
+        if not self.passed:
+            raise GateError(
+                f"{self.candidate}: is not as good as {self.reference} by the limits for {self.precision}: "
+                f"{'; '.join(self.failures)}"
+            )
+
+    def paint_worst(self, path: str | Path) -> Path:
+        """Write input | reference | candidate | difference of the worst picture (.png or .jpg). Raises MediaError."""
+        worst = self.worst
+        band = "" if worst.band_agreement is None else f", {_percent(worst.band_agreement)} in the boundary band"
+        caption = f"{worst.name}: {_percent(worst.agreement)} of the pixels agree{band}"
+        return write_picture(path, comparison_sheet(self.worst_picture, caption))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, ready for JSON."""
+        return {
+            "passed": self.passed,
+            "failures": list(self.failures),
+            "remarks": list(self.remarks),
+            "reference": {"name": self.reference, "runs_on": self.reference_backend},
+            "candidate": {"name": self.candidate, "runs_on": f"{self.backend} on {self.device}"},
+            "precision": self.precision,
+            "thresholds": {**asdict(self.thresholds), "judged_class_share": MIN_CLASS_SHARE},
+            "pixel_agreement": self.pixel_agreement,
+            "boundary_agreement": self.boundary_agreement,
+            "mean_iou": self.mean_iou,
+            "class_iou": self.class_iou,
+            "class_share": self.class_share,
+            "judged_classes": list(self.judged_classes),
+            "truth_miou": self.truth_miou,
+            "reference_truth_miou": self.reference_truth_miou,
+            "worst": self.worst.name,
+            "pictures": [
+                {
+                    "name": picture.name,
+                    "pixels": picture.pixels,
+                    "pixel_agreement": picture.agreement,
+                    "band_pixels": picture.band_pixels,
+                    "boundary_agreement": picture.band_agreement,
+                }
+                for picture in self.pictures
+            ],
+        }
+
+    @cached_property
+    def _counts(self) -> Counts:
+        return np.sum([picture.counts for picture in self.pictures], axis=0)
+
+    @property
+    def _worst_class(self) -> tuple[str, float | None]:
+        ious = {name: iou for name in self.judged_classes if (iou := self.class_iou[name]) is not None}
+        return min(ious.items(), key=lambda item: item[1], default=("", None))
+
+    def _strays(self) -> Iterable[str]:
+        """The failure of labels that are no class."""
+        strays = [picture for picture in self.pictures if picture.stray is not None]
+        if strays:
+            first = max(strays, key=lambda picture: picture.stray or 0)
+            pixels = sum(int(picture.counts[:, -1].sum()) for picture in strays)
+            yield (
+                f"{pixels} pixels on {len(strays)} pictures have labels that are no class (up to {first.stray} on "
+                f"{first.name}), expected 0 to {len(self.class_names) - 1}"
+            )
+
+
+def _ratio(pairs: Iterable[tuple[int, int]]) -> float | None:
+    parts, wholes = zip(*pairs, strict=True)
+    return sum(parts) / sum(wholes) if sum(wholes) else None
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _truth_miou(counts: Iterable[Counts | None]) -> float | None:
+    known = [table for table in counts if table is not None]
+    if not known:
+        return None
+    total: Counts = np.sum(known, axis=0)
+    return _mean(iou for iou, pixels in zip(class_ious(total), total.sum(1), strict=True) if pixels)
+
+
+def _percent(share: float, *, up: bool = False) -> str:
+    """At most four decimals of a per cent, cut off (or, with `up`, raised) rather than rounded to the nearest."""
+    if not math.isfinite(share):
+        return str(share)
+    units = round(share * 1e6, 3)  # 0.29 * 1e6 is a hair off 290000
+    return f"{(math.ceil(units) if up else math.floor(units)) / 1e4:.6g} %"
