@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from ce2p.models import CE2P, CE2PConfig, untrained
+from ce2p_runtime.cache import CACHE_VARIABLE
 from tests.trt_on_cpu import Found, bring_up
 
 Tiny = Callable[..., CE2P]
@@ -20,6 +21,14 @@ Tiny = Callable[..., CE2P]
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)  # two threads wait for each other by spinning: slow beside any other load
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or writes the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

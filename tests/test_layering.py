@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from ce2p_runtime.cache import CACHE_VARIABLE
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = {
@@ -62,7 +65,11 @@ def runtime_modules() -> list[str]:
 
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:
-    environment = {"PYTHONPATH": ":".join(str(path) for path in (ROOT, ROOT / "export", ROOT / "runtime")), "PATH": ""}
+    environment = {
+        "PYTHONPATH": ":".join(str(path) for path in (ROOT, ROOT / "export", ROOT / "runtime")),
+        "PATH": "",
+        CACHE_VARIABLE: os.environ[CACHE_VARIABLE],
+    }
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
 
 

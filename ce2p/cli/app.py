@@ -8,20 +8,9 @@ from typing import Annotated
 
 import typer
 
+from .exporting import export
 from .learning import data_app, train, val
-from .options import (
-    Dataset,
-    Family,
-    Format,
-    Hardware,
-    InputKind,
-    Json,
-    OutputKind,
-    PartScore,
-    Precision,
-    Random,
-    Stride,
-)
+from .options import Dataset, Json, PartScore, Stride
 
 __all__ = ["app"]
 
@@ -33,84 +22,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(data_app, name="data")
+app.command()(export)
 app.command()(train)
 app.command()(val)
-
-
-@app.command()
-def export(
-    model: Annotated[
-        str,
-        typer.Argument(help="Checkpoint file, or a model name with --random; for an engine also an ONNX file."),
-    ],
-    imgsz: Annotated[
-        str | None, typer.Option(help="Input side, or height and width. Default: the family's own.")
-    ] = None,
-    batch: Annotated[
-        str | None,
-        typer.Option(
-            help="Batch size; `dynamic` or several sizes (1,4,16) for a dynamic one. Default: 1, or an ONNX file's own."
-        ),
-    ] = None,
-    input_kind: Annotated[
-        InputKind, typer.Option("--input", help="float: normalised NCHW. uint8: BGR pixels NHWC.")
-    ] = InputKind.float,
-    output_kind: Annotated[
-        OutputKind, typer.Option("--output", help="logits at 1/4 size, or labels at full size.")
-    ] = OutputKind.logits,
-    edge: Annotated[bool, typer.Option("--edge", help="Keep the edge logits as a second output.")] = False,
-    fold: Annotated[bool, typer.Option("--fold/--no-fold", help="Apply the exact folds.")] = True,
-    output: Annotated[
-        Path | None, typer.Option("-o", help="File to write. Default: beside the model, named after what is in it.")
-    ] = None,
-    dataset: Dataset = None,
-    stride: Stride = None,
-    family: Family = None,
-    random: Random = False,
-    seed: Annotated[int, typer.Option(help="With --random.")] = 0,
-    format_: Annotated[
-        Format, typer.Option("--format", help="engine: an ONNX file first, then TensorRT's engine for this GPU.")
-    ] = Format.onnx,
-    precision: Annotated[
-        Precision, typer.Option(help="Of weights and activations; inputs and outputs keep their types.")
-    ] = Precision.fp32,
-    workspace: Annotated[float | None, typer.Option(help="Engine: scratch memory in GiB. Default: no limit.")] = None,
-    opt_level: Annotated[
-        int, typer.Option("--opt-level", min=0, max=5, help="Engine: 0 builds fast, 5 tries most.")
-    ] = 3,
-    no_plugins: Annotated[bool, typer.Option("--no-plugins", help="Engine: TensorRT's layers for our ops.")] = False,
-    tf32: Annotated[bool, typer.Option("--tf32", help="Engine: fp32 convolutions may round to 10 bits.")] = False,
-    version_compatible: Annotated[
-        bool, typer.Option("--version-compatible", help="Engine: also loads under later TensorRT versions.")
-    ] = False,
-    hardware_compatibility: Annotated[
-        Hardware, typer.Option("--hardware-compatibility", help="Engine: which other GPUs it also runs on.")
-    ] = Hardware.none,
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Engine: build even if it is up to date.")] = False,
-    json: Json = None,
-) -> None:
-    """Turn a checkpoint into an ONNX file that proved its own parity, and that into a TensorRT engine."""
-    from ce2p.cli.arguments import batch_size, batch_sizes, image_size
-    from ce2p.cli.export import ExportRequest, run
-
-    size = image_size(imgsz) if imgsz else None
-    request = ExportRequest(
-        model, size, batch_size(batch or "1"), input_kind.value, output_kind.value, edge, fold, output,
-        dataset, stride, family, random, seed, json, precision.value,
-    )  # fmt: skip
-    if format_ is Format.onnx:
-        run(request)
-        return
-    from ce2p.cli.engine import EngineRequest
-    from ce2p.cli.engine import run as run_engine
-
-    run_engine(
-        request,
-        EngineRequest(
-            batch_sizes(batch), workspace, opt_level, not no_plugins, tf32, version_compatible,
-            hardware_compatibility.value, rebuild,
-        ),
-    )  # fmt: skip
 
 
 @app.command()
@@ -209,23 +123,92 @@ def doctor(json: Json = None) -> None:
 
 
 @app.command()
+def verify(
+    reference: Annotated[Path, typer.Argument(help="What it came from: checkpoint, ONNX file or engine.")],
+    candidate: Annotated[Path, typer.Argument(help="ONNX file or engine to judge.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Pictures, or a data set in its published layout (then also its truth). Default: drawn ones."
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Pictures, evenly spread over those that there are.")] = 32,
+    backend: Annotated[
+        str, typer.Option(help="Of the candidate: auto, onnxruntime, openvino, tensorrt, tensorrt-rtx.")
+    ] = "auto",
+    device: Annotated[str, typer.Option(help="Of the candidate: auto, cpu, cuda, cuda:N.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads of the networks.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Judge by the limits of fp32, fp16, bf16 or int8. Default: the candidate's own.")
+    ] = None,
+    dataset: Dataset = None,
+    stride: Stride = None,
+    output: Annotated[Path | None, typer.Option("-o", help="Folder for gate.json and the worst picture.")] = None,
+    trust_engine: Annotated[
+        bool, typer.Option("--trust-engine", help="Load an engine that its .json was not written for; it runs code.")
+    ] = False,
+    json: Json = None,
+) -> None:
+    """Judge whether an exported file labels pictures as the model it came from; ends with status 1 if not."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch starts its threads: see `demo`
+    from ce2p.cli.verify import VerifyRequest, run
+
+    run(
+        VerifyRequest(
+            reference, candidate, data, limit, backend, device, threads, precision, dataset, stride, output, json,
+            trust_engine,
+        )
+    )  # fmt: skip
+
+
+@app.command()
 def benchmark(
-    models: Annotated[list[Path], typer.Argument(help="ONNX files or engines made by `ce2p export`.")],
+    models: Annotated[
+        list[Path],
+        typer.Argument(help="ONNX files or engines made by `ce2p export`; with --compare also a saved result."),
+    ],
     backends: Annotated[
         str | None, typer.Option(help="Comma-separated. Default: every installed one that takes the file.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N.")] = "auto",
-    size: Annotated[str, typer.Option(help="Height x width of the frames.")] = "1080x1920",
-    rounds: Annotated[int, typer.Option(help="Timed passes of every candidate.")] = 15,
+    size: Annotated[str, typer.Option(help="Height x width of the drawn frames.")] = "1080x1920",
+    source: Annotated[
+        Path | None, typer.Option(help="Video or pictures to time with, instead of drawn frames.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="Timed passes of every candidate; p99 wants 100.")] = 15,
+    warmup: Annotated[int, typer.Option(help="Passes before them that do not count.")] = 3,
     threads: Annotated[int | None, typer.Option(help="CPU threads of the network.")] = None,
+    batches: Annotated[str, typer.Option(help="Throughput: batch sizes, for files with a dynamic batch.")] = "1,4,16",
+    throughput: Annotated[
+        bool, typer.Option("--throughput/--no-throughput", help="Measure frames per second, over batches and streamed.")
+    ] = True,
+    reference: Annotated[
+        Path | None, typer.Option(help="What labels are compared with. Default: the first fp32 model, else the first.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Pictures or data set to compare labels on. Default: drawn people.")
+    ] = None,
+    gate: Annotated[bool, typer.Option("--gate/--no-gate", help="Judge every candidate's labels.")] = True,
+    output: Annotated[Path | None, typer.Option("-o", help="Folder for JSON, CSV, Markdown and plots.")] = None,
+    compare: Annotated[
+        Path | None, typer.Option(help="An earlier result (JSON) to compare with; status 1 for a regression.")
+    ] = None,
+    tolerance: Annotated[float, typer.Option(help="With --compare: per cent by which times may differ.")] = 5.0,
     json: Json = None,
 ) -> None:
-    """Time models on every backend, interleaved, from frame to labels, and compare their labels."""
-    from ce2p.cli.arguments import image_size
+    """Time models on every backend, interleaved, from frame to labels, with the gate's verdict on their labels."""
+    from ce2p.cli.arguments import image_size, number_list
     from ce2p.cli.benchmark import BenchmarkRequest, run
 
-    names = tuple(backends.split(",")) if backends else ()
-    run(BenchmarkRequest(models, names, device, image_size(size, "--size"), rounds, threads, json))
+    fine = run(
+        BenchmarkRequest(
+            models, tuple(backends.split(",")) if backends else (), device, image_size(size, "--size"), rounds, warmup,
+            threads, number_list(batches, "--batches"), throughput, data, source, reference, gate, output, json,
+            compare, tolerance / 100,
+        )
+    )  # fmt: skip
+    if not fine:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -1,12 +1,14 @@
-"""Two conveniences of the command line that its parser lacks: `--imgsz 473 353` and `--json` without a file name."""
+"""What the command line's parser lacks: `--imgsz 473 353`, `--json` without a file name, and values with a form."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from ce2p.errors import ConfigError
+from ce2p_runtime.gate import Thresholds
 
-__all__ = ["batch_size", "batch_sizes", "image_size", "normalised"]
+__all__ = ["batch_size", "batch_sizes", "gate_thresholds", "image_size", "normalised", "number_list"]
 
 
 def normalised(arguments: Sequence[str]) -> list[str]:
@@ -48,3 +50,31 @@ def batch_sizes(text: str | None) -> tuple[int, ...] | None:
         raise ConfigError("--batch dynamic: an engine is built for stated sizes, e.g. --batch 1,4,16")
     batch_size(text)
     return tuple(int(size) for size in text.split(","))
+
+
+def number_list(text: str, option: str) -> tuple[int, ...]:
+    """`1,4,16` -> (1, 4, 16), numbers from 1. Raises ConfigError."""
+    numbers = text.split(",")
+    if not all(number.isdigit() and int(number) > 0 for number in numbers):
+        raise ConfigError(f"{option} {text}: expected numbers from 1, as 1,4,16")
+    return tuple(int(number) for number in numbers)
+
+
+def gate_thresholds(texts: Sequence[str], default: Thresholds) -> Thresholds | None:
+    """`pixel_agreement=0.995` and the like over the default limits; `off` -> None. Raises ConfigError."""
+    if list(texts) == ["off"]:
+        return None
+    names = [field.name for field in dataclasses.fields(Thresholds)]
+    limits = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            limits[name] = float(value)
+        except ValueError:
+            limits[name] = -1.0
+        if name not in names or not 0 <= limits[name] <= 1:
+            raise ConfigError(
+                f"--gate {text}: expected off, or a limit from 0 to 1 as pixel_agreement=0.995; limits are "
+                f"{', '.join(names)}"
+            )
+    return dataclasses.replace(default, **limits)

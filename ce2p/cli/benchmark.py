@@ -1,36 +1,41 @@
-"""`ce2p benchmark`: exported models on the backends at hand, interleaved, with the labels compared. Needs no torch.
+"""`ce2p benchmark`: exported models on the backends at hand, interleaved, with the gate beside every speed. Needs no
+torch, unless the reference is a checkpoint.
 
-Every candidate parses the same drawn frames in turn (`ce2p_runtime.timing`), so that what disturbs one disturbs all.
-Times are per frame, as `HumanParser` gives them: from the frame to labels of its own size.
+docs/BENCHMARKS.md says how it measures and what the figures mean.
 """
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from itertools import cycle, islice
+import dataclasses
+import datetime
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import cv2
 
 from ce2p.errors import ConfigError
-from ce2p.synthetic import walking_sequence
-from ce2p_runtime import BackendError, HumanParser
-from ce2p_runtime.backends import BACKENDS
-from ce2p_runtime.machine import machine
-from ce2p_runtime.timing import Timing, interleave, paired_ratio
+from ce2p_runtime.engine_file import file_sha256
+from ce2p_runtime.errors import MediaError
+from ce2p_runtime.files import atomic_path
+from ce2p_runtime.machine import machine, source_commit
+from ce2p_runtime.machine_state import MachineState, disturbances
+from ce2p_runtime.timing import REST, Timing, interleave_stages
 
-from .console import remark, table, write_json
+from .benchmarking import report
+from .benchmarking.accuracy import Accuracy, judge_all, unjudged
+from .benchmarking.candidates import Candidate, Opening, open_candidates
+from .benchmarking.comparison import GATE_PASSED, Change, Comparison, compare
+from .benchmarking.document import Judgement, Result, Row, read_result
+from .benchmarking.frames import Footage, drawn_footage, open_footage
+from .benchmarking.plots import write_plots
+from .benchmarking.throughput import batch_sweep, stream_rates, sweep_rounds
+from .console import progress_bar, remark, say, table, write_json
 
-__all__ = ["BenchmarkRequest", "Candidate", "run"]
-
-Frame = NDArray[np.uint8]
-FRAMES = 3
-"""Different frames, taken in turn: how long labels take depends on how much border there is."""
+__all__ = ["BenchmarkRequest", "run"]
 
 
 @dataclass(frozen=True)
@@ -38,137 +43,237 @@ class BenchmarkRequest:
     """The command's options."""
 
     models: Sequence[Path]
-    backends: tuple[str, ...]
+    """Or one saved result, to be compared."""
+    backends: tuple[str, ...] = ()
     """Empty: every installed one that takes the file."""
-    device: str
-    size: tuple[int, int]
-    """(height, width) of the frames."""
-    rounds: int
-    threads: int | None
-    json: str | None
+    device: str = "auto"
+    size: tuple[int, int] = (1080, 1920)
+    """(height, width) of the drawn frames."""
+    rounds: int = 15
+    warmup: int = 3
+    threads: int | None = None
+    batches: tuple[int, ...] = (1, 4, 16)
+    """Batch sizes to measure the throughput of files with a dynamic batch at."""
+    throughput: bool = True
+    data: Path | None = None
+    """Pictures for the gate; None: drawn ones."""
+    source: Path | None = None
+    """Video or pictures to time with; None: drawn frames."""
+    reference: Path | None = None
+    gate: bool = True
+    output: Path | None = None
+    """Folder for JSON, CSV, Markdown and plots."""
+    json: str | None = None
+    compare: Path | None = None
+    """A saved result to compare with."""
+    tolerance: float = 0.05
+    """Times may differ by this share before they count as changed."""
 
 
-@dataclass
-class Candidate:
-    """One model on one backend, and the stage times of every call."""
+def run(request: BenchmarkRequest) -> bool:
+    """Measure, report, compare; False where the comparison found a regression.
 
-    name: str
-    parser: HumanParser
-    frames: Sequence[Frame]
-    calls: list[dict[str, float]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._upcoming = cycle(self.frames)
-
-    def __call__(self) -> None:
-        """Parse as many frames as the file takes in one pass."""
-        results = self.parser.parse_batch(list(islice(self._upcoming, self.parser.group_size)))
-        stages = results[0].timings
-        self.calls.append({stage: float(np.mean([r.timings[stage] for r in results])) for stage in stages})
-
-    def timings(self, whole: Timing) -> dict[str, Timing]:
-        """Per frame: each stage, and "frame" from `whole`, the times of the calls that count."""
-        counted = self.calls[-len(whole.samples) :]
-        stages = {stage: Timing.of([call[stage] for call in counted]) for stage in counted[0]}
-        return {**stages, "frame": Timing.of([sample / self.parser.group_size for sample in whole.samples])}
-
-    def agreement(self, reference: HumanParser) -> float | None:
-        """Share of pixels labelled as `reference` labels them; None when the classes are others."""
-        if self.parser.metadata.class_names != reference.metadata.class_names:
-            return None
-        pairs = zip(self.parser.parse_batch(self.frames), reference.parse_batch(self.frames), strict=True)
-        return float(np.mean([found.labels == expected.labels for found, expected in pairs]))
-
-
-def run(request: BenchmarkRequest) -> None:
-    """Measure and report. Raises CE2PRuntimeError where a model cannot be loaded or a named backend not be used."""
-    if request.rounds < 1:
-        raise ConfigError(f"--rounds {request.rounds}: expected at least 1")
-    frames = [frame for frame, _ in walking_sequence(0, FRAMES, request.size)]
-    with ExitStack() as opened:
-        candidates, skipped = _open(request, frames, opened)
-        first = candidates[0]
-        agreements = {c.name: c.agreement(first.parser) for c in candidates}
-        runs: dict[str, Callable[[], object]] = {c.name: c for c in candidates}
-        whole = interleave(runs, request.rounds)
-        timings = {c.name: c.timings(whole[c.name]) for c in candidates}
-        rows = [_row(c, timings[c.name], timings[first.name]["frame"], agreements[c.name]) for c in candidates]
-    settings = {"frame": list(request.size), "rounds": request.rounds, "threads": request.threads or "default"}
+    Raises CE2PRuntimeError where a model cannot be loaded or a named backend not be used; ConfigError, DataError and
+    MediaError for bad options and files.
+    """
+    _check(request)
+    # Read before anything is measured: a bad file should not cost the minutes that measuring takes.
+    old = read_result(request.compare) if request.compare else None
+    saved = request.models[0].suffix == ".json"
+    result = read_result(request.models[0]) if saved else _measure(request)
+    comparison = compare(old, result, request.tolerance) if old else None
+    document = result.to_dict()
+    if comparison:
+        document["comparison"] = comparison.to_dict()
     if request.json:
-        document = {"machine": machine(), "settings": settings, "candidates": rows, "skipped": skipped}
         write_json(document, request.json)
     if request.json != "-":
-        _show(rows, request)
+        if not saved:
+            _show(result)
+        if comparison:
+            _show_comparison(comparison)
+    return not (comparison and comparison.regressions)
 
 
-def _open(
-    request: BenchmarkRequest, frames: Sequence[Frame], opened: ExitStack
-) -> tuple[list[Candidate], dict[str, str]]:
-    """Every pair of model and backend that runs, to be closed by `opened`, and why the others do not."""
-    candidates: list[Candidate] = []
-    skipped: dict[str, str] = {}
-    for model in dict.fromkeys(request.models):
-        for backend in request.backends or _backends_of(model):
-            name = f"{model} {backend}"
-            try:
-                parser = HumanParser(model, backend=backend, device=request.device, threads=request.threads)
-            except BackendError as error:
-                if request.backends:
-                    raise
-                skipped[name] = str(error)
-                remark(f"not measured: {name}: {error}")
-                continue
-            candidates.append(Candidate(name, opened.enter_context(parser), frames))
-    if not candidates:
-        raise BackendError(next(iter(skipped.values())))
-    return candidates, skipped
+def _check(request: BenchmarkRequest) -> None:
+    saved = [model for model in request.models if model.suffix == ".json"]
+    if saved and (len(request.models) > 1 or request.compare is None):
+        raise ConfigError(
+            f"{saved[0]}: a saved result is compared with one other: `ce2p benchmark NEW.json --compare OLD.json`"
+        )
+    if request.rounds < 1:
+        raise ConfigError(f"--rounds {request.rounds}: expected at least 1")
+    if request.warmup < 0:
+        raise ConfigError(f"--warmup {request.warmup}: expected 0 or more")
+    if request.tolerance < 0:
+        raise ConfigError(f"--tolerance {request.tolerance}: expected 0 or more, in per cent")
+    if not request.batches or min(request.batches) < 1:
+        raise ConfigError(f"--batches {','.join(map(str, request.batches))}: expected sizes from 1, as 1,4,16")
+    if not request.gate and (request.reference or request.data):
+        raise ConfigError("--no-gate: compares nothing, so --reference and --data have no use; leave either out")
 
 
-def _backends_of(model: Path) -> tuple[str, ...]:
-    """Every installed backend for an ONNX file; what else there is has one of its own, or says why it has none."""
-    installed = tuple(name for name in BACKENDS if importlib.util.find_spec(name) is not None)
-    return installed if model.suffix == ".onnx" and installed else ("auto",)
+def _measure(request: BenchmarkRequest) -> Result:
+    started = MachineState.now()
+    date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    footage = open_footage(request.source) if request.source else drawn_footage(request.size)
+    opening = Opening(request.device, request.threads)
+    with ExitStack() as opened:
+        candidates, skipped = open_candidates(request.models, request.backends, opening, footage, opened, remark)
+        accuracy = None
+        if request.gate:
+            with _progress("gate", "pictures") as advance:
+                accuracy = judge_all(candidates, request.reference, request.data, opening, advance)
+        stages, before, after = _rounds(candidates, request)
+        # The load before us, the clocks of a machine that is warm.
+        before = dataclasses.replace(before, load=started.load)
+        measured = _rates(candidates, request, opening)
+        judgements = accuracy.judgements if accuracy else unjudged(candidates)
+        rows = tuple(_row(c, stages[c.name], *measured[c.name], judgements[c.name]) for c in candidates)
+        result = Result(
+            date, machine(), source_commit(), {"before": before.to_dict(), "after": after.to_dict()},
+            _settings(request, footage, accuracy), rows, skipped, tuple(disturbances(before, after)),
+        )  # fmt: skip
+        if request.output:
+            _write(result, accuracy, request.output)
+    return result
 
 
-def _row(candidate: Candidate, timings: dict[str, Timing], first: Timing, agreement: float | None) -> dict[str, Any]:
-    """A candidate as plain types."""
+def _rounds(
+    candidates: Sequence[Candidate], request: BenchmarkRequest
+) -> tuple[dict[str, dict[str, Timing]], MachineState, MachineState]:
+    """Stage times of every candidate, and the machine at the first and after the last round that counts."""
+    before = MachineState.now()
+    with _progress("rounds", "rounds") as advance:
+
+        def each_round(done: int, total: int) -> None:
+            nonlocal before
+            if done == request.warmup:
+                before = MachineState.now()
+            advance("rounds", done, total)
+
+        stages = interleave_stages({c.name: c for c in candidates}, request.rounds, request.warmup, REST, each_round)
+    return stages, before, MachineState.now()
+
+
+def _rates(
+    candidates: Sequence[Candidate], request: BenchmarkRequest, opening: Opening
+) -> dict[str, tuple[dict[int, Timing], dict[str, Timing]]]:
+    """Throughput over batch sizes and of the stream, by candidate; empty where not wanted."""
+    if not request.throughput:
+        return {candidate.name: ({}, {}) for candidate in candidates}
+    rounds = sweep_rounds(request.rounds)
+    remark("measuring throughput ...")
+    sweep = batch_sweep(candidates, request.batches, opening, rounds, remark)
+    stream = stream_rates(candidates, rounds)
+    return {candidate.name: (sweep[candidate.name], stream[candidate.name]) for candidate in candidates}
+
+
+def _row(
+    candidate: Candidate, stages: dict[str, Timing], throughput: dict[int, Timing], stream: dict[str, Timing],
+    judgement: Judgement,
+) -> Row:  # fmt: skip
     parser = candidate.parser
+    assert parser.model is not None  # noqa: S101  (candidates are opened from files)
+    metadata = parser.metadata
+    return Row(
+        candidate.name, candidate.short, str(parser.model), file_sha256(parser.model), metadata.precision,
+        metadata.weights, metadata.input_size, parser.backend.name, parser.backend.device, parser.group_size,
+        stages, throughput, stream, judgement,
+    )  # fmt: skip
+
+
+def _settings(request: BenchmarkRequest, footage: Footage, accuracy: Accuracy | None) -> dict[str, Any]:
     return {
-        "name": candidate.name,
-        "model": str(parser.model),
-        "precision": parser.metadata.precision,
-        "weights": parser.metadata.weights,
-        "input_size": list(parser.metadata.input_size),
-        "backend": parser.backend.name,
-        "device": parser.backend.device,
-        "batch": parser.group_size,
-        "milliseconds": {
-            stage: {"median": t.median_ms, "p95": t.p95_ms, "samples": list(t.samples)} for stage, t in timings.items()
-        },
-        "frame_over_first": paired_ratio(timings["frame"], first),
-        "agreement_with_first": agreement,
+        "footage": footage.description,
+        "rounds": request.rounds,
+        "warmup": request.warmup,
+        "rest_ms": REST * 1e3,
+        "throughput_rounds": sweep_rounds(request.rounds) if request.throughput else 0,
+        "batches": list(request.batches) if request.throughput else [],
+        "device": request.device,
+        "threads": request.threads or "default",
+        "opencv_threads": cv2.getNumThreads(),
+        "gate": {"reference": accuracy.reference, "pictures": accuracy.pictures, "count": accuracy.count}
+        if accuracy
+        else None,
     }
 
 
-def _show(rows: Sequence[dict[str, Any]], request: BenchmarkRequest) -> None:
-    facts, (height, width) = machine(), request.size
-    versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
-    remark(f"{facts['cpu']}, {facts['cores']} cores, threads {request.threads or 'default'}; {versions}")
-    stages = list(dict.fromkeys(stage for row in rows for stage in row["milliseconds"]))
+def _write(result: Result, accuracy: Accuracy | None, folder: Path) -> None:
+    """JSON, CSV, Markdown and plots, and the worst picture of every candidate that fails the gate."""
+    if folder.exists() and not folder.is_dir():
+        raise MediaError(f"{folder}: is a file, expected a folder for the report; choose another -o")
+    write_json(result.to_dict(), str(folder / "benchmark.json"))
+    try:
+        plots = write_plots(result, folder)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "matplotlib":
+            raise
+        plots = []
+        remark('no plots: they need matplotlib; pip install "ce2p[plots]"')
+    pictures = [path.name for path in plots if path.suffix == ".png"]
+    for row in result.rows:
+        if accuracy and row.judgement.standing == "failed":
+            name = f"failed_{re.sub('[^0-9A-Za-z.]+', '-', row.name)}.png"
+            pictures.append(accuracy.reports[row.name].paint_worst(folder / name).name)
+    for name, text in (("benchmark.csv", report.csv_text(result)), ("benchmark.md", report.markdown(result, pictures))):
+        with atomic_path(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    remark(f"report: {folder / 'benchmark.md'}")
+
+
+def _show(result: Result) -> None:
+    for line in report.conditions(result):
+        remark(line)
+    table("Latency: milliseconds per frame at p50", *report.latency_table(result))
+    if report.p99_note(result):
+        say(report.p99_note(result))
+    for title, found in (
+        ("Throughput at p50", report.throughput_table(result)),
+        ("Accuracy against the reference", report.accuracy_table(result)),
+    ):
+        if found:
+            table(title, *found)
+    for row in result.rows:
+        for text in (*row.judgement.failures, *filter(None, [row.judgement.note])):
+            say(f"{row.name}: {text}")
+    for line in report.method(result):
+        say(line)
+    for text in result.warnings:
+        say(f"NOISY: {text}", "bold")
+
+
+def _show_comparison(comparison: Comparison) -> None:
+    for text in comparison.differences:
+        remark(f"differs: {text}")
+    if comparison.differences:
+        remark("so times are not comparable; labels are")
+    for text in comparison.remarks:
+        remark(f"note: {text}")
     table(
-        f"Frames of {height}x{width}, {request.rounds} rounds: median ms, and what 95 % of the frames stay below",
-        ("model", *stages, "95 %", "× first", "same label"),
-        [_cells(row, stages) for row in rows],
+        f"Old and new, differences beyond {comparison.tolerance:.0%} of a time",
+        ("candidate", "figure", "old", "new", "new / old", "verdict"),
+        [
+            (c.candidate, c.what, _figure(c, c.old), _figure(c, c.new), str(c.ratio or ""), c.verdict)
+            for c in comparison.changes
+        ],
     )
+    regressions, improvements = comparison.regressions, [c for c in comparison.changes if c.verdict == "improvement"]
+    say(f"{len(regressions)} regressions, {len(improvements)} improvements")
 
 
-def _cells(row: dict[str, Any], stages: Sequence[str]) -> tuple[str, ...]:
-    times, agreement = row["milliseconds"], row["agreement_with_first"]
-    batch = f", batch {row['batch']}" if row["batch"] > 1 else ""
-    return (
-        f"{Path(row['model']).name}\n{row['backend']} on {row['device']}{batch}",
-        *(f"{times[stage]['median']:.1f}" if stage in times else "" for stage in stages),
-        f"{times['frame']['p95']:.1f}",
-        f"{row['frame_over_first']:.2f}",
-        "other classes" if agreement is None else f"{agreement:.3%}",
-    )
+def _figure(change: Change, value: float | None) -> str:
+    if value is None:
+        return ""
+    if change.what == GATE_PASSED:
+        return "yes" if value else "no"
+    return f"{value:.2f}" if change.ratio else report.share_text(value)
+
+
+@contextmanager
+def _progress(title: str, unit: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar as a function of (note, done, total)."""
+    with progress_bar(unit) as progress:
+        task = progress.add_task(title, total=None, note="")
+        yield lambda note, done, total: progress.update(task, completed=done, total=total, note=note)

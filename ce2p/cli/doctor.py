@@ -9,6 +9,7 @@ from dataclasses import asdict
 
 from ce2p import __version__
 from ce2p.errors import CE2PError
+from ce2p_runtime.cache import cache_folder
 from ce2p_runtime.machine import versions
 
 from .console import say, table, write_json
@@ -50,6 +51,7 @@ def examine() -> list[Finding]:
         _opencv(),
         *_onnxruntime(),
         _openvino(),
+        Finding("cache: backends' times, kernels", "ok", str(cache_folder())),
         package("video", "av", "cli"),
         _torch(),
         package("safetensors", "safetensors", "train"),

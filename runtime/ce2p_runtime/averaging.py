@@ -26,7 +26,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from .backends import Backend
+from .backends import Backend, BackendChoice
 from .errors import BackendError
 from .ops.bilinear import bilinear_resize
 
@@ -70,6 +70,8 @@ class AveragedBackend:
         self._backend, self._flip = backend, flip
         self.metadata = dataclasses.replace(metadata, edge=False)
         self.batch = backend.batch or batch
+        self.choice: BackendChoice | None = getattr(backend, "choice", None)
+        """Why "auto" took the backend inside, where it did."""
         self.device = backend.device
         self.name = f"{backend.name}, averaged over {_description(flip, self._scales)}"
         order = list(range(metadata.num_classes))
@@ -97,19 +99,23 @@ class AveragedBackend:
 
     def _flipped(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """Logits of a batch, averaged with those of the mirrored one where that was asked for."""
-        logits: NDArray[np.float32] = self._backend.run(batch)[0]
+        logits = self._logits(batch)
         if not self._flip:
             return logits
         width_axis = 2 if self.metadata.input_kind == "uint8" else 3
         mirrored = np.ascontiguousarray(np.flip(batch, width_axis))
-        other: NDArray[np.float32] = self._backend.run(mirrored)[0]
+        other = self._logits(mirrored)
         return (logits + other[:, self._exchanged, :, ::-1]) * np.float32(0.5)
+
+    def _logits(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        return self._backend.run(batch)[0].astype(np.float32, copy=False)
 
     def _resized(self, batch: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
         """A batch at another size; uint8 pixels are rounded, which the published code, scaling floats, does not."""
         align_corners = self.metadata.align_corners
         if self.metadata.input_kind == "float":
-            return np.ascontiguousarray(bilinear_resize(batch, size, align_corners))
+            resized = bilinear_resize(batch.astype(np.float32, copy=False), size, align_corners)
+            return np.ascontiguousarray(resized.astype(batch.dtype, copy=False))
         planes = np.moveaxis(batch, 3, 1).astype(np.float32)
         pixels = np.rint(bilinear_resize(planes, size, align_corners)).astype(np.uint8)
         return np.ascontiguousarray(np.moveaxis(pixels, 1, 3))

@@ -39,7 +39,7 @@ def check_frame(frame: object) -> None:
 def prepare_batch(
     metadata: ModelMetadata, frames: Sequence[NDArray[np.uint8]], mappings: Sequence[FrameMapping], count: int
 ) -> NDArray[Any]:
-    """The network's input for `count` items made of at most as many frames; the rest are zeros."""
+    """The network's input (see Backend.run) for `count` items made of at most as many frames; the rest are zeros."""
     height, width = metadata.input_size
     if metadata.input_kind == "uint8":
         pixels = np.zeros((count, height, width, 3), np.uint8)
@@ -49,7 +49,7 @@ def prepare_batch(
     images = np.zeros((count, 3, height, width), np.float32)
     for image, frame, mapping in zip(images, frames, mappings, strict=False):
         warp_normalize(frame, mapping.forward, mapping.input_size, metadata.normalisation, out=image)
-    return images
+    return images.astype(metadata.io, copy=False)
 
 
 def prepare_launch(

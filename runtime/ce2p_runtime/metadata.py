@@ -66,16 +66,19 @@ class ModelMetadata:
     """(height, width) in pixels."""
     output_stride: int
     input_kind: Literal["float", "uint8"]
-    """`float`: normalised float32 [N, 3, H, W]. `uint8`: BGR pixels [N, H, W, 3]."""
+    """`float`: normalised [N, 3, H, W] of type `io`. `uint8`: BGR pixels [N, H, W, 3]."""
     output_kind: Literal["logits", "labels"]
-    """`logits`: float32 [N, C, H/4, W/4]. `labels`: uint8 [N, H, W]."""
+    """`logits`: [N, C, H/4, W/4] of type `io`. `labels`: uint8 [N, H, W]."""
     precision: str
     weights: str
     """Where the weights come from: "trained", or "untrained (random, seed N)"."""
     edge: bool = False
-    """Whether a second output `edge` (float32 [N, 2, H/4, W/4]) is present."""
+    """Whether a second output `edge` ([N, 2, H/4, W/4] of type `io`) is present."""
+    io: Literal["float32", "float16"] = "float32"
+    """Type of a `float` input, of logits and of edge logits."""
     extra: dict[str, Any] = field(default_factory=dict)
-    """Provenance that the runtime only shows: folds, parent hash, tool versions, parity figures."""
+    """Provenance that the runtime only shows: folds, parent hash, tool versions, parity figures. Of these only `gate`
+    decides about anything: see backends/gate_record.py."""
 
     @property
     def num_classes(self) -> int:
@@ -108,7 +111,7 @@ class ModelMetadata:
 
 
 def _typed(fields: dict[str, Any]) -> dict[str, Any]:
-    """Turn JSON lists and dicts back into the tuples and dataclasses of `ModelMetadata`; check what indexing needs."""
+    """Turn JSON lists and dicts back into the tuples and dataclasses of `ModelMetadata`; check what is relied on."""
     normalisation, geometry = dict(fields["normalisation"]), dict(fields["geometry"])
     for name in ("mean", "std"):
         normalisation[name] = tuple(float(value) for value in normalisation[name])
@@ -123,6 +126,8 @@ def _typed(fields: dict[str, Any]) -> dict[str, Any]:
     fields["input_size"] = (int(height), int(width))
     if not 2 <= len(fields["class_names"]) == len(fields["palette"]) <= 256:
         raise ValueError(f"{len(fields['class_names'])} class names with {len(fields['palette'])} palette colours")
+    if fields.get("io", "float32") not in ("float32", "float16"):
+        raise ValueError(f"io is {fields['io']!r}, expected float32 or float16")
     known = {f.name for f in dataclasses.fields(ModelMetadata)}
     fields["extra"] = {**fields.get("extra", {}), **{k: fields.pop(k) for k in list(fields) if k not in known}}
     return fields

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .backends import Backend, DeviceBackend, open_backend
+from .backends import Backend, BackendChoice, DeviceBackend, open_backend
 from .cuda.arrays import DeviceArray
 from .cuda.pipeline import GpuPipeline
 from .errors import BackendError
@@ -36,10 +36,12 @@ class HumanParser:
         result = parser(frame)                        # uint8 BGR [H, W, 3] -> ParsingResult
         for result in parser.stream("walk.mp4"): ...  # picture, folder, glob or video
 
-    Backend and device are chosen once and stated: see `parser.backend` and `str(parser)`. A device asked for by name
-    fails rather than falling back. `threads`: CPU threads of the network. `batch`: frames per forward pass for files
-    with a dynamic batch; a CPU gains nothing from more than 1. `trust_engine`: load a TensorRT engine that is not the
-    one its .json was written for. Not thread-safe: one parser per thread. Raises BackendError and ModelFileError.
+    Backend and device are chosen once and stated: see `parser.backend`, `parser.choice` and `str(parser)`. On the CPU
+    "auto" times the installed backends, once per network and machine, and takes the fastest (see `open_backend`). A
+    device asked for by name fails rather than falling back. `threads`: CPU threads of the network. `batch`: frames per
+    forward pass for files with a dynamic batch; a CPU gains nothing from more than 1. `trust_engine`: load a TensorRT
+    engine that is not the one its .json was written for. Not thread-safe: one parser per thread. Raises BackendError
+    and ModelFileError.
 
     On an NVIDIA GPU a frame travels as uint8 and comes back as labels, two groups of frames at once where several are
     to be parsed. Frames that are there already (DLPack or __cuda_array_interface__) are taken as they are, and
@@ -77,6 +79,8 @@ class HumanParser:
         self.name = name
         """What is parsed with, for people: the file's name."""
         self.backend: Backend = backend
+        self.choice: BackendChoice | None = getattr(backend, "choice", None)
+        """What was measured to choose the backend; None where nothing was."""
         self.group_size = backend.batch or batch
         """Frames per forward pass: the file's static batch, or `batch` where the file's is dynamic."""
         self.metadata: ModelMetadata = backend.metadata
@@ -92,10 +96,11 @@ class HumanParser:
     def __str__(self) -> str:
         height, width = self.metadata.input_size
         gpu = f" ({self._gpu.description})" if self._gpu is not None else ""
+        choice = f" ({self.choice.description})" if self.choice is not None else ""
         return (
             f"{self.name}: {self.metadata.family}, {self.metadata.num_classes} classes "
             f"({self.metadata.dataset}), {height}x{width}, {self.metadata.precision}, {self.metadata.weights}; "
-            f"{self.backend.name} on {self.backend.device}{gpu}"
+            f"{self.backend.name} on {self.backend.device}{gpu}{choice}"
         )
 
     def __enter__(self) -> HumanParser:

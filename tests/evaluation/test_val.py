@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from ce2p.synthetic import write_dataset, write_lip_folder
 from ce2p_export import GraphOptions, export_onnx, open_source
 from ce2p_export.torch_backend import TorchBackend
 from ce2p_runtime import BackendError, HumanParser
+from ce2p_runtime.cache import CACHE_VARIABLE
 from ce2p_runtime.errors import CE2PRuntimeError
 
 Tiny = Callable[..., CE2P]
@@ -165,7 +167,7 @@ def test_a_named_row_is_compared_with_its_published_figure(
         return dataclasses.replace(metadata, family="ssseg", extra={**metadata.extra, "backbone": "r101"})
 
     monkeypatch.setattr(onnxruntime, "metadata_from", as_ssseg)
-    run(ValRequest(exported, data, device="cpu", limit=1, json="-"))
+    run(ValRequest(exported, data, backend="onnxruntime", device="cpu", limit=1, json="-"))
     document = json.loads(capsys.readouterr().out)
     assert document["published"][0]["value"] == 54.02
     assert document["difference"] == pytest.approx(100 * document["mean_iou"] - 54.02)
@@ -184,7 +186,11 @@ def test_exported_files_are_scored_where_torch_cannot_be_imported(exported: Path
         f"run(ValRequest(Path({str(exported)!r}), Path({str(data)!r}), flip=True, limit=2, device='cpu',\n"
         f"    output=Path({str(tmp_path)!r})))\n"
     )
-    environment = {"PYTHONPATH": ":".join(str(path) for path in (ROOT, ROOT / "export", ROOT / "runtime")), "PATH": ""}
+    environment = {
+        "PYTHONPATH": ":".join(str(path) for path in (ROOT, ROOT / "export", ROOT / "runtime")),
+        "PATH": "",
+        CACHE_VARIABLE: os.environ[CACHE_VARIABLE],
+    }
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "scores.json").read_text())["pictures"] == 2

@@ -127,10 +127,11 @@ def test_a_batch_gives_each_frame_its_own_result(models: dict[str, Path], model:
 
 def test_a_static_batch_is_filled_up_and_cut_again(tmp_path: Path, models: dict[str, Path]) -> None:
     source = open_source("lip-r18-os16", family="schp", random=True)
-    four = HumanParser(export_onnx(source, GraphOptions(SIZE, 4), tmp_path / "four.onnx").path)
+    file = export_onnx(source, GraphOptions(SIZE, 4), tmp_path / "four.onnx").path
+    four = HumanParser(file, backend="onnxruntime")
     assert four.group_size == 4
     frames = [image for image, _ in iter_samples(8, 6, (128, 96))]
-    one = HumanParser(models["schp"])
+    one = HumanParser(models["schp"], backend="onnxruntime")
     for frame, result in zip(frames, four.parse_batch(frames), strict=True):
         assert (result.labels == one(frame).labels).mean() > 0.9999
 

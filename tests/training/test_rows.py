@@ -69,7 +69,7 @@ def test_a_row_trains_scores_exports_and_parses(row: str, data: DataFolder, tmp_
         )
     )  # fmt: skip
     assert exported.proof.failure is None
-    with HumanParser(tmp_path / "row.onnx", threads=1) as parser:
+    with HumanParser(tmp_path / "row.onnx", backend="onnxruntime", threads=1) as parser:
         assert (parser.metadata.dataset, parser.metadata.input_size) == (dataset, SIZE)
         assert "trained 2 of 2 epochs" in parser.metadata.weights
         sample = open_split(dataset, data(dataset), "val")[0]

@@ -7,8 +7,13 @@ import logging
 from pathlib import Path
 
 from ..engine_file import ENGINE_SUFFIXES
-from ..errors import BackendError
-from .base import Backend, DeviceBackend
+from ..errors import BackendError, ModelFileError
+from ..metadata import ModelMetadata
+from ..onnx_file import onnx_properties
+from .base import Backend, DeviceBackend, check_model_file, metadata_from
+from .choice import choose_backend
+from .choice_memory import BackendChoice
+from .gate_record import passed_among, warn_unless_passed
 from .onnxruntime import OnnxRuntimeBackend
 from .onnxruntime_cuda import OnnxRuntimeCudaBackend, TensorRTRtxBackend, cuda_provider_is_there
 from .openvino import OpenVinoBackend
@@ -18,6 +23,7 @@ __all__ = [
     "BACKENDS",
     "DEVICE_BACKENDS",
     "Backend",
+    "BackendChoice",
     "DeviceBackend",
     "OnnxRuntimeBackend",
     "OnnxRuntimeCudaBackend",
@@ -33,7 +39,7 @@ BACKENDS: dict[str, type[OnnxRuntimeBackend] | type[OpenVinoBackend]] = {
     "onnxruntime": OnnxRuntimeBackend,
     "openvino": OpenVinoBackend,
 }
-"""For ONNX models with host arrays; by name, in the order "auto" tries them."""
+"""For ONNX models with host arrays, by name."""
 
 DEVICE_BACKENDS: dict[str, type[TensorRTBackend] | type[TensorRTRtxBackend]] = {
     "tensorrt": TensorRTBackend,
@@ -45,19 +51,56 @@ DEVICE_BACKENDS: dict[str, type[TensorRTBackend] | type[TensorRTRtxBackend]] = {
 def open_backend(
     path: str | Path, backend: str = "auto", device: str = "auto", threads: int | None = None, trust: bool = False
 ) -> Backend:
-    """Load a model file. "auto" takes TensorRT for an engine, else the first backend whose package is installed.
+    """Load a model file.
 
-    The result's `name` says which it is; a DeviceBackend keeps its tensors on the GPU. `trust`: load an engine that is
-    not the one its sidecar was written for. Raises BackendError (unknown, not installed, device not there) and
-    ModelFileError.
+    "auto" takes TensorRT for an engine, and ONNX Runtime on a GPU where its CUDA provider is there and loads. On the
+    CPU it times the installed backends with the network, which takes a few seconds once per network and machine, keeps
+    the fastest and remembers it (see choice.py); the result's `choice` says what was measured. Name a backend to have
+    no choice made. A file with a record of its gate (see gate_record.py) goes to the backends that passed alone; to
+    another one, asked for by name, with a warning.
+
+    The result's `name` says which it is; a DeviceBackend keeps its tensors on the GPU. `threads`: CPU threads; None
+    lets "auto" choose them, too. `trust`: load an engine that is not the one its sidecar was written for. Raises
+    BackendError (unknown, not installed, device not there, gate not passed) and ModelFileError.
     """
-    if backend == "auto" and Path(path).suffix in ENGINE_SUFFIXES:
-        backend = "tensorrt"
-    if backend == "auto":
-        installed = [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
-        if not installed:
-            raise BackendError('no inference backend is installed; pip install "ce2p[cpu]"')
-        backend = installed[0]
+    path = Path(path)
+    if backend == "auto" and path.suffix not in ENGINE_SUFFIXES:
+        return _open_automatically(path, device, threads)
+    opened = _open_named(path, "tensorrt" if backend == "auto" else backend, device, threads, trust)
+    try:
+        warn_unless_passed(opened.metadata, opened.name, path)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def _open_automatically(path: Path, device: str, threads: int | None) -> Backend:
+    """An ONNX file on whatever serves it best here."""
+    installed = [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
+    if not installed:
+        raise BackendError('no inference backend is installed; pip install "ce2p[cpu]"')
+    names = passed_among(installed, _metadata(path), path)
+    if device not in {"auto", "cpu"}:
+        return _open_named(path, names[0], device, threads, trust=False)
+    if device == "auto" and "onnxruntime" in names and cuda_provider_is_there():
+        opened = _open_onnxruntime(path, device, threads)
+        if opened.device != "cpu":
+            return opened
+        opened.close()
+    return choose_backend(path, {name: BACKENDS[name] for name in names}, threads)
+
+
+def _metadata(path: Path) -> ModelMetadata:
+    """What an ONNX file says about itself, before any backend has loaded it. Raises ModelFileError."""
+    check_model_file(path)
+    try:
+        return metadata_from(path, onnx_properties(path))
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _open_named(path: Path, backend: str, device: str, threads: int | None, trust: bool) -> Backend:
     if backend == "tensorrt":
         return TensorRTBackend(path, device, threads, trust)
     if backend == "tensorrt-rtx":

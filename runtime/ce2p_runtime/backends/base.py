@@ -32,10 +32,11 @@ class Backend(Protocol):
     """Static batch size of the file; None for a dynamic one."""
 
     def run(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
-        """One forward pass. `batch`: float32 [N, 3, H, W] or uint8 [N, H, W, 3], by `metadata.input_kind`.
+        """One forward pass. `batch`: float [N, 3, H, W] or uint8 [N, H, W, 3], by `metadata.input_kind`.
 
-        Returns the outputs in the file's order: logits float32 [N, C, H/4, W/4] or labels uint8 [N, H, W], then
-        edge logits where present. The arrays belong to the caller.
+        Returns the outputs in the file's order: logits [N, C, H/4, W/4] or labels uint8 [N, H, W], then edge logits
+        where present. Floats are of the type `metadata.io`; logits from a GPU are float32 always. The arrays belong to
+        the caller.
         """
 
     def close(self) -> None:

@@ -10,14 +10,17 @@ from numpy.typing import NDArray
 
 from ..errors import BackendError, ModelFileError
 from .base import check_model_file, check_signature, metadata_from
+from .choice_memory import BackendChoice
 
 __all__ = ["OpenVinoBackend"]
 
-_PRECISION_HINTS = {"fp32": "f32", "fp16": "f32", "int8": "f32"}
+_PRECISION_HINTS = {"fp32": "f32", "fp16": "f32", "bf16": "bf16", "int8": "f32"}
 """OpenVINO's own default computes float32 files in bfloat16 where the processor can (labels then differ on 1 to 4 % of
 pixels, measured on untrained networks), and says nothing. Precision belongs to the file, so it is asked for by name.
-Half-precision files too are computed in float32 with their float16 weights, as ONNX Runtime does on CPUs: most
-processors cannot do better, and asked for f16 one of those answers with bfloat16, which is coarser than the file."""
+Half-precision files are computed in float32 with their float16 weights, as ONNX Runtime does on CPUs: most processors
+cannot do better, and asked for f16 one of those answers with bfloat16, which is coarser than the file. bfloat16 files
+are computed in bfloat16 where the processor can, else in float32 with their bfloat16 weights. In int8 files f32 is the
+precision of the layers that are not quantised."""
 
 
 class OpenVinoBackend:
@@ -28,6 +31,8 @@ class OpenVinoBackend:
     """
 
     name = "openvino"
+    choice: BackendChoice | None = None
+    """Why "auto" took it; None where nothing was measured."""
 
     def __init__(self, path: str | Path, device: str = "auto", threads: int | None = None) -> None:
         path = Path(path)
@@ -82,6 +87,8 @@ def _compile(path: Path, model: bytes, device: str, threads: int | None, precisi
     hint = _PRECISION_HINTS.get(precision)
     if hint is None:
         raise ModelFileError(f"{path}: precision {precision!r} is unknown here, expected {', '.join(_PRECISION_HINTS)}")
+    if hint == "bf16" and "BF16" not in core.get_property(name, "OPTIMIZATION_CAPABILITIES"):
+        hint = "f32"
     properties: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
     if threads is not None:
         properties["INFERENCE_NUM_THREADS"] = threads

@@ -1,0 +1,125 @@
+"""What is measured: each model on each backend that takes it, opened once and given a name of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ce2p_runtime import BackendError, HumanParser
+from ce2p_runtime.backends import BACKENDS
+from ce2p_runtime.timing import timed
+
+from .frames import Footage
+
+__all__ = ["COMPONENTS", "Candidate", "Opening", "by_stage", "open_candidates", "short_names"]
+
+Frame = NDArray[np.uint8]
+
+COMPONENTS = ("decode", "prepare", "network", "labels", "copy", "other")
+"""The parts of a picture's time, in the order they are shown. Beside them stand `frame`, from pixels to labels, and
+`whole`, with decoding."""
+_COPIES = ("upload", "download")
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How every model is opened."""
+
+    device: str
+    threads: int | None
+
+
+@dataclass
+class Candidate:
+    """One model on one backend. Calling it parses one group of frames and gives milliseconds per frame by stage."""
+
+    name: str
+    """Unique among the candidates: the model's short name and the backend's."""
+    short: str
+    """The model's short name."""
+    backend: str
+    """As asked for, so that it can be opened again."""
+    parser: HumanParser
+    footage: Footage
+
+    def __post_init__(self) -> None:
+        self._upcoming: Iterator[Frame] = self.footage.play()
+
+    def __call__(self) -> dict[str, float]:
+        """Decode and parse as many frames as the file takes in one pass."""
+        count = self.parser.group_size
+        decode, frames = timed(lambda: list(islice(self._upcoming, count)))
+        frame, results = timed(lambda: self.parser.parse_batch(frames))
+        inside = [result.timings for result in results]
+        stages = {name: float(np.mean([timings[name] for timings in inside])) for name in inside[0]}
+        return by_stage(stages, decode / count, frame / count)
+
+
+def by_stage(timings: dict[str, float], decode: float, frame: float) -> dict[str, float]:
+    """A parser's own stage times of a frame in the benchmark's names, with `other` for what they leave of `frame`.
+
+    On a GPU the parser's times are the device's, and `other` is what the host spends around them.
+    """
+    copies = [timings[name] for name in _COPIES if name in timings]
+    stages = {name: time for name, time in timings.items() if name not in _COPIES}
+    if copies:
+        stages["copy"] = sum(copies)
+    stages = {"decode": decode, **stages, "other": max(0.0, frame - sum(stages.values()))}
+    return {**stages, "frame": frame, "whole": decode + frame}
+
+
+def open_candidates(
+    models: Sequence[Path], backends: Sequence[str], opening: Opening, footage: Footage, opened: ExitStack,
+    note: Callable[[str], None],
+) -> tuple[list[Candidate], dict[str, str]]:  # fmt: skip
+    """Every pair of model and backend that runs, to be closed by `opened`, and why the others do not.
+
+    `backends`: empty for every installed one that takes the file; one asked for by name has to work. `note` is told of
+    pairs that are left out. Raises BackendError and ModelFileError.
+    """
+    candidates: dict[str, Candidate] = {}
+    skipped: dict[str, str] = {}
+    names = short_names(list(dict.fromkeys(models)))
+    for model, short in names.items():
+        for backend in backends or _backends_of(model):
+            try:
+                parser = HumanParser(model, backend=backend, device=opening.device, threads=opening.threads)
+            except BackendError as error:
+                if backends:
+                    raise
+                skipped[f"{short} {backend}"] = str(error)
+                note(f"not measured: {short} {backend}: {error}")
+                continue
+            opened.enter_context(parser)
+            name = f"{short} {parser.backend.name}"
+            candidates.setdefault(
+                name, Candidate(name, short, backend, parser, footage)
+            )  # `auto` may be one named, too
+    if not candidates:
+        raise BackendError(next(iter(skipped.values())))
+    return list(candidates.values()), skipped
+
+
+def short_names(models: Sequence[Path]) -> dict[Path, str]:
+    """For every path the shortest end of it that no other one has: the file's name where that is enough."""
+    names = {}
+    for model in models:
+        others = [other.parts for other in models if other != model]
+        length = 1
+        while length < len(model.parts) and any(parts[-length:] == model.parts[-length:] for parts in others):
+            length += 1
+        names[model] = "/".join(part.strip("/") for part in model.parts[-length:])
+    return names
+
+
+def _backends_of(model: Path) -> tuple[str, ...]:
+    """Every installed backend for an ONNX file; what else there is has one of its own, or says why it has none."""
+    installed = tuple(name for name in BACKENDS if importlib.util.find_spec(name) is not None)
+    return installed if model.suffix == ".onnx" and installed else ("auto",)

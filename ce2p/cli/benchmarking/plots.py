@@ -1,0 +1,206 @@
+"""Three pictures of a result: latency by component, throughput over batch sizes, speed against agreement.
+
+Drawn by matplotlib, which is optional (`pip install "ce2p[plots]"`), without its global state. Colours are those of
+Okabe and Ito, which people with any colour vision tell apart.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ce2p_runtime.files import atomic_path
+
+from .candidates import COMPONENTS
+from .document import Result, Row
+from .report import machine_line
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["FORMATS", "write_plots"]
+
+FORMATS = (".png", ".svg")
+_COLOURS = {
+    "decode": "#999999", "prepare": "#E69F00", "network": "#0072B2", "labels": "#009E73", "copy": "#CC79A7",
+    "other": "#F0E442",
+}  # fmt: skip
+_SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#999999")
+_MARKERS = "osD^vP*X"
+_FAILED = "#D55E00"
+"""Means nothing else in any of them."""
+_GREY = "#555555"
+_TITLE_WIDTH = 90
+"""Characters of a line under the title."""
+_WIDTH = 9.0
+"""Inches; a report's column at 150 dots per inch."""
+
+
+def write_plots(result: Result, folder: Path) -> list[Path]:
+    """Write every plot that the result has figures for, as PNG and SVG.
+
+    Raises ModuleNotFoundError without matplotlib, before anything is written.
+    """
+    import matplotlib
+
+    plots: dict[str, Callable[[Result], Figure | None]] = {
+        "latency": _latency,
+        "throughput": _throughput,
+        "agreement": _agreement,
+    }
+    written = []
+    # Text stays text in the SVG, and the same result gives the same file.
+    with matplotlib.rc_context({"font.size": 10, "svg.fonttype": "none", "svg.hashsalt": "ce2p"}):
+        for name, draw in plots.items():
+            figure = draw(result)
+            if figure is None:
+                continue
+            for suffix in FORMATS:
+                written.append(folder / f"{name}{suffix}")
+                with atomic_path(written[-1]) as temporary:
+                    figure.savefig(temporary, dpi=150, metadata={"Date": None} if suffix == ".svg" else None)
+    return written
+
+
+def _latency(result: Result) -> Figure:
+    """Stacked bars of the components at p50, with a whisker from the whole's p50 to its p95."""
+    rows = result.rows
+    figure, axes = _canvas(result, "Latency of a picture by component", 1.9 + 0.55 * len(rows))
+    places = range(len(rows))
+    left = [0.0] * len(rows)
+    for stage in (name for name in COMPONENTS if any(name in row.stages for row in rows)):
+        widths = [row.stages[stage].median_ms if stage in row.stages else 0.0 for row in rows]
+        if max(widths) < 0.005 * max(row.stages["whole"].median_ms for row in rows):
+            continue  # too thin to be seen
+        axes.barh(places, widths, 0.6, left, color=_COLOURS[stage], label=stage, edgecolor="white", linewidth=0.6)
+        left = [start + width for start, width in zip(left, widths, strict=True)]
+    whole = [row.stages["whole"] for row in rows]
+    middles, tails = [t.median_ms for t in whole], [t.p95_ms - t.median_ms for t in whole]
+    axes.errorbar(
+        middles, places, xerr=([0.0] * len(rows), tails), fmt="none", ecolor="black", elinewidth=1.2, capsize=4,
+        label="p50 to p95 of the whole",
+    )  # fmt: skip
+    furthest = max(t.p95_ms for t in whole)
+    for place, row in zip(places, rows, strict=True):
+        timing = row.stages["whole"]
+        axes.text(
+            max(timing.p95_ms, left[place]) + 0.012 * furthest, place, f"p50 {timing.median_ms:.1f} ms", va="center"
+        )
+    axes.set_yticks(list(places), [_label(row) for row in rows])
+    _colour_failures(axes, rows)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.25 * furthest)
+    axes.set_xlabel("milliseconds per picture, from encoded picture to labels of its size")
+    _legend_below(figure, axes, columns=7)
+    return figure
+
+
+def _throughput(result: Result) -> Figure | None:
+    """Frames per second over the batch size, a line for each candidate."""
+    rows = [row for row in result.rows if row.throughput]
+    if not rows:
+        return None
+    figure, axes = _canvas(
+        result, "Throughput over batch size, decoded frames to labels", 4.6 + 0.16 * len(rows), "throughput_rounds"
+    )
+    sizes = sorted({size for row in rows for size in row.throughput})
+    for index, row in _numbered(result, rows):
+        points = sorted(row.throughput)
+        axes.plot(
+            [sizes.index(size) for size in points], [1e3 / row.throughput[size].median_ms for size in points],
+            marker=_MARKERS[index % len(_MARKERS)], color=_SERIES[index % len(_SERIES)], markersize=7, alpha=0.9,
+            linestyle="--" if row.judgement.standing == "failed" else "-", label=_label(row).replace("\n", ", "),
+        )  # fmt: skip
+    axes.set_xticks(range(len(sizes)), [str(size) for size in sizes])
+    axes.set_xlim(-0.3, len(sizes) - 0.7)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("frames per forward pass")
+    axes.set_ylabel("frames per second")
+    _legend_below(figure, axes, columns=2 if len(rows) > 1 else 1)
+    return figure
+
+
+def _agreement(result: Result) -> Figure | None:
+    """Every candidate's speed and the share of pixels that it labels as the reference does."""
+    rows = [row for row in result.rows if row.judgement.share("pixel_agreement") is not None]
+    if not rows:
+        return None
+    figure, axes = _canvas(result, "Speed against agreement with the reference", 4.6 + 0.16 * len(rows))
+    for index, row in _numbered(result, rows):
+        failed = row.judgement.standing == "failed"
+        axes.scatter(
+            [1e3 / row.stages["frame"].median_ms], [_disagreement(row)], s=70, zorder=3,
+            marker=_MARKERS[index % len(_MARKERS)], color=_SERIES[index % len(_SERIES)],
+            edgecolors=_FAILED if failed else "white", linewidths=2 if failed else 0.8,
+            label=_label(row).replace("\n", ", "),
+        )  # fmt: skip
+    for precision, limit in sorted(_limits(rows).items(), key=lambda item: item[1]):
+        axes.axhline(1 - limit, color=_GREY, linestyle=":", linewidth=1.2)
+        axes.annotate(
+            f"gate of {precision}: {100 * limit:.6g} %", (1, 1 - limit), xycoords=("axes fraction", "data"),
+            xytext=(-4, 3), textcoords="offset points", ha="right", va="bottom", fontsize=9, color=_GREY,
+        )  # fmt: skip
+    # Agreement crowds at 100 %, so what is drawn is the share that differs, from none at the top on.
+    differing = [_disagreement(row) for row in rows] + [1 - limit for limit in _limits(rows).values()]
+    axes.set_yscale("symlog", linthresh=1e-4, linscale=0.5)
+    ticks = [0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0]
+    axes.set_yticks(ticks, [f"{100 * (1 - tick):.6g} %" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_ylim(min(1.0, max(2e-4, 3 * max(differing))), -2e-5)
+    axes.set_xlim(0, 1.15 * max(1e3 / row.stages["frame"].median_ms for row in rows))
+    axes.set_xlabel("frames per second at p50, decoded frame to labels, one group at a time")
+    axes.set_ylabel("pixels with the reference's label")
+    _legend_below(figure, axes, columns=2 if len(rows) > 1 else 1)
+    return figure
+
+
+def _numbered(result: Result, rows: list[Row]) -> list[tuple[int, Row]]:
+    """Rows with their places in the result, which decide about colour and marker in every plot."""
+    return [(index, row) for index, row in enumerate(result.rows) if row in rows]
+
+
+def _disagreement(row: Row) -> float:
+    return 1 - (row.judgement.share("pixel_agreement") or 0.0)
+
+
+def _limits(rows: list[Row]) -> dict[str, float]:
+    """The gate's pixel agreement by precision."""
+    return {row.precision: float(row.judgement.figures["thresholds"]["pixel_agreement"]) for row in rows}
+
+
+def _canvas(result: Result, title: str, height: float, rounds: str = "rounds") -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+    axes = figure.add_subplot()
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+    noisy = f"; NOISY, {len(result.warnings)} warnings" if result.warnings else ""
+    settings = f"{result.settings['footage']}; {result.settings[rounds]} rounds{noisy}"
+    below = [line for text in (machine_line(result), settings) for line in textwrap.wrap(text, _TITLE_WIDTH)]
+    axes.set_title("\n".join(below), loc="left", fontsize=8.5, color=_GREY)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="x" if title.startswith("Latency") else "y", color="#dddddd", linewidth=0.8)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _label(row: Row) -> str:
+    """Name, backend, and the mark of the gate."""
+    failed = {"failed": " - FAILS THE GATE", "not judged": " - labels not judged"}.get(row.judgement.standing, "")
+    name = row.model if len(row.model) <= 40 else f"{row.model[:10]}…{row.model[-29:]}"
+    return f"{name}\n{row.backend} on {row.device}{failed}"
+
+
+def _colour_failures(axes: Axes, rows: tuple[Row, ...]) -> None:
+    for text, row in zip(axes.get_yticklabels(), rows, strict=True):
+        if row.judgement.standing == "failed":
+            text.set_color(_FAILED)
+
+
+def _legend_below(figure: Figure, axes: Axes, columns: int) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    options: dict[str, Any] = {"loc": "outside lower center", "ncols": columns, "frameon": False, "fontsize": 9}
+    figure.legend(handles, labels, **options)

@@ -1,0 +1,137 @@
+"""What was measured when a backend was chosen, and the memory of it: one small file per network and machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..cache import cache_folder
+from ..engine_file import file_sha256
+from ..errors import MediaError
+from ..files import atomic_path
+from ..machine import _cpu_model, versions
+
+__all__ = ["BackendChoice", "Option", "choice_key", "recall", "remember", "usable_cores"]
+
+logger = logging.getLogger(__name__)
+
+_FORMAT = 1
+_PACKAGES = ("ce2p", "onnxruntime", "onnxruntime-gpu", "openvino", "onnx")
+"""Packages whose versions decide how fast a network runs, and on what it runs at all."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """A backend with a number of threads; None for its library's own default."""
+
+    backend: str
+    threads: int | None = None
+
+    def __str__(self) -> str:
+        if self.threads is None:
+            return self.backend
+        return f"{self.backend} with {self.threads} thread{'s' if self.threads > 1 else ''}"
+
+
+@dataclass(frozen=True)
+class BackendChoice:
+    """Why "auto" took a backend."""
+
+    option: Option
+    """What was taken."""
+    median_ms: dict[str, float]
+    """Milliseconds of one forward pass by option, in words; empty where there was nothing to compare with."""
+    left_out: dict[str, str]
+    """Options that were not timed, in words, with the reason in one line."""
+    measured: str
+    """The day, as "2026-01-31"."""
+    remembered: bool = False
+    """Whether this was measured earlier than now."""
+
+    @property
+    def description(self) -> str:
+        """One line for people, the fastest first."""
+        ranking = sorted(self.median_ms.items(), key=lambda item: item[1])
+        times = ", ".join(f"{option} {_figure(ms)} ms" for option, ms in ranking)
+        failed = [f"{option} left out: {reason}" for option, reason in self.left_out.items()]
+        when = f"remembered from {self.measured}" if self.remembered else "measured now"
+        return "; ".join([f"chosen by time: {times}" if times else "the only one that runs", *failed, when])
+
+
+def choice_key(path: Path, options: Sequence[Option]) -> str:
+    """Hex digest of everything the choice depends on: the network, the machine, the versions, what there is to choose.
+
+    The network is known by its bytes and not by its name, size and time, so that a copy is recognised and a file that
+    was written over is not taken for the old one. Hashing costs a fraction of loading: 0.3 s for the 270 MB of a
+    ResNet-101, which load in 1 to 4 s. Raises OSError.
+    """
+    facts = {
+        "format": _FORMAT,
+        "model": file_sha256(path),
+        "cpu": _cpu_model(),
+        "cores": [os.cpu_count(), usable_cores()],
+        "versions": versions(*_PACKAGES),
+        "options": [str(option) for option in options],
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def usable_cores() -> int | None:
+    """Cores that this process may use; None where the system does not say."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def recall(key: str, options: Sequence[Option]) -> BackendChoice | None:
+    """The choice remembered under a key; None where there is none that can be read."""
+    file = _file(key)
+    try:
+        document = json.loads(file.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        logger.warning("%s: a remembered backend cannot be read, measuring again (%s)", file, error)
+        return None
+    choice = _read(document, key)
+    if choice is None or choice.option not in options:
+        logger.warning("%s: holds no backend's times for this network, measuring again", file)
+        return None
+    return choice
+
+
+def remember(key: str, model: str, choice: BackendChoice) -> None:
+    """Keep a choice for the next time; one warning where that cannot be. `model` is for people who read the file."""
+    document = {"format": _FORMAT, "key": key, "model": model, **dataclasses.asdict(choice)}
+    del document["remembered"]
+    try:
+        with atomic_path(_file(key)) as temporary:
+            temporary.write_text(json.dumps(document, indent=1), "utf-8")
+    except (OSError, MediaError) as error:
+        logger.warning("the choice of a backend is not remembered: %s", error)
+
+
+def _figure(ms: float) -> str:
+    return f"{ms:.0f}" if ms >= 100 else f"{ms:.3g}"
+
+
+def _file(key: str) -> Path:
+    return cache_folder("backends") / f"{key[:32]}.json"
+
+
+def _read(document: Any, key: str) -> BackendChoice | None:
+    """What `remember` wrote under this key, or None for anything else."""
+    try:
+        if document["key"] != key or document["format"] != _FORMAT:
+            return None
+        option = Option(str(document["option"]["backend"]), document["option"]["threads"])
+        times = {str(name): float(value) for name, value in document["median_ms"].items()}
+        left_out = {str(name): str(reason) for name, reason in document["left_out"].items()}
+        return BackendChoice(option, times, left_out, str(document["measured"]), remembered=True)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
