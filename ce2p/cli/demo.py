@@ -31,7 +31,7 @@ from ce2p_runtime.video import VideoWriter
 
 from . import train
 from .console import progress_bar, remark, say, table
-from .export import fold_table, proof_table
+from .export_report import fold_table, proof_table
 from .scoring import score
 from .validation import SHOWN, paint_sheet
 
@@ -98,9 +98,11 @@ def _train(data: Path, folder: Path, epochs: int, seed: int) -> Path:
 
 def _export(checkpoint: Path, path: Path) -> Path:
     source = open_source(str(checkpoint))
-    exported = export_onnx(source, GraphOptions(SIZE), path, progress=lambda step: remark(f"exporting: {step} ..."))
+    remark("exporting ...")
+    exported = export_onnx(source, GraphOptions(SIZE), path)
     say("")
     fold_table(exported.folds)
+    assert exported.proof is not None  # noqa: S101  (float32 exports are proved)
     proof_table(exported.proof)
     return exported.path
 

@@ -1,18 +1,38 @@
-"""`ce2p export`: resolve the model, export, show folds and proof."""
+"""`ce2p export`: resolve the model, calibrate, export, show folds, proof, gate and what had to be kept."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
-from ce2p_export import Exported, GraphOptions, Proof, default_path, export_onnx, open_source
-from ce2p_export.deploy import FoldReport
+from ce2p.preprocessing import preprocessing_for
+from ce2p_export import (
+    Exported,
+    GateSettings,
+    GraphOptions,
+    Quantisation,
+    Source,
+    default_path,
+    export_onnx,
+    open_source,
+)
+from ce2p_export.metadata import build_metadata
+from ce2p_export.precision import Method, Precision, Target
+from ce2p_runtime import ModelMetadata
+from ce2p_runtime.frame_steps import prepare_batch
+from ce2p_runtime.gate import thresholds_for
+from ce2p_runtime.geometry import frame_mapping
 
-from .console import remark, say, table, write_json
+from .arguments import gate_thresholds
+from .console import progress_bar, remark, write_json
+from .export_report import report
+from .gate_pictures import choose_pictures
 
-__all__ = ["ExportRequest", "export_file", "fold_table", "proof_table", "run"]
+__all__ = ["ExportRequest", "export_file", "run"]
 
 
 @dataclass(frozen=True)
@@ -34,19 +54,30 @@ class ExportRequest:
     seed: int
     json: str | None
     precision: str
+    io: str = "float32"
+    target: str = "cpu"
+    calibration: Path | None = None
+    calibration_count: int = 32
+    calibration_method: str = "percentile"
+    data: Path | None = None
+    gate: tuple[str, ...] = ()
+    """ "off", or limits as "pixel_agreement=0.995"."""
+    gate_count: int = 16
+    backends: tuple[str, ...] = ()
+    search: bool = True
 
 
 def run(request: ExportRequest) -> None:
-    """Export and report. Raises CE2PError."""
+    """Export and report. Raises CE2PError and CE2PRuntimeError."""
     exported = export_file(request)
     if request.json:
         write_json({"path": str(exported.path), **dataclasses.asdict(exported.metadata)}, request.json)
     if request.json != "-":
-        _report(exported)
+        report(exported)
 
 
 def export_file(request: ExportRequest) -> Exported:
-    """Export, with remarks on the way. Raises CE2PError."""
+    """Export, with remarks on the way. Raises CE2PError and CE2PRuntimeError."""
     source = open_source(
         request.model, family=request.family, dataset=request.dataset,
         output_stride=request.stride, random=request.random, seed=request.seed,
@@ -57,7 +88,8 @@ def export_file(request: ExportRequest) -> Exported:
         cast(Literal["float", "uint8"], request.input_kind),
         cast(Literal["logits", "labels"], request.output_kind),
         request.edge,
-        cast(Literal["fp32", "fp16"], request.precision),
+        cast(Precision, request.precision),
+        cast(Literal["float32", "float16"], request.io),
     )
     path = request.output or default_path(source, options)
     remark(
@@ -66,42 +98,68 @@ def export_file(request: ExportRequest) -> Exported:
     )
     for note in source.notes:
         remark(f"note: {note}")
-    return export_onnx(source, options, path, fold=request.fold, progress=lambda step: remark(f"{step} ..."))
+    metadata = build_metadata(source, preprocessing_for(source.net.config.family), options, (), {})
+    gate = _gate(request, source, metadata, path)
+    quantisation = _quantisation(request, metadata) if request.precision == "int8" else None
+    with _steps() as progress:
+        return export_onnx(
+            source, options, path, fold=request.fold, gate=gate, quantisation=quantisation,
+            may_search=request.search, progress=progress,
+        )  # fmt: skip
 
 
-def _report(exported: Exported) -> None:
-    if exported.folds:
-        fold_table(exported.folds)
-        fused = (
-            "CE2PEdgeFusion inserted"
-            if exported.fusion.count
-            else f"CE2PEdgeFusion not inserted: {exported.fusion.reason}"
-        )
-        say(fused)
-    proof_table(exported.proof)
-    megabytes = exported.path.stat().st_size / 1e6
-    say(f"exported {exported.path} ({megabytes:.1f} MB)")
-    say(f"next: ce2p parse PICTURE_OR_VIDEO --model {exported.path}")
+def _gate(request: ExportRequest, source: Source, metadata: ModelMetadata, path: Path) -> GateSettings | None:
+    """What the file is judged by; None where the user switched the gate off, which is said."""
+    limits = gate_thresholds(request.gate, thresholds_for(request.precision))
+    if limits is None:
+        remark("note: --gate off: nobody compares the labels of this file with those of the trained network")
+        return None
+    pictures, note = choose_pictures(request.data or request.calibration, metadata, request.gate_count)
+    judged = not source.weights.startswith("untrained")
+    if not judged:
+        remark("note: these weights are untrained: the gate's figures are kept, but mean nothing and decide nothing")
+    remark(f"gate: on {note}")
+    worst = None if request.precision == "fp32" else path.with_name(f"{path.stem}_worst.png")
+    return GateSettings(pictures, note, limits, request.backends, judged, worst)
 
 
-def fold_table(folds: tuple[FoldReport, ...]) -> None:
-    """What each fold did, with GFLOPs before and after."""
-    rows = [(f.name, str(f.count), f"{f.flops_before / 1e9:.2f}", f"{f.flops_after / 1e9:.2f}") for f in folds]
-    before, after = folds[0].flops_before, folds[-1].flops_after
-    rows.append(("together", "", f"{before / 1e9:.2f}", f"{after / 1e9:.2f} ({after / before - 1:+.1%})"))
-    table("Exact folds", ("fold", "places", "GFLOP before", "after"), rows)
+def _quantisation(request: ExportRequest, metadata: ModelMetadata) -> Quantisation:
+    """The calibration pictures as the network takes them."""
+    source = request.calibration or request.data
+    pictures, note = choose_pictures(source, metadata, request.calibration_count, "calibration")
+    remark(f"calibration: {request.calibration_method}, on {note}")
+    inputs = []
+    for picture in pictures:
+        mapping = frame_mapping(metadata.geometry, picture.image.shape[:2], metadata.input_size)
+        batch = prepare_batch(metadata, [picture.image], [mapping], request.batch or 1)
+        inputs.append(batch.astype(_input_type(metadata), copy=False))
+    method, target = cast(Method, request.calibration_method), cast(Target, request.target)
+    return Quantisation(inputs, note, method, target)
 
 
-def proof_table(proof: Proof) -> None:
-    """Every comparison of the proof, the worst marked."""
-    rows = []
-    for row in proof.rows:
-        relative = "" if row.relative_l2 is None else f"{row.relative_l2:.1e}"
-        max_abs = "" if row.max_abs is None else f"{row.max_abs:.1e}"
-        mark = " (worst)" if row is proof.worst else ""
-        rows.append((row.picture + mark, relative, max_abs, f"{row.pixel_agreement:.3%}"))
-    table(
-        f"Proof: {proof.runtime}, against the trained PyTorch network",
-        ("input", "relative L2", "max abs", "same label"),
-        rows,
-    )
+def _input_type(metadata: ModelMetadata) -> str:
+    """Calibration runs the float32 graph, whatever the file's own inputs will be."""
+    return "uint8" if metadata.input_kind == "uint8" else "float32"
+
+
+@contextmanager
+def _steps() -> Iterator[Callable[[str, int, int], None]]:
+    """A line for every step, and a bar for those that have parts."""
+    with progress_bar("done") as bars:
+        tasks: dict[str, Any] = {}
+        said = ""
+
+        def tell(step: str, done: int, total: int) -> None:
+            nonlocal said
+            if step != said and (total == 0 or step not in tasks):
+                remark(f"{step} ...")
+                said = step
+            if total == 0:
+                return
+            if step not in tasks:
+                tasks[step] = bars.add_task(step, total=total, note="")
+            bars.update(tasks[step], completed=done, total=total)
+            if done >= total:
+                bars.remove_task(tasks.pop(step))
+
+        yield tell

@@ -8,17 +8,20 @@ from typing import Annotated
 import typer
 
 __all__ = [
+    "CalibrationMethod",
     "Dataset",
     "Family",
     "Format",
     "Hardware",
     "InputKind",
+    "IoType",
     "Json",
     "OutputKind",
     "PartScore",
     "Precision",
     "Random",
     "Stride",
+    "Target",
 ]
 
 Json = Annotated[
@@ -48,6 +51,25 @@ class Hardware(str, Enum):
 class Precision(str, Enum):
     fp32 = "fp32"
     fp16 = "fp16"
+    bf16 = "bf16"
+    int8 = "int8"
+
+
+class Target(str, Enum):
+    cpu = "cpu"
+    tensorrt = "tensorrt"
+
+
+class CalibrationMethod(str, Enum):
+    percentile = "percentile"
+    minmax = "minmax"
+    entropy = "entropy"
+    mse = "mse"
+
+
+class IoType(str, Enum):
+    float32 = "float32"
+    float16 = "float16"
 
 
 class InputKind(str, Enum):

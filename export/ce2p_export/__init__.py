@@ -1,7 +1,8 @@
 """Turn CE2P networks into proven ONNX files."""
 
 from .deploy import Deployed, FoldReport, deploy
-from .exporter import Exported, default_path, export_onnx
+from .exporter import Exported, Quantisation, default_path, export_onnx
+from .gating import GateSettings
 from .onnx_graph import GraphOptions, export_plain
 from .proof import Proof, ProofError
 from .source import Source, open_source
@@ -10,9 +11,11 @@ __all__ = [
     "Deployed",
     "Exported",
     "FoldReport",
+    "GateSettings",
     "GraphOptions",
     "Proof",
     "ProofError",
+    "Quantisation",
     "Source",
     "default_path",
     "deploy",

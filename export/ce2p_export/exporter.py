@@ -1,30 +1,60 @@
-"""Export, start to end: fold, trace, check, prove, and only then a file under its final name."""
+"""Export, start to end: fold, trace, convert, check, prove, judge, and only then a file under its final name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import onnx
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from ce2p.errors import ConfigError
 from ce2p.preprocessing import preprocessing_for
 from ce2p_runtime.files import atomic_path
-from ce2p_runtime.metadata import METADATA_KEY, ModelMetadata
+from ce2p_runtime.gate import GateError
+from ce2p_runtime.metadata import ModelMetadata
 
+from .attempts import Attempt, Candidates, Progress
 from .deploy import FoldReport, deploy
 from .fusions import FusionResult
-from .metadata import build_metadata
-from .onnx_graph import GraphOptions, build_graph
-from .proof import Proof, ProofError, prove
+from .gating import ExportGate, GateOutcome, GateSettings
+from .onnx_graph import GraphOptions, trace_graph
+from .precision import (
+    Method,
+    PrecisionPlan,
+    Target,
+    activation_ranges,
+    calibrate,
+    high_precision_groups,
+    tensors_to_calibrate,
+    too_large_for_half,
+    unfit_weights,
+)
+from .proof import Proof, ProofError, proof_inputs
+from .sensitivity import GroupHarm, Sensitivity, Trials, leave_one_out, search
 from .source import Source
 
-__all__ = ["Exported", "default_path", "export_onnx"]
+__all__ = ["Exported", "Progress", "Quantisation", "default_path", "export_onnx"]
 
 MIN_SIDE = 33
 """Smallest input side in pixels: below it the coarsest feature map is a point or two, and pooling is meaningless."""
+
+HARMLESS = 0.05
+"""Share of the gate's allowance that converting a classifier may use up."""
+
+
+@dataclass(frozen=True)
+class Quantisation:
+    """How activations get their 8 bits."""
+
+    inputs: Sequence[NDArray[Any]]
+    """Calibration pictures as the network takes them, batches of one."""
+    note: str
+    """Which pictures these are, in words."""
+    method: Method = "percentile"
+    target: Target = "cpu"
 
 
 @dataclass(frozen=True)
@@ -35,7 +65,17 @@ class Exported:
     metadata: ModelMetadata
     folds: tuple[FoldReport, ...]
     fusion: FusionResult
-    proof: Proof
+    proof: Proof | None
+    """None for int8, whose logits are not those of float32; there the gate judges the labels."""
+    gate: GateOutcome | None = None
+    """None where no gate was asked for."""
+    sensitivity: Sensitivity | None = None
+    """How the groups that stay in higher precision were found; None where nothing was searched."""
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Layer groups in higher precision, in the network's order."""
+        return tuple(self.metadata.extra["kept"])
 
 
 def default_path(source: Source, options: GraphOptions) -> Path:
@@ -50,46 +90,142 @@ def export_onnx(
     path: Path,
     *,
     fold: bool = True,
-    progress: Callable[[str], None] = lambda step: None,
+    gate: GateSettings | None = None,
+    quantisation: Quantisation | None = None,
+    may_search: bool = True,
+    progress: Progress = lambda step, done, total: None,
 ) -> Exported:
     """Write `source` as a proven ONNX file at `path`; `progress` is told each step.
 
-    Nothing appears under `path` unless checker and proof passed. Raises ProofError, ConfigError, and CE2PError for
-    weights that the precision asked for cannot hold.
+    Nothing appears under `path` unless checker, proof and gate passed. int8 wants `quantisation`. With `may_search`,
+    layers of a low-precision file that fails go back to higher precision, as few as the search finds (sensitivity.py).
+    Raises ProofError, GateError, ConfigError, and CE2PError for weights that the precision asked for cannot hold.
     """
+    _check(options, fold, quantisation)
+    with atomic_path(path) as temporary:
+        candidates = _candidates(source, options, temporary, fold, gate, quantisation, progress)
+        attempt, sensitivity = _good_enough(candidates, path, may_search)
+        metadata = candidates.finish(attempt)
+    return Exported(path, metadata, candidates.folds, attempt.fusion, attempt.proof, attempt.outcome, sensitivity)
+
+
+def _check(options: GraphOptions, fold: bool, quantisation: Quantisation | None) -> None:
     if min(options.size) < MIN_SIDE:
         raise ConfigError(
             f"input size {options.size[0]}x{options.size[1]} is too small; at least {MIN_SIDE} pixels per side"
         )
-    preprocessing = preprocessing_for(source.net.config.family)
+    half = options.precision == "fp16" or (quantisation is not None and quantisation.target == "tensorrt")
+    if options.io == "float16" and not half:
+        raise ConfigError(
+            f"float16 inputs and outputs asked for, but the inside is {options.precision}; expected --precision fp16, "
+            "or int8 with --target tensorrt"
+        )
+    if options.precision == "int8" and quantisation is None:
+        raise ConfigError("int8 needs pictures to calibrate on, none were given")
+    if options.precision == "int8" and not fold:
+        raise ConfigError("int8 wants BatchNorm inside the convolutions; leave --no-fold out")
+
+
+def _candidates(
+    source: Source, options: GraphOptions, file: Path, fold: bool, gate: GateSettings | None,
+    quantisation: Quantisation | None, progress: Progress,
+) -> Candidates:  # fmt: skip
+    """The traced network, with what is settled before the first attempt."""
     net = source.net
     folds: tuple[FoldReport, ...] = ()
     if fold:
-        progress("folding")
-        deployed = deploy(source.net, options.size, keep_edge=options.edge)
+        progress("folding", 0, 0)
+        deployed = deploy(net, options.size, keep_edge=options.edge)
         net, folds = deployed.net, deployed.folds
-    progress("tracing")
-    model, fusion = build_graph(net, preprocessing, options, fused_ops=fold)
-    with atomic_path(path) as temporary:
-        _write(model, temporary, {})
-        progress("proving")
-        onnx.checker.check_model(str(temporary), full_check=True)
-        proof = prove(temporary, source.net, preprocessing, options)
-        if proof.failure:
-            cure = "" if options.precision == "fp32" else "; use --precision fp32"
-            raise ProofError(f"{path}: not written, the export differs from the trained network: {proof.failure}{cure}")
-        provenance = {"parity": proof.to_dict(), "fused_ops": _fused_ops(model)}
-        metadata = build_metadata(source, preprocessing, options, folds, provenance)
-        _write(model, temporary, {METADATA_KEY: metadata.to_json()})
-    return Exported(path, metadata, folds, fusion, proof)
+    progress("tracing", 0, 0)
+    traced = trace_graph(net, preprocessing_for(net.config.family), options)
+    tensors = tensors_to_calibrate(traced.graph)
+    pure = ir.to_proto(traced).SerializeToString()
+    plan = PrecisionPlan(options.precision)
+    provenance: dict[str, Any] = {}
+    if quantisation is not None and options.precision == "int8":
+        statistics, _ = calibrate(pure, tensors, quantisation.inputs, lambda d, t: progress("calibrating", d, t))
+        ranges = activation_ranges(statistics, quantisation.method)
+        plan = PrecisionPlan("int8", high_precision_groups(traced.graph), quantisation.target, ranges)
+        provenance["quantisation"] = {
+            "target": plan.target, "method": quantisation.method, "calibrated_on": quantisation.note,
+        }  # fmt: skip
+    judge = None
+    if gate is not None:
+        judge = ExportGate.of(source, options.size, gate, lambda d, t: progress("reference labels", d, t))
+    candidates = Candidates(
+        source, options, pure, plan, file,
+        folds=folds, fused_ops=fold, gate=judge, provenance=provenance, progress=progress,
+    )  # fmt: skip
+    if options.precision == "fp16":
+        _keep_too(candidates, unfit_weights(traced.graph))
+    return candidates
 
 
-def _write(model: ir.Model, path: Path, properties: dict[str, str]) -> None:
-    model.metadata_props.clear()
-    model.metadata_props.update(properties)
-    ir.save(model, path)
+def _good_enough(candidates: Candidates, path: Path, may_search: bool) -> tuple[Attempt, Sensitivity | None]:
+    """An attempt that holds proof and gate, and how its kept groups were found. Raises ProofError and GateError."""
+    attempt = candidates.attempt(frozenset())
+    if attempt.failure and candidates.options.precision == "fp16":
+        inputs = list(proof_inputs(candidates.preprocessing, candidates.options))
+        if _keep_too(candidates, too_large_for_half(candidates.pure, inputs)):
+            attempt = candidates.attempt(frozenset())
+    sensitivity = None
+    if attempt.failure and candidates.options.precision != "fp32":
+        sensitivity = _searched(candidates, attempt, path, may_search)
+        attempt = candidates.attempt(frozenset(sensitivity.keep))
+    if attempt.failure:
+        raise _error(attempt, path, attempt.failure)
+    return _with_harmless_classifiers(candidates, attempt), sensitivity
 
 
-def _fused_ops(model: ir.Model) -> dict[str, int]:
-    ours = [node.op_type for node in model.graph if node.domain == "ce2p"]
-    return {op: ours.count(op) for op in sorted(set(ours))}
+def _with_harmless_classifiers(candidates: Candidates, attempt: Attempt) -> Attempt:
+    """The attempt with those classifiers converted, too, that a trained network's labels do not miss."""
+    for group in sorted(candidates.plan.keep) if candidates.plan.target == "cpu" else ():
+        if not group.endswith("classifier") or attempt.harm is None:
+            continue
+        before = candidates.plan
+        candidates.plan = replace(before, keep=before.keep - {group})
+        other = candidates.attempt(attempt.keep - {group})
+        harmless = other.harm is not None and other.harm <= attempt.harm + HARMLESS
+        if other.failure is None and harmless and set(other.passed_on) >= set(attempt.passed_on):
+            attempt = other
+        else:
+            candidates.plan = before
+    return attempt
+
+
+def _keep_too(candidates: Candidates, nodes: Iterable[str]) -> bool:
+    """Keep the groups of these nodes in every attempt from now on; whether that changes anything."""
+    wanted = set(nodes)
+    keep = candidates.plan.keep | {group for group, members in candidates.groups.items() if wanted & set(members)}
+    changed = keep != candidates.plan.keep
+    candidates.plan = replace(candidates.plan, keep=keep)
+    return changed
+
+
+def _searched(candidates: Candidates, attempt: Attempt, path: Path, may_search: bool) -> Sensitivity:
+    """The groups to keep. Raises GateError or ProofError where nothing is found, or the search is not wanted."""
+    place = candidates.trial_place(attempt.outcome)
+    trials = Trials(
+        lambda keep: candidates.trial(keep, place), candidates.trial_key(place), always=candidates.plan.keep
+    )
+    groups = list(candidates.groups)
+    found = search(groups, trials, candidates.progress) if may_search else None
+    if found is not None:
+        return found
+    free = [group for group in groups if group not in trials.always]
+    harms = leave_one_out(free, trials, trials(()), candidates.progress)
+    worst = ", ".join(map(_harm_text, harms[:5]))
+    cure = "no set of layers to keep was found: use --precision fp16" if may_search else "leave --no-search out"
+    raise _error(attempt, path, f"{attempt.failure}; the layers that cost most: {worst}; {cure}")
+
+
+def _harm_text(entry: GroupHarm) -> str:
+    agreement = entry.trial.figures.get("pixel_agreement")
+    return entry.group if agreement is None else f"{entry.group} ({agreement:.2%} of the pixels agree without it)"
+
+
+def _error(attempt: Attempt, path: Path, reason: str) -> ProofError | GateError:
+    if attempt.proof is not None and attempt.proof.failure:
+        return ProofError(f"{path}: not written, the export differs from the trained network: {reason}")
+    return GateError(f"{path}: not written, its labels are not those of the trained network: {reason}")

@@ -45,6 +45,7 @@ def build_metadata(
         precision=options.precision,
         weights=source.weights,
         edge=options.edge,
+        io=options.io,
         extra={
             "backbone": config.backbone,
             "batch": options.batch or "dynamic",

@@ -1,4 +1,8 @@
-"""From a deploy network to an ONNX model in memory: torch's exporter, readable names, precision, our fused ops."""
+"""From a deploy network to an ONNX model in memory: torch's exporter, readable names, precision, our fused ops.
+
+`trace_graph` gives the pure graph, float32 and made of standard ops; `precision.convert` changes its precision;
+`finish_graph` puts in what the precision passes must not see.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +20,9 @@ from ce2p.preprocessing import Preprocessing
 
 from .fusions import FusionResult, append_label_map, insert_edge_fusion
 from .fusions.ce2p_ops import OPSET
-from .precision import keep_output_types, to_fp16
+from .precision import PrecisionPlan, convert, give_float_io
 
-__all__ = ["GraphOptions", "build_graph", "export_plain"]
+__all__ = ["GraphOptions", "build_graph", "export_plain", "finish_graph", "trace_graph"]
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,10 @@ class GraphOptions:
     input_kind: Literal["float", "uint8"] = "float"
     output_kind: Literal["logits", "labels"] = "logits"
     edge: bool = False
-    precision: Literal["fp32", "fp16"] = "fp32"
-    """Of weights and activations inside; inputs and outputs keep their types."""
+    precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
+    """Of weights and activations inside."""
+    io: Literal["float32", "float16"] = "float32"
+    """Type of a float input and of logits; float16 only where the inside is, too."""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -72,14 +78,26 @@ class _Graph(nn.Module):
 
 
 def build_graph(
-    net: CE2P, preprocessing: Preprocessing, options: GraphOptions, *, fused_ops: bool = True
+    net: CE2P,
+    preprocessing: Preprocessing,
+    options: GraphOptions,
+    *,
+    plan: PrecisionPlan | None = None,
+    fused_ops: bool = True,
 ) -> tuple[ir.Model, FusionResult]:
-    """Trace `net` (deployed or not) and finish the graph.
+    """Trace `net` (deployed or not), convert and finish the graph.
 
     Input `pixels` (uint8 [N, H, W, 3] BGR) or `image` (float32 [N, 3, H, W], normalised); outputs `parsing`
-    (float32 [N, C, H/4, W/4]) or `labels` (uint8 [N, H, W]), and `edge` (float32 [N, 2, H/4, W/4]) where asked for.
-    Raises CE2PError for weights beyond the precision asked for.
+    (float32 [N, C, H/4, W/4]) or `labels` (uint8 [N, H, W]), and `edge` (float32 [N, 2, H/4, W/4]) where asked for;
+    float16 instead of float32 by `options.io`. Raises CE2PError for weights beyond the precision asked for.
     """
+    pure = trace_graph(net, preprocessing, options)
+    model = convert(pure, plan or PrecisionPlan(options.precision))
+    return model, finish_graph(model, options, net.config.align_corners, fused_ops=fused_ops)
+
+
+def trace_graph(net: CE2P, preprocessing: Preprocessing, options: GraphOptions) -> ir.Model:
+    """The pure graph of `net`: float32, standard ops, weights named as their modules; ends in logits."""
     dtype = torch.uint8 if options.input_kind == "uint8" else torch.float32
     name = "pixels" if options.input_kind == "uint8" else "image"
     names = ["parsing", "edge"] if options.edge else ["parsing"]
@@ -89,18 +107,25 @@ def build_graph(
     model = _trace(traced, example, name, names, {0: batch} if batch else None)
     for initializer in list(model.graph.initializers.values()):
         initializer.name = (initializer.name or "").removeprefix("net.")
-    if options.precision == "fp16":
-        to_fp16(model)  # on the pure graph: the fused ops come last
-    align_corners = net.config.align_corners
+    model.producer_name = "ce2p"
+    return model
+
+
+def finish_graph(
+    model: ir.Model, options: GraphOptions, align_corners: bool, *, fused_ops: bool = True
+) -> FusionResult:
+    """Put our fused ops into a converted graph and settle the types of its inputs and outputs, in place."""
     fusion = FusionResult(0, "not asked for")
-    if fused_ops:
+    if fused_ops and options.precision == "bf16":
+        fusion = FusionResult(0, "it has no bfloat16 kernel")
+    elif fused_ops:
         fusion = insert_edge_fusion(model, "parsing", align_corners)
+    if options.precision == "bf16":
+        give_float_io(model)  # labels are made of float or float16 logits
     if options.output_kind == "labels":
         append_label_map(model, "parsing", options.size, align_corners)
-    if options.precision == "fp16":
-        keep_output_types(model)
-    model.producer_name = "ce2p"
-    return model, fusion
+    give_float_io(model, inputs=options.io == "float32")
+    return fusion
 
 
 def export_plain(net: CE2P, path: Path, size: tuple[int, int], batch: int = 1) -> Path:

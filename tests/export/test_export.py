@@ -16,6 +16,7 @@ from ce2p.checkpoints import save_checkpoint, sha256_of
 from ce2p.errors import ConfigError
 from ce2p.models import CE2P
 from ce2p_export import GraphOptions, ProofError, default_path, export_onnx, export_plain, open_source
+from ce2p_export import attempts as attempts_module
 from ce2p_export import exporter as exporter_module
 from ce2p_export.onnx_facts import read_onnx
 from ce2p_export.proof import MAX_RELATIVE_L2, Comparison, Proof
@@ -125,7 +126,7 @@ def test_a_failed_export_keeps_the_file_that_was_there(monkeypatch: pytest.Monke
     path = tmp_path / "model.onnx"
     path.write_bytes(b"yesterday's")
     monkeypatch.setattr(
-        exporter_module, "prove", lambda *args: Proof((Comparison("x", float("nan"), 0.0, 1.0),), "test")
+        attempts_module, "prove", lambda *args: Proof((Comparison("x", float("nan"), 0.0, 1.0),), "test")
     )
     with pytest.raises(ProofError):
         export_onnx(open_source("lip-r18-os16", random=True), GraphOptions(SIZE), path)

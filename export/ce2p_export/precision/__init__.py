@@ -1,6 +1,33 @@
 """Precision passes on the pure ONNX graph, one file each. They come before the fused ops."""
 
-from .fp16 import keep_output_types, to_fp16
+from .calibration import ActivationStatistics, calibrate, too_large_for_half
+from .groups import high_precision_groups, layer_groups
+from .half import give_float_io, to_half, unfit_weights
+from .int8 import TARGETS, Flavour, Target, nodes_to_quantise, quantise, tensors_to_calibrate
+from .plan import Precision, PrecisionPlan, convert
+from .ranges import METHODS, Method, activation_ranges
 from .rounding import with_roundings
 
-__all__ = ["keep_output_types", "to_fp16", "with_roundings"]
+__all__ = [
+    "METHODS",
+    "TARGETS",
+    "ActivationStatistics",
+    "Flavour",
+    "Method",
+    "Precision",
+    "PrecisionPlan",
+    "Target",
+    "activation_ranges",
+    "calibrate",
+    "convert",
+    "give_float_io",
+    "high_precision_groups",
+    "layer_groups",
+    "nodes_to_quantise",
+    "quantise",
+    "tensors_to_calibrate",
+    "to_half",
+    "too_large_for_half",
+    "unfit_weights",
+    "with_roundings",
+]

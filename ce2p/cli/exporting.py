@@ -1,0 +1,137 @@
+"""The command `ce2p export`: its options. The work stands in `export.py` and `engine.py`, imported when it runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import (
+    CalibrationMethod,
+    Dataset,
+    Family,
+    Format,
+    Hardware,
+    InputKind,
+    IoType,
+    Json,
+    OutputKind,
+    Precision,
+    Random,
+    Stride,
+    Target,
+)
+
+__all__ = ["export"]
+
+
+def export(
+    model: Annotated[
+        str,
+        typer.Argument(help="Checkpoint file, or a model name with --random; for an engine also an ONNX file."),
+    ],
+    imgsz: Annotated[
+        str | None, typer.Option(help="Input side, or height and width. Default: the family's own.")
+    ] = None,
+    batch: Annotated[
+        str | None,
+        typer.Option(
+            help="Batch size; `dynamic` or several sizes (1,4,16) for a dynamic one. Default: 1, or an ONNX file's own."
+        ),
+    ] = None,
+    input_kind: Annotated[
+        InputKind, typer.Option("--input", help="float: normalised NCHW. uint8: BGR pixels NHWC.")
+    ] = InputKind.float,
+    output_kind: Annotated[
+        OutputKind, typer.Option("--output", help="logits at 1/4 size, or labels at full size.")
+    ] = OutputKind.logits,
+    edge: Annotated[bool, typer.Option("--edge", help="Keep the edge logits as a second output.")] = False,
+    fold: Annotated[bool, typer.Option("--fold/--no-fold", help="Apply the exact folds.")] = True,
+    output: Annotated[
+        Path | None, typer.Option("-o", help="File to write. Default: beside the model, named after what is in it.")
+    ] = None,
+    dataset: Dataset = None,
+    stride: Stride = None,
+    family: Family = None,
+    random: Random = False,
+    seed: Annotated[int, typer.Option(help="With --random.")] = 0,
+    format_: Annotated[
+        Format, typer.Option("--format", help="engine: an ONNX file first, then TensorRT's engine for this GPU.")
+    ] = Format.onnx,
+    precision: Annotated[
+        Precision, typer.Option(help="Of weights and activations. int8 is calibrated on pictures.")
+    ] = Precision.fp32,
+    io: Annotated[
+        IoType, typer.Option("--io", help="Type of a float input and of logits; float16 where the inside is.")
+    ] = IoType.float32,
+    target: Annotated[
+        Target | None,
+        typer.Option(help="int8: for whose kernels. Default: cpu for ONNX files, tensorrt for engines."),
+    ] = None,
+    calib: Annotated[
+        Path | None,
+        typer.Option(help="int8: pictures or data set to calibrate on. Default: --data, or drawn people."),
+    ] = None,
+    calib_count: Annotated[int, typer.Option(min=1, help="int8: how many of them.")] = 32,
+    calib_method: Annotated[
+        CalibrationMethod, typer.Option(help="int8: how the range of an activation is chosen.")
+    ] = CalibrationMethod.percentile,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Pictures or data set to compare labels on. Default: --calib, or drawn people."),
+    ] = None,
+    gate: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LIMIT=SHARE", help="Another limit of the gate, as pixel_agreement=0.995; off: no gate."),
+    ] = None,
+    gate_count: Annotated[int, typer.Option(min=1, help="Pictures that the gate compares labels on.")] = 16,
+    backend: Annotated[
+        str | None,
+        typer.Option(help="Backends the gate must be passed on, comma-separated. Default: any that is installed."),
+    ] = None,
+    search: Annotated[
+        bool,
+        typer.Option("--search/--no-search", help="Keep the fewest layers in higher precision that the gate asks for."),
+    ] = True,
+    workspace: Annotated[float | None, typer.Option(help="Engine: scratch memory in GiB. Default: no limit.")] = None,
+    opt_level: Annotated[
+        int, typer.Option("--opt-level", min=0, max=5, help="Engine: 0 builds fast, 5 tries most.")
+    ] = 3,
+    no_plugins: Annotated[bool, typer.Option("--no-plugins", help="Engine: TensorRT's layers for our ops.")] = False,
+    tf32: Annotated[bool, typer.Option("--tf32", help="Engine: fp32 convolutions may round to 10 bits.")] = False,
+    version_compatible: Annotated[
+        bool, typer.Option("--version-compatible", help="Engine: also loads under later TensorRT versions.")
+    ] = False,
+    hardware_compatibility: Annotated[
+        Hardware, typer.Option("--hardware-compatibility", help="Engine: which other GPUs it also runs on.")
+    ] = Hardware.none,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Engine: build even if it is up to date.")] = False,
+    json: Json = None,
+) -> None:
+    """Turn a checkpoint into an ONNX file that proved it is as good, and that into a TensorRT engine."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch starts its threads: see `demo`
+    from ce2p.cli.arguments import batch_size, batch_sizes, image_size
+    from ce2p.cli.export import ExportRequest, run
+
+    size = image_size(imgsz) if imgsz else None
+    kernels = target or (Target.tensorrt if format_ is Format.engine else Target.cpu)
+    request = ExportRequest(
+        model, size, batch_size(batch or "1"), input_kind.value, output_kind.value, edge, fold, output,
+        dataset, stride, family, random, seed, json, precision.value, io.value, kernels.value, calib, calib_count,
+        calib_method.value, data, tuple(gate or ()), gate_count, tuple(backend.split(",")) if backend else (), search,
+    )  # fmt: skip
+    if format_ is Format.onnx:
+        run(request)
+        return
+    from ce2p.cli.engine import EngineRequest
+    from ce2p.cli.engine import run as run_engine
+
+    run_engine(
+        request,
+        EngineRequest(
+            batch_sizes(batch), workspace, opt_level, not no_plugins, tf32, version_compatible,
+            hardware_compatibility.value, rebuild,
+        ),
+    )  # fmt: skip

@@ -1,0 +1,63 @@
+"""What precision each part of a graph gets, and the one function that carries it out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import onnx_ir as ir
+
+from .groups import layer_groups
+from .half import to_half
+from .int8 import TARGETS, Target, nodes_to_quantise, quantise
+from .ranges import Range
+
+__all__ = ["Precision", "PrecisionPlan", "convert"]
+
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+
+BFLOAT16_OPSET = 22
+"""The first in which convolution and pooling take bfloat16."""
+
+
+@dataclass(frozen=True)
+class PrecisionPlan:
+    """How a pure float32 graph is to be converted."""
+
+    precision: Precision = "fp32"
+    keep: frozenset[str] = frozenset()
+    """Layer groups that stay in higher precision: float32, or float16 in int8 files for TensorRT."""
+    target: Target = "cpu"
+    """int8 only: for whose kernels."""
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+    """int8 only: (low, high) of each activation that may be quantised."""
+
+
+def convert(pure: ir.Model | bytes, plan: PrecisionPlan) -> ir.Model:
+    """A pure graph, as a model (which is used up) or serialised, in the precision of `plan`.
+
+    Raises CE2PError for unknown groups, for weights that float16 cannot hold and for nothing left to quantise.
+    """
+    if plan.precision == "int8":
+        content = pure if isinstance(pure, bytes) else ir.to_proto(pure).SerializeToString()
+        flavour = TARGETS[plan.target]
+        nodes = nodes_to_quantise(_loaded(content).graph, flavour, plan.keep)
+        model = quantise(content, plan.ranges, flavour, nodes)
+        if flavour.float16_between:
+            to_half(model, "fp16")
+        return model
+    model = _loaded(pure) if isinstance(pure, bytes) else pure
+    if plan.precision == "fp32":
+        return model
+    groups = layer_groups(model.graph)
+    to_half(model, plan.precision, [node for group in plan.keep for node in groups[group]])
+    if plan.precision == "bf16":
+        model.opset_imports[""] = BFLOAT16_OPSET
+    return model
+
+
+def _loaded(content: bytes) -> ir.Model:
+    import onnx
+
+    return ir.from_proto(onnx.load_from_string(content))
