@@ -114,7 +114,9 @@ def _gate(request: ExportRequest, source: Source, metadata: ModelMetadata, path:
     if limits is None:
         remark("note: --gate off: nobody compares the labels of this file with those of the trained network")
         return None
-    pictures, note = choose_pictures(request.data or request.calibration, metadata, request.gate_count)
+    pictures, note = choose_pictures(
+        request.data or request.calibration, metadata, request.gate_count, shared=_shares_pictures(request)
+    )
     judged = not source.weights.startswith("untrained")
     if not judged:
         remark("note: these weights are untrained: the gate's figures are kept, but mean nothing and decide nothing")
@@ -126,7 +128,9 @@ def _gate(request: ExportRequest, source: Source, metadata: ModelMetadata, path:
 def _quantisation(request: ExportRequest, metadata: ModelMetadata) -> Quantisation:
     """The calibration pictures as the network takes them."""
     source = request.calibration or request.data
-    pictures, note = choose_pictures(source, metadata, request.calibration_count, "calibration")
+    pictures, note = choose_pictures(
+        source, metadata, request.calibration_count, "calibration", shared=_shares_pictures(request)
+    )
     remark(f"calibration: {request.calibration_method}, on {note}")
     inputs = []
     for picture in pictures:
@@ -135,6 +139,12 @@ def _quantisation(request: ExportRequest, metadata: ModelMetadata) -> Quantisati
         inputs.append(batch.astype(_input_type(metadata), copy=False))
     method, target = cast(Method, request.calibration_method), cast(Target, request.target)
     return Quantisation(inputs, note, method, target)
+
+
+def _shares_pictures(request: ExportRequest) -> bool:
+    """Whether one source serves calibration and gate."""
+    alone = request.calibration is None or request.data is None or request.calibration == request.data
+    return request.precision == "int8" and alone
 
 
 def _input_type(metadata: ModelMetadata) -> str:

@@ -36,15 +36,20 @@ def gate_pictures(source: Path | None, metadata: ModelMetadata, count: int = GAT
 
 
 def choose_pictures(
-    source: Path | None, metadata: ModelMetadata, count: int = GATE_PICTURES, purpose: Purpose = "gate"
+    source: Path | None,
+    metadata: ModelMetadata,
+    count: int = GATE_PICTURES,
+    purpose: Purpose = "gate",
+    *,
+    shared: bool = False,
 ) -> tuple[list[GatePicture], str]:
     """At most `count` pictures for networks with these classes and this input size, and which they are in words.
 
     `source`: a data set in its published layout (split val, else train or test; truth comes along, and must be of the
     network's classes), a folder or a pattern of pictures, or one picture; more than `count` are thinned out evenly, in
     sorted order. None: drawn people, the same ones every time, with truth where the data set has synthetic people.
-    `purpose`: what is calibrated on is kept apart from what is judged on, as far as the source allows: calibration
-    takes a data set's split train, every other picture of a folder, and other drawn people.
+    `purpose`: calibration takes a data set's split train and other drawn people than the gate. `shared`: a folder
+    serves both, and each takes every other picture.
     Raises ConfigError for a data set with other classes, DataError and MediaError for what cannot be read.
     """
     if count < 1:
@@ -54,8 +59,8 @@ def choose_pictures(
     if source.is_dir() and (stored_as := recognise(source)) is not None:
         return _of_data_set(source, stored_as, metadata, count, purpose)
     found = find_pictures(source)
-    if purpose == "calibration":
-        found = found[1::2] or found
+    if shared:
+        found = found[0 if purpose == "gate" else 1 :: 2] or found
     pictures = [GatePicture(path.name, read_picture(path)) for path in _thinned(found, count)]
     return pictures, f"{_of(pictures, len(found))} of {source}, without truth"
 

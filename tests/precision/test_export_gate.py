@@ -1,16 +1,16 @@
-"""int8 exports: judged where they run, refused where they are not good enough, repaired where a few layers are to blame."""
+"""int8 exports: judged where they run, refused where not good enough, repaired where a few layers are to blame."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 import torch
 
 from ce2p.synthetic import iter_samples
 from ce2p_export import GateSettings, GraphOptions, Quantisation, Source, export_onnx, open_source
+from ce2p_export.torch_backend import TorchBackend
 from ce2p_runtime import HumanParser
 from ce2p_runtime.backends import onnxruntime as ort_backend
 from ce2p_runtime.backends import open_backend
@@ -44,9 +44,7 @@ def quantisation(target: str = "cpu") -> Quantisation:
     return Quantisation(inputs, "three drawn people", "minmax", target)  # type: ignore[arg-type]
 
 
-def torch_backend(source: Source):  # type: ignore[no-untyped-def]  # noqa: ANN201
-    from ce2p_export.torch_backend import TorchBackend
-
+def torch_backend(source: Source) -> TorchBackend:
     return TorchBackend(source.net, source.labels, SIZE)
 
 
@@ -96,7 +94,7 @@ def test_the_layer_to_blame_is_found_and_kept(tmp_path: Path) -> None:
     options = GraphOptions(SIZE, precision="int8")
     told: list[str] = []
     exported = export_onnx(
-        source, options, tmp_path / "m.onnx", gate=settings(LOOSE, "onnxruntime"), quantisation=_own(source),
+        source, options, tmp_path / "m.onnx", gate=settings(LOOSE, "onnxruntime"), quantisation=quantisation(),
         progress=lambda step, done, total: told.append(step),
     )  # fmt: skip
     assert exported.sensitivity is not None
@@ -116,7 +114,7 @@ def test_without_search_the_failure_names_the_layers_and_leaves_no_file(tmp_path
     ):
         export_onnx(
             source, GraphOptions(SIZE, precision="int8"), folder / "m.onnx", gate=settings(LOOSE, "onnxruntime"),
-            quantisation=_own(source), may_search=False,
+            quantisation=quantisation(), may_search=False,
         )  # fmt: skip
     assert list(folder.iterdir()) == []
 
@@ -149,7 +147,7 @@ def test_the_gate_stops_a_backend_that_computes_wrongly(tmp_path: Path, monkeypa
             convs[1].weight *= 50
             norms[1].weight *= 3
     file = export_onnx(
-        source, GraphOptions(SIZE, precision="int8"), tmp_path / "m.onnx", quantisation=_own(source, "tensorrt")
+        source, GraphOptions(SIZE, precision="int8"), tmp_path / "m.onnx", quantisation=quantisation("tensorrt")
     ).path
     with HumanParser.on(open_backend(file, "onnxruntime", "cpu"), name="right") as parser:
         reference = Reference.of(parser, PICTURES)
@@ -160,11 +158,3 @@ def test_the_gate_stops_a_backend_that_computes_wrongly(tmp_path: Path, monkeypa
         report = judge(reference, parser, THRESHOLDS["int8"])
     assert report.pixel_agreement < agreed.pixel_agreement
     assert not report.passed
-
-
-def _own(source: Source, target: str = "cpu") -> Quantisation:
-    """Calibration inputs do not depend on the weights."""
-    del source
-    made = quantisation(target)
-    assert all(np.isfinite(batch).all() for batch in made.inputs)
-    return made

@@ -23,7 +23,7 @@ _DISABLED_OPTIMIZERS = {"int8": ["NchwcTransformer", "WeightBiasQuantization"]}
 """By precision. Quantised layers want their channels last. Where a few float layers stand among them, NchwcTransformer
 gives those its own blocked layout, and upsampling beside them falls back to channels first (measured: 30 ms of 200).
 WeightBiasQuantization multiplies float16 scales of activations and weights in float16, where the product vanishes and
-the bias with it (seen in 1.32: a relative error of 0.18, found by the gate); files for CPUs have int8 biases already."""
+the bias with it (seen in 1.32: a relative error of 0.18, found by the gate); our CPU files have theirs quantised."""
 
 
 class OnnxRuntimeBackend:
