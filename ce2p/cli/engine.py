@@ -10,13 +10,20 @@ from pathlib import Path
 from typing import cast
 
 from ce2p.errors import ConfigError
+from ce2p_export.gating import GateOutcome
 from ce2p_export.tensorrt import BuildSettings, BuiltEngine, build_engine_file
 from ce2p_export.tensorrt.layers import EngineLayer
 from ce2p_export.tensorrt.settings import HardwareCompatibility
+from ce2p_runtime import BackendError, HumanParser
 from ce2p_runtime.engine_file import sidecar_path
+from ce2p_runtime.gate import GateReport, Reference, judge, thresholds_for
 
+from .arguments import gate_thresholds
 from .console import progress_bar, remark, say, table, write_json
 from .export import ExportRequest, export_file
+from .export_report import gate_table
+from .gate_pictures import choose_pictures
+from .reference import open_reference
 
 __all__ = ["EngineRequest", "run"]
 
@@ -54,10 +61,14 @@ def run(export: ExportRequest, engine: EngineRequest) -> None:
         built = build_engine_file(
             onnx_path, settings, export.output, rebuild=engine.rebuild, progress=progress, note=remark
         )
+    verdict = _judged(export, built)
     if export.json:
-        write_json({"path": str(built.path), "built": built.reason, **_facts(built)}, export.json)
+        gate = verdict.to_dict() if verdict is not None else None
+        write_json({"path": str(built.path), "built": built.reason, **_facts(built), "gate": gate}, export.json)
     if export.json != "-":
         _report(built)
+        if verdict is not None:
+            gate_table(GateOutcome({"tensorrt": verdict}, {}))
 
 
 def _onnx_of(export: ExportRequest) -> Path:
@@ -77,6 +88,33 @@ def _onnx_of(export: ExportRequest) -> Path:
             f"{export.model}: {', '.join(settled)} is settled in an ONNX file; leave it out, or export again"
         )
     return Path(export.model)
+
+
+def _judged(export: ExportRequest, built: BuiltEngine) -> GateReport | None:
+    """The engine's labels against those of what it was made from; None, with a remark, where that says nothing.
+
+    Raises GateError for an engine that is not as good, after which it is gone.
+    """
+    limits = gate_thresholds(export.gate, thresholds_for(built.sidecar.precision))
+    if limits is None or export.random or Path(export.model).suffix.lower() == ".onnx":
+        reason = "--gate off" if limits is None else "untrained weights" if export.random else "made from an ONNX file"
+        remark(f"note: the engine's labels were not judged ({reason}); `ce2p verify CHECKPOINT {built.path}` does it")
+        return None
+    try:
+        parser = HumanParser(built.path)
+    except BackendError as error:
+        remark(f"note: the engine's labels were not judged, since it does not run here: {error}")
+        return None
+    size = built.sidecar.metadata.input_size
+    with parser, open_reference(Path(export.model), size, dataset=export.dataset, stride=export.stride) as trained:
+        pictures, _ = choose_pictures(export.data or export.calibration, trained.metadata, export.gate_count)
+        report = judge(Reference.of(trained, pictures), parser, limits)
+    if not report.passed:
+        report.paint_worst(built.path.with_name(f"{built.path.stem}_worst.png"))
+        for file in (built.path, sidecar_path(built.path)):
+            file.unlink(missing_ok=True)
+    report.require()
+    return report
 
 
 @contextmanager

@@ -11,7 +11,12 @@ from types import ModuleType
 import pytest
 
 from ce2p import __main__ as command
+from ce2p.checkpoints import save_checkpoint
+from ce2p.cli import engine
+from ce2p.models import CE2P
+from ce2p_export import GraphOptions, export_onnx, open_source
 from ce2p_export.tensorrt import exporter as exporter_module
+from ce2p_runtime import HumanParser
 from ce2p_runtime.engine_file import read_sidecar
 
 INSPECTED = json.dumps(
@@ -146,3 +151,37 @@ def test_a_model_of_somebody_else(export: Run, gpu: None, tmp_path: Path) -> Non
 def test_tensorrt_is_missing(export: Run, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     assert error_line(export(model)).startswith("error: TensorRT is not installed; pip install")
+
+
+@pytest.fixture
+def checkpoint(tiny: Callable[..., CE2P], tmp_path: Path) -> Path:
+    return save_checkpoint(tmp_path / "net.safetensors", tiny("schp"), "lip", "trained for a test")
+
+
+def engine_computes_as(monkeypatch: pytest.MonkeyPatch, model: Path) -> None:
+    """Stand in for running the plan: its labels are those of an ONNX file."""
+    monkeypatch.setattr(engine, "HumanParser", lambda path: HumanParser(model, backend="onnxruntime", device="cpu"))
+
+
+def test_an_engine_that_labels_otherwise_is_not_left_behind(
+    export: Run, gpu: None, checkpoint: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = (checkpoint, "--imgsz", "97", "--no-plugins", "--gate-count", "2", "-o", "x.engine")
+    engine_computes_as(monkeypatch, tiny_model)
+    status, out, err = export(*arguments)
+    assert status == 0, err
+    assert "pixel agreement" in out
+    other = open_source("lip-r18-os16", family="schp", random=True, seed=1)
+    engine_computes_as(monkeypatch, export_onnx(other, GraphOptions((97, 97)), tmp_path / "other.onnx").path)
+    assert "is not as good as net.safetensors" in error_line(export(*arguments, "--rebuild"))
+    assert not list(tmp_path.glob("x.engine*"))
+    assert (tmp_path / "x_worst.png").exists()
+
+
+def test_an_engine_that_nobody_judged_says_so(export: Run, gpu: None, checkpoint: Path, tmp_path: Path) -> None:
+    arguments = (checkpoint, "--imgsz", "65", "--no-plugins", "--gate-count", "1", "-o", "x.engine")
+    status, _, err = export(*arguments)
+    assert status == 0, err
+    assert "note: the engine's labels were not judged, since it does not run here" in err
+    _, _, err = export(*arguments, "--gate", "off")
+    assert "not judged (--gate off)" in err

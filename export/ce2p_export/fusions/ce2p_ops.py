@@ -24,7 +24,7 @@ def coordinate_mode(align_corners: bool) -> str:
 def add_function(model: ir.Model, name: str, attributes: str, signature: str, body: str) -> None:
     """Add a model-local function written in ONNX's textual syntax. `attributes` are names, comma-separated."""
     text = (
-        f'<domain: "{DOMAIN}", opset_import: ["" : {OPSET}]>\n'
+        f'<domain: "{DOMAIN}", opset_import: ["" : {model.opset_imports[""]}]>\n'
         f"{name} <{attributes}, plugin_namespace, plugin_version> {signature}\n{{\n{body}\n}}"
     )
     function = ir.serde.deserialize_function(onnx.parser.parse_function(text))
