@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test lint bench gpu-check clean
+.PHONY: demo test lint bench headline gpu-check clean
 
 demo: $(READY)  ## From nothing to a parsed video, in demo-output/
 	rm -rf demo-output
@@ -23,6 +23,10 @@ bench: $(READY)  ## Fused ops, networks and augmentation against their rivals on
 	$(BIN)/python -m benchmarks.bench_network --models schp:lip-r101-os16:473 schp:lip-r101-os8:473 \
 		ssseg:lip-r101-os16:473 ssseg:lip-r50-os16:473 --rounds 11 --json benchmarks/results/network.json
 	$(BIN)/python -m benchmarks.bench_augmentation --json benchmarks/results/augmentation.json
+
+headline: $(READY)  ## Every peer, frames and the machine's ceilings in one run; CHECKPOINT=file DATA=folder [CALIB=folder]
+	$(if $(and $(CHECKPOINT),$(DATA)),,$(error make headline wants CHECKPOINT=c.safetensors and DATA=a data set or pictures))
+	$(BIN)/python -m benchmarks.headline --checkpoint $(CHECKPOINT) --data $(DATA) $(if $(CALIB),--calib $(CALIB)) $(HEADLINE)
 
 # NO_VENV=1 uses the Python at hand, for machines without a package index.
 gpu-check: $(if $(NO_VENV),,$(READY))  ## What an NVIDIA GPU on this machine can run; OUT=folder for the JSON and the table

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-import openvino
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
@@ -28,6 +27,7 @@ from benchmarks.record import Record, machine
 from ce2p.models import CE2P
 from ce2p_export import GraphOptions, deploy, export_onnx, export_plain, open_source
 from ce2p_runtime.backends import open_backend
+from ce2p_runtime.openvino_core import openvino_core
 from ce2p_runtime.timing import Timing, interleave, paired_ratio
 
 MODELS = ("schp:lip-r101-os16:473",)
@@ -65,7 +65,7 @@ def _plain_openvino(file: Path, image: NDArray[np.float32], threads: int | None)
     properties: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     if threads:
         properties["INFERENCE_NUM_THREADS"] = threads
-    request = openvino.Core().compile_model(str(file), "CPU", properties).create_infer_request()
+    request = openvino_core().compile_model(str(file), "CPU", properties).create_infer_request()
 
     def run() -> list[NDArray[Any]]:
         request.infer([image], share_inputs=True)
@@ -84,6 +84,7 @@ def bench(model: str, rounds: int, threads: int | None) -> Record:
     with tempfile.TemporaryDirectory() as folder:
         ours, plain = Path(folder) / "ours.onnx", Path(folder) / "plain.onnx"
         exported = export_onnx(source, GraphOptions(size), ours)
+        assert exported.proof is not None  # float32 is proved, not gated
         export_plain(source.net, plain, size)
         runs = candidates(source.net, plain, ours, image, threads)
         reference = runs["PyTorch"]()[0]

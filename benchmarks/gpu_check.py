@@ -62,7 +62,7 @@ def parts_of(model: str) -> dict[str, tuple[float, Callable[[float], Part]]]:
         "frames": (110, lambda seconds: run_part("Frames", f"{package}.frames", seconds, network_model)),
         # These two stop by themselves a little earlier.
         "network": (
-            120,
+            240,
             lambda seconds: run_part(
                 "Network", f"{package}.network", seconds, [*network_model, "--budget", str(int(seconds * 0.8))]
             ),

@@ -15,58 +15,33 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from benchmarks.export_command import export_by_command
 from benchmarks.gpu.parts import EXPECTED, Part, SkippedError, part_main
 from benchmarks.scenes import photo
+from benchmarks.usual import UsualPipeline
 from ce2p.models import CE2P, CE2PConfig, parse_model_name, untrained
-from ce2p.preprocessing import preprocessing_for
 from ce2p_export import GraphOptions, export_onnx, open_source
 from ce2p_export.tensorrt import EngineError
 from ce2p_runtime import HumanParser
-from ce2p_runtime.geometry import frame_mapping
 from ce2p_runtime.sources import SourceFrame
 from ce2p_runtime.timing import interleave
 
 FRAME = (1080, 1920)
 STREAM_FRAMES = 60
-MIN_AGREEMENT = {"fp32": 0.999, "fp16": 0.97}
-"""Of labels with the usual way in float32. Random weights leave many near ties, hence the low bound for fp16."""
+MIN_AGREEMENT = {"fp32": 0.999, "fp16": 0.97, "int8": 0.7}
+"""Of labels with the usual way in float32. Random weights leave many near ties, hence the low bounds for fp16 and int8;
+how good an INT8 file is, the gate says, on a trained network."""
 Labels = NDArray[np.uint8]
 
 
 def usual_way(net: CE2P, parser: HumanParser, device: str) -> Callable[[NDArray[np.uint8]], Labels]:
     """The extractor's steps, with the geometry and constants of `parser`'s file."""
-    preprocessing = preprocessing_for(net.config.family)
-    size = parser.metadata.input_size
-    mapping = frame_mapping(parser.metadata.geometry, FRAME, size)
-    assert mapping.forward is not None
-    assert mapping.unwarp is not None
     module = net.to(device).eval()
-    mean, std = (np.array(values, np.float32) for values in (preprocessing.mean, preprocessing.std))
-
-    def run(frame: NDArray[np.uint8]) -> Labels:
-        warped = cv2.warpAffine(frame, mapping.forward, size[::-1], flags=cv2.INTER_LINEAR)
-        pixels = warped[:, :, ::-1] if preprocessing.colour_order == "rgb" else warped
-        image = ((pixels.astype(np.float32) * np.float32(preprocessing.scale) - mean) / std).transpose(2, 0, 1)
-        with torch.inference_mode():
-            logits = module(torch.from_numpy(np.ascontiguousarray(image))[None].to(device)).parsing
-            full = F.interpolate(logits, size, mode="bilinear", align_corners=net.config.align_corners)
-            classes = full[0].permute(1, 2, 0).cpu().numpy()
-        back = [
-            cv2.warpAffine(
-                np.ascontiguousarray(classes[:, :, c]), mapping.unwarp, FRAME[::-1],
-                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            )
-            for c in range(classes.shape[2])
-        ]  # fmt: skip
-        return np.argmax(np.stack(back, axis=-1), axis=-1).astype(np.uint8)
-
-    return run
+    return UsualPipeline(lambda image: module(torch.from_numpy(image).to(device)).parsing, parser.metadata)
 
 
 def work(part: Part, options: argparse.Namespace) -> None:
@@ -87,24 +62,29 @@ def work(part: Part, options: argparse.Namespace) -> None:
 def open_parsers(part: Part, family: str, name: str, side: int, folder: Path) -> dict[str, HumanParser]:
     """A parser for each of our files and GPU backends; those that cannot run become rows with the reason."""
     source = open_source(name, family=family, random=True)
-    parsers = {}
+    makers: dict[str, tuple[str, Callable[[], Path]]] = {}
     for precision in ("fp32", "fp16"):
-        options = GraphOptions((side, side), precision=precision)  # type: ignore[arg-type]
+        options = GraphOptions((side, side), precision=precision)
         file = export_onnx(source, options, folder / f"{precision}.onnx").path
-        for backend, make in (
-            ("onnxruntime", lambda file=file: file),
-            ("tensorrt-rtx", lambda file=file: file),
-            ("tensorrt", lambda file=file: _engine(file)),
-        ):
-            title = f"ours {backend} {precision}"
-            try:
-                parsers[title] = HumanParser(make(), backend=backend, device="cuda")
-            except Exception as error:  # every library raises its own kinds
-                reason = (str(error).splitlines() or [type(error).__name__])[0]
-                if not isinstance(error, (*EXPECTED, EngineError)):
-                    part.status, part.note = "failed", f"{title}: {reason}"
-                part.rows.append({"frame": title, "note": reason})
+        for backend in ("onnxruntime", "tensorrt-rtx"):
+            makers[f"ours {backend} {precision}"] = backend, lambda file=file: file  # type: ignore[misc]
+        makers[f"ours tensorrt {precision}"] = "tensorrt", lambda file=file: _engine(file)  # type: ignore[misc]
+    makers["ours tensorrt int8"] = "tensorrt", lambda: _engine(_int8(family, name, side, folder))
+    parsers = {}
+    for title, (backend, make) in makers.items():
+        try:
+            parsers[title] = HumanParser(make(), backend=backend, device="cuda")
+        except Exception as error:  # every library raises its own kinds
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            if not isinstance(error, (*EXPECTED, EngineError)) and "int8" not in title:
+                part.status, part.note = "failed", f"{title}: {reason}"
+            part.rows.append({"frame": title, "note": reason})
     return parsers
+
+
+def _int8(family: str, name: str, side: int, folder: Path) -> Path:
+    arguments = [name, "--random", "--family", family, "--precision", "int8", "--target", "tensorrt", "--gate", "off"]
+    return export_by_command([*arguments, "--imgsz", str(side), "--calib-count", "4"], folder / "int8.onnx")
 
 
 def _engine(file: Path) -> Path:

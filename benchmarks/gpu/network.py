@@ -4,6 +4,7 @@
 
 All candidates of a batch run interleaved. Each one's logits are compared with PyTorch in float32 on the CPU before the
 clock starts; one that is too far off is listed as wrong and not timed. What cannot run here is listed with the reason.
+Beside each speed stands how many of the logits' pixels keep their label; weights are random, so near ties are common.
 `--budget`: seconds; when they are nearly over, larger batches and torch.compile are left out, and that is said.
 """
 
@@ -21,6 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.export_command import export_by_command
 from benchmarks.gpu.candidates import (
     Candidate,
     from_backend,
@@ -37,9 +39,11 @@ __all__ = ["LIMITS", "Files", "export_files", "measure"]
 
 # TF32 is off, so float32 on a GPU differs from the CPU by summation order alone: the limit of ce2p_export.proof.
 # Half precision keeps 11 bits, and 120 layers add up: 3e-2 separates rounding from a wrong layer (0.1 and more).
-LIMITS = {"fp32": 1e-4, "fp16": 3e-2}
-COMPILE_SECONDS = 150
-"""What torch.compile may take; it is tried only while that much is left."""
+# INT8 of random weights may be off by 0.2: this limit catches another network, not a badly calibrated one. Whether an
+# INT8 file is good enough, the gate says, on a trained network.
+LIMITS = {"fp32": 1e-4, "fp16": 3e-2, "int8": 0.5}
+COMPILE_SECONDS = 60
+"""What torch.compile may take for one batch size; it is tried only while that much is left."""
 Make = Callable[[], Candidate]
 
 
@@ -52,39 +56,51 @@ class Files:
     fp16: Path
     engines: dict[str, Path]
     """Name -> TensorRT engine."""
-    notes: tuple[str, ...]
+    missing: dict[str, str]
+    """Name -> why there is none."""
 
 
 def export_files(net: CE2P, family: str, name: str, size: tuple[int, int], batch: int, folder: Path) -> Files:
-    """Naive export, our two files and, where TensorRT is, their engines, all for one batch size."""
+    """Naive export, our two files and, where TensorRT is, their engines and an INT8 one, all for one batch size."""
     source = open_source(name, family=family, random=True)
     naive = export_plain(net, folder / f"naive_b{batch}.onnx", size, batch)
     files = {
         precision: export_onnx(
             source,
             GraphOptions(size, batch, precision=precision),
-            folder / f"{precision}_b{batch}.onnx",  # type: ignore[arg-type]
+            folder / f"{precision}_b{batch}.onnx",
         ).path
         for precision in ("fp32", "fp16")
     }
-    engines, notes = {}, []
+    engines: dict[str, Path] = {}
+    missing: dict[str, str] = {}
     try:
-        engines = _engines(files, folder)
-    except Exception as error:  # TensorRT missing is one kind of many; the others go on without it
-        notes.append(f"TensorRT: {str(error).splitlines()[0]}")
-    return Files(naive, files["fp32"], files["fp16"], engines, tuple(notes))
-
-
-def _engines(files: dict[str, Path], folder: Path) -> dict[str, Path]:
-    from ce2p_export.tensorrt import BuildSettings, build_engine_file
-
-    made = {}
-    for precision, file in files.items():
-        for plugins in (True, False):
-            title = f"{precision}{'' if plugins else ', no plugins'}"
+        from ce2p_export.tensorrt import BuildSettings, build_engine_file
+    except ImportError as error:
+        return Files(naive, files["fp32"], files["fp16"], {}, {"ours TensorRT": str(error)})
+    makers: dict[str, tuple[Callable[[], Path], bool]] = {
+        f"{precision}{'' if plugins else ', no plugins'}": (lambda file=file: file, plugins)  # type: ignore[misc]
+        for precision, file in files.items()
+        for plugins in (True, False)
+    }
+    makers["int8"] = (lambda: _int8(family, name, size, batch, folder), True)
+    for title, (make, plugins) in makers.items():
+        try:
+            file = make()
             target = folder / f"{file.stem}{'' if plugins else '_plain'}.engine"
-            made[title] = build_engine_file(file, BuildSettings(plugins=plugins), target).path
-    return made
+            engines[title] = build_engine_file(file, BuildSettings(plugins=plugins), target).path
+        except Exception as error:  # no TensorRT, no GPU that it knows, an export that the gate refuses
+            missing[f"ours TensorRT {title}"] = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return Files(naive, files["fp32"], files["fp16"], engines, missing)
+
+
+def _int8(family: str, name: str, size: tuple[int, int], batch: int, folder: Path) -> Path:
+    """Our INT8 file with the quantisers where TensorRT wants them, calibrated on drawn people; not gated."""
+    arguments = [
+        name, "--random", "--family", family, "--precision", "int8", "--target", "tensorrt", "--gate", "off",
+        "--imgsz", f"{size[0]}x{size[1]}", "--batch", str(batch), "--calib-count", "4",
+    ]  # fmt: skip
+    return export_by_command(arguments, folder / f"int8_b{batch}.onnx")
 
 
 def gpu_candidates(net: CE2P, files: Files, images: NDArray[np.float32], folded: CE2P) -> Iterator[tuple[str, Make]]:
@@ -102,6 +118,12 @@ def gpu_candidates(net: CE2P, files: Files, images: NDArray[np.float32], folded:
     for engine, path in files.engines.items():
         title = f"ours TensorRT {engine}"
         yield title, lambda title=title, path=path: from_backend(title, path, images, "tensorrt")  # type: ignore[misc]
+    for title, reason in files.missing.items():
+        yield title, lambda reason=reason: _skip(reason)  # type: ignore[misc]
+
+
+def _skip(reason: str) -> Candidate:
+    raise SkippedError(reason)
 
 
 def measure(
@@ -115,10 +137,12 @@ def measure(
     """Make, check and time one batch's candidates; adds a row for each, also for those that cannot run."""
     ready: list[Candidate] = []
     distances: dict[str, float] = {}
+    agreement: dict[str, float] = {}
     for name, make in makers:
         try:
             candidate = make()
-            distance = _relative_l2(candidate.logits()[:1], reference)
+            logits = candidate.logits()[:1]
+            distance = _relative_l2(logits, reference)
         except Exception as error:  # every library raises its own kinds
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             if not isinstance(error, (*EXPECTED, torch.OutOfMemoryError)):
@@ -126,6 +150,7 @@ def measure(
             part.rows.append({"network": name, "batch": batch, "note": reason})
             continue
         distances[name] = distance
+        agreement[name] = float(np.mean(np.argmax(logits, axis=1) == np.argmax(reference, axis=1)))
         if not distance < LIMITS[candidate.precision]:
             part.status, part.note = (
                 "wrong",
@@ -142,6 +167,7 @@ def measure(
             {
                 "network": name, "batch": batch, "median ms": timing.median_ms, "p95 ms": timing.p95_ms,
                 "images/s": 1e3 * batch / timing.median_ms, "relative L2": distances[name],
+                "same labels": f"{agreement[name]:.3%}",
             }
         )  # fmt: skip
         part.facts.setdefault("samples", {})[f"{name} x{batch}"] = timing.samples
@@ -171,26 +197,29 @@ def work(part: Part, options: argparse.Namespace) -> None:
             started = time.monotonic()
             images = np.repeat(one, batch, axis=0)
             files = export_files(net, family, name, size, batch, Path(folder))
-            notes += [note for note in files.notes if note not in notes]
             measure(part, gpu_candidates(net, files, images, folded), reference, batch, options.rounds)
             torch.cuda.empty_cache()
             if deadline - time.monotonic() < 2 * (time.monotonic() - started):
                 notes.append(f"no time for batches above {batch}")
                 break
-        if deadline - time.monotonic() > COMPILE_SECONDS:
-            _compiled(part, net, one, reference, options.rounds)
-        else:
-            notes.append("no time for torch.compile")
+        for batch in map(int, options.batches.split(",")):
+            if deadline - time.monotonic() < COMPILE_SECONDS:
+                notes.append(f"no time for torch.compile at batch {batch} and above")
+                break
+            _compiled(part, net, np.repeat(one, batch, axis=0), reference, options.rounds)
     part.note = "; ".join([part.note, *notes] if part.note else notes)
 
 
-def _compiled(part: Part, net: CE2P, image: NDArray[np.float32], reference: NDArray[Any], rounds: int) -> None:
+def _compiled(part: Part, net: CE2P, images: NDArray[np.float32], reference: NDArray[Any], rounds: int) -> None:
     """torch.compile beside PyTorch's graph, which was measured above too and so links the two comparisons."""
-    pair = {
-        "PyTorch fp16 graph (again)": lambda: from_torch("PyTorch fp16 graph (again)", net, image, "fp16", graph=True),
-        "torch.compile max-autotune fp16": lambda: from_torch_compiled("torch.compile max-autotune fp16", net, image),
-    }
-    measure(part, iter(pair.items()), reference, 1, rounds)
+    torch.compiler.reset()  # a batch size of its own for each: no guards, no dynamic shapes
+    again = "PyTorch fp16 graph (again)"
+    makers: dict[str, Make] = {again: lambda: from_torch(again, net, images, "fp16", graph=True)}
+    for precision in ("fp16", "fp32"):
+        title = f"torch.compile {precision}"
+        makers[title] = lambda title=title, precision=precision: from_torch_compiled(title, net, images, precision)  # type: ignore[misc]
+    measure(part, iter(makers.items()), reference, len(images), rounds)
+    torch.cuda.empty_cache()
 
 
 if __name__ == "__main__":

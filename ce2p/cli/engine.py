@@ -108,7 +108,7 @@ def _judged(export: ExportRequest, built: BuiltEngine) -> GateReport | None:
     size = built.sidecar.metadata.input_size
     with parser, open_reference(Path(export.model), size, dataset=export.dataset, stride=export.stride) as trained:
         pictures, _ = choose_pictures(export.data or export.calibration, trained.metadata, export.gate_count)
-        report = judge(Reference.of(trained, pictures), parser, limits)
+        report = judge(Reference.of(trained, pictures, candidate=parser.metadata), parser, limits)
     if not report.passed:
         report.paint_worst(built.path.with_name(f"{built.path.stem}_worst.png"))
         for file in (built.path, sidecar_path(built.path)):

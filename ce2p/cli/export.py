@@ -58,7 +58,7 @@ class ExportRequest:
     target: str = "cpu"
     calibration: Path | None = None
     calibration_count: int = 32
-    calibration_method: str = "percentile"
+    calibration_method: str = "mse"
     data: Path | None = None
     gate: tuple[str, ...] = ()
     """ "off", or limits as "pixel_agreement=0.995"."""

@@ -77,7 +77,7 @@ def export(
     calib_count: Annotated[int, typer.Option(min=1, help="int8: how many of them.")] = 32,
     calib_method: Annotated[
         CalibrationMethod, typer.Option(help="int8: how the range of an activation is chosen.")
-    ] = CalibrationMethod.percentile,
+    ] = CalibrationMethod.mse,
     data: Annotated[
         Path | None,
         typer.Option(help="Pictures or data set to compare labels on. Default: --calib, or drawn people."),

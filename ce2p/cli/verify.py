@@ -105,7 +105,7 @@ def _reference(request: VerifyRequest, candidate: HumanParser) -> tuple[Referenc
             remark("note: these weights are untrained: where labels mean nothing, agreement says little")
         pictures, note = choose_pictures(request.data, parser.metadata, request.limit)
         with _progress("reference") as advance:
-            return Reference.of(parser, pictures, progress=advance), note
+            return Reference.of(parser, pictures, progress=advance, candidate=candidate.metadata), note
 
 
 def _check_row(check: Check) -> tuple[str, str, str, str]:

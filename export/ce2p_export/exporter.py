@@ -41,7 +41,7 @@ __all__ = ["Exported", "Progress", "Quantisation", "default_path", "export_onnx"
 MIN_SIDE = 33
 """Smallest input side in pixels: below it the coarsest feature map is a point or two, and pooling is meaningless."""
 
-HARMLESS = 0.05
+HARMLESS = 0.1
 """Share of the gate's allowance that converting a classifier may use up."""
 
 
@@ -53,7 +53,7 @@ class Quantisation:
     """Calibration pictures as the network takes them, batches of one."""
     note: str
     """Which pictures these are, in words."""
-    method: Method = "percentile"
+    method: Method = "mse"
     target: Target = "cpu"
 
 
@@ -152,7 +152,7 @@ def _candidates(
         }  # fmt: skip
     judge = None
     if gate is not None:
-        judge = ExportGate.of(source, options.size, gate, lambda d, t: progress("reference labels", d, t))
+        judge = ExportGate.of(source, options, gate, lambda d, t: progress("reference labels", d, t))
     candidates = Candidates(
         source, options, pure, plan, file,
         folds=folds, fused_ops=fold, gate=judge, provenance=provenance, progress=progress,

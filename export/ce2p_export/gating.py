@@ -16,11 +16,14 @@ from typing import Any
 
 import onnx
 
+from ce2p.preprocessing import preprocessing_for
 from ce2p_runtime import HumanParser
 from ce2p_runtime.backends import BACKENDS, open_backend
 from ce2p_runtime.errors import CE2PRuntimeError
 from ce2p_runtime.gate import GateError, GatePicture, GateReport, Reference, Thresholds, judge
 
+from .metadata import build_metadata
+from .onnx_graph import GraphOptions
 from .precision import with_roundings
 from .sensitivity import Trial
 from .source import Source
@@ -118,11 +121,12 @@ class ExportGate:
     reference: Reference
 
     @classmethod
-    def of(cls, source: Source, size: tuple[int, int], settings: GateSettings, progress: Progress | None) -> ExportGate:
+    def of(cls, source: Source, options: GraphOptions, settings: GateSettings, progress: Progress | None) -> ExportGate:
         """Parse every picture with the trained network. Raises what `Reference.of` does."""
-        backend = TorchBackend(source.net, source.labels, size, "cpu", source.weights)
+        backend = TorchBackend(source.net, source.labels, options.size, "cpu", source.weights)
         parser = HumanParser.on(backend, name=source.stem)
-        return cls(settings, Reference.of(parser, settings.pictures, progress=progress))
+        files = build_metadata(source, preprocessing_for(source.net.config.family), options, (), {})
+        return cls(settings, Reference.of(parser, settings.pictures, progress=progress, candidate=files))
 
     @property
     def fingerprint(self) -> str:
@@ -151,7 +155,7 @@ class ExportGate:
             except CE2PRuntimeError as error:
                 if place in named or place == ROUNDED:
                     raise
-                refused[place] = str(error)
+                refused[place] = str(error).removeprefix(f"{file}: ")  # its name is a temporary one
         if not reports:
             raise GateError(f"{file.name}: no backend runs it: {'; '.join(refused.values()) or 'none is installed'}")
         return GateOutcome(reports, refused, frozenset(named))

@@ -262,3 +262,14 @@ def test_a_damaged_picture_ends_the_command(verify: Run, tiny_model: Path, tmp_p
     assert ending.status == 1
     assert "empty.png: is empty" in ending.err.splitlines()[-1]
     assert GateError.__name__ not in ending.err
+
+
+def test_a_file_that_ends_in_labels_is_as_good_as_its_logits(
+    verify: Run, tiny_model: Path, data: Path, tmp_path: Path
+) -> None:
+    """Its labels are warped to the frame by nearest neighbour; so are the reference's then, and only there."""
+    source = open_source("lip-r18-os16", family="schp", random=True)
+    options = GraphOptions((97, 97), input_kind="uint8", output_kind="labels")
+    labels = export_onnx(source, options, tmp_path / "labels.onnx").path
+    ending = verify(tiny_model, labels, "--data", data, "--precision", "fp16")
+    assert ending.status == 0, ending

@@ -81,6 +81,7 @@ def test_candidates_are_compared_before_they_are_timed(tiny: Tiny, image: np.nda
     assert part.status == "ran"
     assert [row["network"] for row in part.rows] == ["trained", "folded", "naive"]
     assert all(row["relative L2"] < 1e-5 and row["median ms"] > 0 for row in part.rows)
+    assert all(float(row["same labels"].rstrip("%")) > 99.9 for row in part.rows)
 
 
 def test_a_wrong_candidate_is_named_and_not_timed(tiny: Tiny, image: np.ndarray) -> None:
@@ -142,7 +143,7 @@ def test_what_cannot_open_becomes_a_row(tmp_path: Path) -> None:
     part = Part("Frames")
     parsers = frames.open_parsers(part, "schp", "lip-r18-os16", 97, tmp_path)
     assert not parsers, "no GPU backend can open here"
-    assert len(part.rows) == 6
+    assert len(part.rows) == 7
     assert all(row["note"] for row in part.rows)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +62,7 @@ def test_a_cuda_session_that_fell_back_to_the_cpu_is_an_error(
     monkeypatch.setattr(
         onnxruntime,
         "InferenceSession",
-        lambda path, options, providers: real(path, options, providers=["CPUExecutionProvider"]),
+        lambda path, options, providers, **more: real(path, options, providers=["CPUExecutionProvider"], **more),
     )
     with pytest.raises(BackendError, match="made a CPU session"):
         open_backend(tiny_model, "onnxruntime", "cuda:0")
@@ -146,3 +148,18 @@ def test_openvino_refuses_a_precision_it_does_not_know_and_one_it_would_not_keep
     monkeypatch.setattr(openvino.Core, "compile_model", ignoring_the_hint)
     with pytest.raises(BackendError, match="instead of f32"):
         open_backend(tiny_model, "openvino")
+
+
+def test_openvino_backends_may_be_closed_in_any_order(tiny_model: Path) -> None:
+    """Each core of OpenVINO hands on the thread's signal stack; with two of them, the next signal killed the process."""
+    code = (
+        "import os, signal, sys\n"
+        "from ce2p_runtime.backends import open_backend\n"
+        "signal.signal(signal.SIGUSR1, lambda *ignored: print('heard'))\n"
+        "one, two = (open_backend(sys.argv[1], 'openvino', 'cpu') for _ in range(2))\n"
+        "one.close(); del one\n"
+        "two.close(); del two\n"
+        "os.kill(os.getpid(), signal.SIGUSR1)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, str(tiny_model)], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "heard\n"), ended.stderr

@@ -52,13 +52,20 @@ def judge_all(
         size = candidates[0].parser.metadata.input_size
         parser = own.parser if own else opened.enter_context(open_reference(path, size, threads=opening.threads))
         pictures, described = choose_pictures(data, parser.metadata)
-        made = Reference.of(parser, pictures, None, lambda done, total: progress("reference", done, total))
+        # Files that end in labels and files that end in logits find their way to the frame differently.
+        ways = {c.parser.metadata.geometry.unwarp: c.parser.metadata for c in candidates}
+        references = {}
+        for way, metadata in sorted(ways.items()):
+            told = lambda done, total: progress("reference", done, total)  # noqa: E731
+            references[way] = Reference.of(parser, pictures, None, told, metadata)
+    made = next(iter(references.values()))
     judgements, reports = {}, {}
     for candidate in candidates:
         if candidate.parser.metadata.class_names != made.metadata.class_names:
             judgements[candidate.name] = Judgement("not judged", f"has other classes than {made.name}")
             continue
-        report = judge(made, candidate.parser, None, lambda done, total, c=candidate: progress(c.name, done, total))  # type: ignore[misc]
+        fitting = references[candidate.parser.metadata.geometry.unwarp]
+        report = judge(fitting, candidate.parser, None, lambda done, total, c=candidate: progress(c.name, done, total))  # type: ignore[misc]
         reports[candidate.name] = report
         standing: Standing = "failed" if not report.passed else "reference" if candidate is own else "passed"
         judgements[candidate.name] = Judgement(standing, "", report.to_dict())

@@ -54,6 +54,7 @@ def _percentile(entry: ActivationStatistics) -> Range:
 
 def _entropy(entry: ActivationStatistics) -> Range:
     sizes, counts = _absolute(entry)
+    counts[0] = counts[1]  # a ReLU's zeros are exact in any range, and would drown everything else
     lengths = range(_LEVELS, len(counts) + 1, 8)
     divergences = [_divergence(counts, length) for length in lengths]
     threshold = sizes[lengths[int(np.argmin(divergences))]]

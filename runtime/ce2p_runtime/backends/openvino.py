@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BackendError, ModelFileError
+from ..openvino_core import openvino_core
 from .base import check_model_file, check_signature, metadata_from
 from .choice_memory import BackendChoice
 
@@ -77,10 +78,9 @@ def _inlined(path: Path) -> tuple[bytes, dict[str, str]]:
 
 def _compile(path: Path, model: bytes, device: str, threads: int | None, precision: str) -> tuple[Any, str]:
     try:
-        import openvino
+        core = openvino_core()
     except ImportError:
         raise BackendError('OpenVINO is not installed; pip install "ce2p[openvino]"') from None
-    core = openvino.Core()
     name = "CPU" if device in {"auto", "cpu"} else device
     if name.partition(".")[0] not in {known.partition(".")[0] for known in core.available_devices}:
         raise BackendError(f"device {device!r} is not among OpenVINO's: {', '.join(core.available_devices)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -65,8 +66,12 @@ class Reference:
         pictures: Iterable[GatePicture],
         name: str | None = None,
         progress: Progress | None = None,
+        candidate: ModelMetadata | None = None,
     ) -> Reference:
         """Parse every picture once. `name`: what reports call it, the parser's name by default.
+
+        `candidate`: of the files to be compared. Where their graphs end in labels, which leaves only labels to warp to
+        the frame, the reference's labels are made in that way, too: else the difference would be the way's.
 
         Raises BackendError for no pictures and for labels that are no class of the reference, MediaError for a truth of
         another size or with other labels, ValueError for an image that is no frame.
@@ -75,7 +80,7 @@ class Reference:
         if not listed:
             raise BackendError("the gate has no pictures to compare on; expected at least one")
         metadata, made = parser.metadata, []
-        for picture, labels in _labels(parser, listed):
+        for picture, labels in _labels_in_the_way_of(candidate, parser, listed):
             if int(labels.max()) >= metadata.num_classes:
                 raise BackendError(
                     f"{parser.name}: gives label {labels.max()} on {picture.name}, its classes are 0 to "
@@ -132,6 +137,20 @@ def _labels(parser: HumanParser, pictures: Sequence[GatePicture]) -> Iterator[tu
             check_frame(picture.image)
         for picture, result in zip(group, parser.parse_batch([p.image for p in group]), strict=True):
             yield picture, result.labels
+
+
+def _labels_in_the_way_of(
+    candidate: ModelMetadata | None, parser: HumanParser, pictures: Sequence[GatePicture]
+) -> Iterator[tuple[GatePicture, NDArray[np.uint8]]]:
+    """`_labels` of the reference, taken to the frame as the candidates' are."""
+    own = parser.metadata
+    try:
+        if candidate is not None:
+            geometry = dataclasses.replace(own.geometry, unwarp=candidate.geometry.unwarp)
+            parser.metadata = dataclasses.replace(own, geometry=geometry)
+        yield from _labels(parser, pictures)
+    finally:
+        parser.metadata = own
 
 
 def _runs_on(parser: HumanParser) -> str:

@@ -1,0 +1,249 @@
+"""What the ceilings of this CPU are measured with: matrix products, convolutions, copies, in every library at hand.
+
+Square matrices, and convolutions of the shapes that CE2P networks are made of, so that no layer of a network has a
+faster kernel than the ceiling was measured with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from benchmarks.ceilings import Source
+from benchmarks.work import Arithmetic
+from ce2p_runtime.openvino_core import openvino_core
+
+__all__ = ["CHAINS", "SQUARES", "Chain", "conv_chain", "sources"]
+
+COPY_BYTES = 512 * 2**20
+"""Of the copied array: many times any last-level cache."""
+_OPSET = 21
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Convolutions one after the other: (channels in, channels out, kernel side), on a square map of `side` pixels."""
+
+    convs: tuple[tuple[int, int, int], ...]
+    side: int
+
+    @property
+    def flops(self) -> int:
+        return sum(2 * self.side**2 * i * o * k * k for i, o, k in self.convs)
+
+    def __str__(self) -> str:
+        i, o, k = self.convs[0]
+        return f"{len(self.convs)} conv {k}x{k} {i}-{o} on {self.side}x{self.side}"
+
+
+SQUARES = (1024, 2048, 3072)
+CHAINS = (
+    Chain(((1024, 1024, 1),) * 4, 30),
+    Chain(((512, 512, 3),) * 2, 30),
+    Chain(((512, 512, 3),) * 2, 60),
+    Chain(((256, 256, 3),) * 4, 30),
+    Chain(((2048, 512, 1), (512, 2048, 1)) * 2, 30),
+    Chain(((256, 256, 1),) * 4, 119),
+)
+"""Several in a row, so that what a graph does to its input and output counts little."""
+
+
+def sources(
+    threads: int | None = None,
+    squares: Sequence[int] = SQUARES,
+    chains: Sequence[Chain] = CHAINS,
+    copied: int = COPY_BYTES,
+) -> Iterator[Source]:
+    """Everything to measure. `threads` None: each library's own choice, one per core."""
+    for side in squares:
+        yield from _square_products(side, threads)
+    for chain in chains:
+        for arithmetic, library, run in (
+            ("fp32", "ONNX Runtime", _in_onnxruntime), ("int8", "ONNX Runtime", _in_onnxruntime),
+            ("fp32", "OpenVINO", _in_openvino), ("bf16", "OpenVINO", _in_openvino), ("int8", "OpenVINO", _in_openvino),
+        ):  # fmt: skip
+            make = _deferred(run, chain, arithmetic, threads)
+            yield Source(arithmetic, library, str(chain), chain.flops, make)  # type: ignore[arg-type]
+    megabytes = copied >> 20
+    yield Source("copy", "NumPy", f"copy of {megabytes} MiB", 2 * copied, lambda: _numpy_copy(copied))
+    yield Source("copy", "PyTorch", f"copy of {megabytes} MiB", 2 * copied, lambda: _torch_copy(copied, threads))
+
+
+def _deferred(make: Callable[..., Callable[[], object]], *arguments: Any) -> Callable[[], Callable[[], object]]:
+    return lambda: make(*arguments)
+
+
+def _square_products(side: int, threads: int | None) -> Iterator[Source]:
+    shape, amount = f"{side} cubed", 2 * side**3
+    yield Source("fp32", "NumPy", shape, amount, lambda: _numpy_product(side))
+    for kind in ("float32", "bfloat16"):
+        yield Source(
+            "fp32" if kind == "float32" else "bf16", "PyTorch mm", shape, amount,
+            lambda kind=kind: _torch_product(side, kind, threads),
+        )  # fmt: skip
+    for kind in ("int8", "uint8"):
+        yield Source(
+            "int8", f"PyTorch _int_mm {kind} x int8", shape, amount,
+            lambda kind=kind: _torch_integer_product(side, kind, threads),
+        )  # fmt: skip
+    yield Source("fp32", "ONNX Runtime MatMul", shape, amount, lambda: _matmul_in_onnxruntime(side, "fp32", threads))
+    yield Source(
+        "int8", "ONNX Runtime MatMulInteger", shape, amount, lambda: _matmul_in_onnxruntime(side, "int8", threads)
+    )
+
+
+def _numpy_product(side: int) -> Callable[[], object]:
+    a, b = _floats(side, side), _floats(side, side)
+    out = np.empty((side, side), np.float32)
+    return lambda: np.matmul(a, b, out=out)
+
+
+def _torch_product(side: int, kind: str, threads: int | None) -> Callable[[], object]:
+    import torch
+
+    _torch_threads(threads)
+    dtype = getattr(torch, kind)
+    a, b = (torch.from_numpy(_floats(side, side)).to(dtype) for _ in range(2))
+    out = torch.empty(side, side, dtype=dtype)
+    return lambda: torch.mm(a, b, out=out)
+
+
+def _torch_integer_product(side: int, kind: str, threads: int | None) -> Callable[[], object]:
+    import torch
+
+    _torch_threads(threads)
+    a, b = torch.from_numpy(_integers(kind, side, side)), torch.from_numpy(_integers("int8", side, side))
+    found = torch._int_mm(a, b)[:4]
+    if not torch.equal(found, a[:4].int() @ b.int()):
+        raise ArithmeticError(f"torch._int_mm of {kind} and int8 gives wrong sums")
+    return lambda: torch._int_mm(a, b)
+
+
+def _numpy_copy(size: int) -> Callable[[], object]:
+    source, target = np.ones(size, np.uint8), np.zeros(size, np.uint8)
+    return lambda: np.copyto(target, source)
+
+
+def _torch_copy(size: int, threads: int | None) -> Callable[[], object]:
+    import torch
+
+    _torch_threads(threads)
+    source, target = torch.ones(size // 4), torch.zeros(size // 4)
+    return lambda: target.copy_(source)
+
+
+def _torch_threads(threads: int | None) -> None:
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def _in_onnxruntime(chain: Chain, arithmetic: Arithmetic, threads: int | None) -> Callable[[], object]:
+    model = conv_chain(chain, quantised=arithmetic == "int8")
+    return _onnxruntime(model, {"x": _chain_input(chain, arithmetic)}, threads)
+
+
+def _in_openvino(chain: Chain, arithmetic: Arithmetic, threads: int | None) -> Callable[[], object]:
+    core = openvino_core()
+    hint = "bf16" if arithmetic == "bf16" else "f32"
+    properties: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
+    if threads is not None:
+        properties["INFERENCE_NUM_THREADS"] = threads
+    model = core.read_model(conv_chain(chain, quantised=arithmetic == "int8").SerializeToString())
+    compiled = core.compile_model(model, "CPU", properties)
+    used = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+    if used != hint:
+        raise ArithmeticError(f"OpenVINO would compute in {used} instead of {hint} on this processor")
+    request, values = compiled.create_infer_request(), _chain_input(chain, arithmetic)
+    return lambda: request.infer([values], share_inputs=True)
+
+
+def _onnxruntime(model: onnx.ModelProto, feed: dict[str, Any], threads: int | None) -> Callable[[], object]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return lambda: session.run(None, feed)
+
+
+def _matmul_in_onnxruntime(side: int, arithmetic: Arithmetic, threads: int | None) -> Callable[[], object]:
+    quantised = arithmetic == "int8"
+    kinds = (TensorProto.UINT8, TensorProto.INT32) if quantised else (TensorProto.FLOAT, TensorProto.FLOAT)
+    weight = _integers("int8", side, side) if quantised else _floats(side, side)
+    graph = helper.make_graph(
+        [helper.make_node("MatMulInteger" if quantised else "MatMul", ["x", "w"], ["y"])],
+        "product",
+        [helper.make_tensor_value_info("x", kinds[0], [side, side])],
+        [helper.make_tensor_value_info("y", kinds[1], [side, side])],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    feed = _integers("uint8", side, side) if quantised else _floats(side, side)
+    return _onnxruntime(_model(graph), {"x": feed}, threads)
+
+
+def conv_chain(chain: Chain, *, quantised: bool) -> onnx.ModelProto:
+    """The chain as ONNX, x to y: float32, or uint8 with QuantizeLinear and DequantizeLinear around every product."""
+    kind = TensorProto.UINT8 if quantised else TensorProto.FLOAT
+    nodes, initializers, value = [], [], "x"
+    if quantised:
+        initializers += [
+            numpy_helper.from_array(np.float32(0.02), "scale"), numpy_helper.from_array(np.uint8(128), "zero"),
+            numpy_helper.from_array(np.float32(0.002), "weight_scale"), numpy_helper.from_array(np.int8(0), "none"),
+        ]  # fmt: skip
+    for index, (channels, out, kernel) in enumerate(chain.convs):
+        weight, last = f"w{index}", index == len(chain.convs) - 1
+        shape = (out, channels, kernel, kernel)
+        values = (
+            _integers("int8", *shape)
+            if quantised
+            else _floats(*shape) * np.float32((channels * kernel * kernel) ** -0.5)
+        )
+        initializers.append(numpy_helper.from_array(values, weight))
+        result = "y" if last else f"v{index}"
+        pads = [kernel // 2] * 4
+        if not quantised:
+            nodes.append(helper.make_node("Conv", [value, weight], [result], pads=pads))
+        else:
+            nodes += [
+                helper.make_node("DequantizeLinear", [value, "scale", "zero"], [f"x{index}"]),
+                helper.make_node("DequantizeLinear", [weight, "weight_scale", "none"], [f"dw{index}"]),
+                helper.make_node("Conv", [f"x{index}", f"dw{index}"], [f"c{index}"], pads=pads),
+                helper.make_node("QuantizeLinear", [f"c{index}", "scale", "zero"], [result]),
+            ]
+        value = result
+    ends = [
+        helper.make_tensor_value_info(name, kind, [1, count, chain.side, chain.side])
+        for name, count in (("x", chain.convs[0][0]), ("y", chain.convs[-1][1]))
+    ]
+    return _model(helper.make_graph(nodes, "chain", ends[:1], ends[1:], initializers))
+
+
+def _model(graph: onnx.GraphProto) -> onnx.ModelProto:
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)])
+    model.ir_version = 10
+    return model
+
+
+def _chain_input(chain: Chain, arithmetic: Arithmetic) -> NDArray[Any]:
+    shape = (1, chain.convs[0][0], chain.side, chain.side)
+    return _integers("uint8", *shape) if arithmetic == "int8" else _floats(*shape)
+
+
+def _floats(*shape: int) -> NDArray[np.float32]:
+    return np.random.default_rng(0).standard_normal(shape, np.float32)
+
+
+def _integers(kind: str, *shape: int) -> NDArray[Any]:
+    dtype = np.dtype(kind)
+    limits = np.iinfo(dtype)
+    return np.random.default_rng(0).integers(limits.min, limits.max, shape, dtype, endpoint=True)

@@ -1,0 +1,157 @@
+"""The files that peers run: somebody's naive export, ONNX Runtime's own static INT8 of it, and ours.
+
+All of them are kept in a folder under names that say what they were made from, and made only once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.export_command import export_by_command
+from ce2p.checkpoints import LoadedCheckpoint
+from ce2p.data.layouts import has_split, open_split, recognise
+from ce2p.errors import DataError
+from ce2p_export import export_plain
+from ce2p_runtime.files import atomic_path
+from ce2p_runtime.frame_steps import prepare_batch
+from ce2p_runtime.geometry import frame_mapping
+from ce2p_runtime.metadata import ModelMetadata
+from ce2p_runtime.pictures import find_pictures, read_picture
+
+__all__ = ["STATIC_INT8", "Calibration", "Workshop", "calibration_pictures"]
+
+CALIBRATION_PICTURES = 32
+STATIC_INT8 = ("defaults", "best practice")
+"""Settings of ONNX Runtime's `quantize_static`: as it comes (int8 activations, one scale per tensor), and what its
+documentation advises for x86 with VNNI: pre-processed, QDQ, uint8 activations, int8 weights with a scale per channel.
+Shapes are static, so pre-processing does without symbolic shape inference."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Pictures that ours and the rivals' files are calibrated on alike."""
+
+    folder: Path
+    """Holds nothing else."""
+    files: tuple[Path, ...]
+    key: str
+    """Changes with the pictures."""
+
+
+def calibration_pictures(source: Path, work: Path, count: int = CALIBRATION_PICTURES) -> Calibration:
+    """Copy at most `count` pictures, evenly spread over those of `source`, into a folder of their own in `work`.
+
+    `source`: a folder or a pattern of pictures, or a data set, of which the training split counts. Raises MediaError or
+    DataError where there is none.
+    """
+    found = _training_pictures(source) or find_pictures(source)
+    if not found:
+        raise DataError(f"{source}: no pictures to calibrate on; give --calib a folder with some")
+    kept = min(count, len(found))
+    chosen = [found[index * len(found) // kept] for index in range(kept)]
+    digest = hashlib.sha256()
+    for path in chosen:
+        digest.update(path.read_bytes())
+    key = digest.hexdigest()[:8]
+    folder = work / f"calibration_{key}"
+    folder.mkdir(parents=True, exist_ok=True)
+    copies = tuple(folder / f"{index:04d}{path.suffix.lower()}" for index, path in enumerate(chosen))
+    for path, copy in zip(chosen, copies, strict=True):
+        if not copy.exists():
+            with atomic_path(copy) as temporary:
+                shutil.copyfile(path, temporary)
+    return Calibration(folder, copies, key)
+
+
+def _training_pictures(source: Path) -> list[Path]:
+    layout = recognise(source) if source.is_dir() else None
+    if layout is None or not has_split(layout, source, "train"):
+        return []
+    return sorted(sample.image for sample in open_split(layout, source, "train"))
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Makes files of one checkpoint at one input size, in one folder."""
+
+    loaded: LoadedCheckpoint
+    metadata: ModelMetadata
+    """Of the checkpoint at that input size."""
+    folder: Path
+    data: Path
+    """Pictures that the gate of our own exports compares labels on."""
+    dataset: str | None = None
+    """For checkpoints that do not tell: `--dataset` of ce2p export."""
+
+    def naive(self) -> Path:
+        """`export_plain`: what the three-line script gives, for a batch of 1."""
+        path = self._path("naive")
+        if not path.exists():
+            with atomic_path(path) as temporary:
+                export_plain(self.loaded.net, temporary, self.metadata.input_size)
+        return path
+
+    def static_int8(self, setting: str, calibration: Calibration) -> Path:
+        """ONNX Runtime's own static INT8 of the naive export; `setting` is one of STATIC_INT8."""
+        from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+        from onnxruntime.quantization.shape_inference import quant_pre_process
+
+        path = self._path(f"naive_int8_{setting.replace(' ', '_')}", calibration.key)
+        if path.exists():
+            return path
+        options: dict[str, Any] = {}
+        source = self.naive()
+        if setting == "best practice":
+            source = self._path("naive_prepared")
+            with atomic_path(source) as temporary:
+                quant_pre_process(str(self.naive()), str(temporary), skip_symbolic_shape=True)
+            options = {
+                "quant_format": QuantFormat.QDQ, "activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8,
+                "per_channel": True, "calibrate_method": CalibrationMethod.MinMax,
+            }  # fmt: skip
+        with atomic_path(path) as temporary:
+            quantize_static(str(source), str(temporary), _Reader(calibration.files, self.metadata), **options)
+        return path
+
+    def ours(self, precision: str, calibration: Calibration) -> Path:
+        """`ce2p export`, anew every time. Raises RuntimeError with its own line where it fails."""
+        path = self._path(f"ours_{precision}", calibration.key if precision == "int8" else "")
+        path.unlink(missing_ok=True)
+        height, width = self.metadata.input_size
+        command = [str(self.loaded.path), "--precision", precision, "--imgsz", f"{height}x{width}"]
+        if self.dataset:
+            command += ["--dataset", self.dataset]
+        if precision == "int8":
+            command += ["--calib", str(calibration.folder), "--calib-count", str(len(calibration.files))]
+        if precision != "fp32":
+            command += ["--data", str(self.data)]
+        return export_by_command(command, path)
+
+    def _path(self, kind: str, key: str = "") -> Path:
+        height, width = self.metadata.input_size
+        made_from = self.loaded.sha256[:8] + (f"_{key}" if key else "")
+        return self.folder / f"{kind}_{height}x{width}_{made_from}.onnx"
+
+
+class _Reader:
+    """A CalibrationDataReader: the pictures as the network's input, one at a time."""
+
+    def __init__(self, files: Sequence[Path], metadata: ModelMetadata) -> None:
+        self._inputs: Iterator[NDArray[Any]] = (_network_input(read_picture(file), metadata) for file in files)
+
+    def get_next(self) -> dict[str, NDArray[Any]] | None:
+        batch = next(self._inputs, None)
+        return None if batch is None else {"image": batch}
+
+
+def _network_input(picture: NDArray[np.uint8], metadata: ModelMetadata) -> NDArray[Any]:
+    mapping = frame_mapping(metadata.geometry, picture.shape[:2], metadata.input_size)
+    return prepare_batch(metadata, [picture], [mapping], 1)

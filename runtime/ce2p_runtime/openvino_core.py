@@ -1,0 +1,21 @@
+"""The one OpenVINO core of a process.
+
+On Linux every core gives the thread that first compiles with it an alternate signal stack, and puts the former one
+back when it goes. Of two cores that go in the order they came, the second puts back what the first has freed: the next
+signal with a Python handler (Ctrl-C, SIGCHLD, SIGALRM) then kills the process (seen with OpenVINO 2026.4).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+__all__ = ["openvino_core"]
+
+
+@cache
+def openvino_core() -> Any:
+    """Never goes. Raises ImportError where OpenVINO is not installed."""
+    import openvino
+
+    return openvino.Core()
