@@ -245,7 +245,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="pictures for the gate: a data set or a folder")
     parser.add_argument("--calib", type=Path, help="pictures to calibrate on; default: the training split of --data")
     parser.add_argument("--files", type=Path, nargs="+", default=[], help="ours; default: made by ce2p export")
-    parser.add_argument("--precisions", nargs="+", default=["fp32", "int8"], help="of ours, without --files")
+    parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16", "int8"], help="of ours, without --files")
     parser.add_argument("--imgsz", help="473 or 512x384; default: that of the files, else the checkpoint's")
     parser.add_argument("--dataset", help="for checkpoints that do not tell")
     parser.add_argument("--rounds", type=int, default=15)

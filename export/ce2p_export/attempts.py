@@ -22,7 +22,7 @@ from .metadata import build_metadata
 from .onnx_graph import GraphOptions, finish_graph
 from .precision import PrecisionPlan, convert, layer_groups
 from .proof import LIMITS, Proof, prove
-from .sensitivity import Trial
+from .sensitivity import HOPELESS, Trial
 from .source import Source
 
 __all__ = ["Attempt", "Candidates", "Progress"]
@@ -185,9 +185,9 @@ def _with_proof(trial: Trial, proof: Proof) -> Trial:
     harms = [trial.harm, proof.max_relative_l2 / limits.relative_l2]
     harms.append((1 - worst.pixel_agreement) / (1 - limits.pixel_agreement))
     passed = trial.passed and proof.failure is None
-    harm = max(harms) if all(harm == harm for harm in harms) else float("inf")
+    harm = min(max(harms), HOPELESS) if all(harm == harm for harm in harms) else HOPELESS
     if not passed and harm <= 1:
-        harm = float("inf")
+        harm = HOPELESS
     return Trial(harm, passed, {**trial.figures, "relative_l2": proof.max_relative_l2})
 
 

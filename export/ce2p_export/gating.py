@@ -25,7 +25,7 @@ from ce2p_runtime.gate import GateError, GatePicture, GateReport, Reference, Thr
 from .metadata import build_metadata
 from .onnx_graph import GraphOptions
 from .precision import with_roundings
-from .sensitivity import Trial
+from .sensitivity import HOPELESS, Trial
 from .source import Source
 from .torch_backend import TorchBackend
 
@@ -33,6 +33,9 @@ __all__ = ["ROUNDED", "ExportGate", "GateOutcome", "GateSettings", "trial_of"]
 
 ROUNDED = "every rounding put in"
 """Name of the judgement that stands for a GPU's half precision."""
+
+SMALLEST_ALLOWANCE = 1e-6
+"""A limit of exactly 1 allows nothing, and shares of nothing cannot be compared."""
 
 Progress = Callable[[int, int], None]
 
@@ -97,14 +100,14 @@ class GateOutcome:
 
 
 def trial_of(report: GateReport) -> Trial:
-    """A report as a trial of the search. What has no figure, as labels that are no class, is harm without end."""
+    """A report as a trial of the search. What has no figure, as labels that are no class, is HOPELESS."""
     harms = [0.0]
     for check in report.checks:
         if check.figure is None:
             continue
         loss, allowed = (1 - check.figure, 1 - check.limit) if check.at_least else (check.figure, check.limit)
-        harms.append(loss / allowed if loss == loss else float("inf"))
-    harm = max(harms) if report.passed or max(harms) > 1 else float("inf")
+        harms.append(loss / max(allowed, SMALLEST_ALLOWANCE) if loss == loss else HOPELESS)
+    harm = max(harms) if report.passed or max(harms) > 1 else HOPELESS
     figures = {
         "pixel_agreement": report.pixel_agreement,
         "boundary_agreement": report.boundary_agreement,

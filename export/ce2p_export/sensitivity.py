@@ -25,7 +25,10 @@ from typing import Any
 from ce2p_runtime.cache import cache_folder
 from ce2p_runtime.files import atomic_path
 
-__all__ = ["GroupHarm", "Sensitivity", "Trial", "Trials", "leave_one_out", "search"]
+__all__ = ["HOPELESS", "GroupHarm", "Sensitivity", "Trial", "Trials", "leave_one_out", "search"]
+
+HOPELESS = 1e9
+"""Harm of what cannot be measured; a number, so that what is kept can still be ranked."""
 
 Progress = Callable[[str, int, int], None]
 """(phase, trials done, trials to do in this phase at most)."""

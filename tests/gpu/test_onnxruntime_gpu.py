@@ -64,7 +64,7 @@ def test_without_pycuda_cuda_runs_with_host_arrays_and_says_so(
     real, providers = onnxruntime.InferenceSession, ["CUDAExecutionProvider", "CPUExecutionProvider"]
 
     class Session(real):  # type: ignore[misc, valid-type]
-        def __init__(self, path: str, options: object, providers: object) -> None:
+        def __init__(self, path: str, options: object, providers: object, **more: object) -> None:
             super().__init__(path, options, providers=["CPUExecutionProvider"])
 
         def get_providers(self) -> list[str]:

@@ -151,7 +151,7 @@ def test_openvino_refuses_a_precision_it_does_not_know_and_one_it_would_not_keep
 
 
 def test_openvino_backends_may_be_closed_in_any_order(tiny_model: Path) -> None:
-    """Each core of OpenVINO hands on the thread's signal stack; with two of them, the next signal killed the process."""
+    """Each core of OpenVINO hands on the thread's signal stack; with two, the next signal killed the process."""
     code = (
         "import os, signal, sys\n"
         "from ce2p_runtime.backends import open_backend\n"

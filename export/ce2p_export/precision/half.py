@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 
 from ce2p.errors import CE2PError
 
+from .casts import cast_of, producer_of
+
 __all__ = ["HALF_TYPES", "LARGEST", "SMALLEST_NORMAL", "HalfPrecision", "give_float_io", "to_half", "unfit_weights"]
 
 HalfPrecision = Literal["fp16", "bf16"]
@@ -68,8 +70,8 @@ def give_float_io(model: ir.Model, *, inputs: bool = True) -> None:
         if value.dtype not in HALF_TYPES.values():
             continue
         name, value.name = value.name, f"{value.name}_half"
-        cast = _cast(value, ir.DataType.FLOAT, name)
-        graph.append(_producer(cast))
+        cast = cast_of(value, ir.DataType.FLOAT, name)
+        graph.append(producer_of(cast))
         graph.outputs[index] = cast
 
 
@@ -191,24 +193,11 @@ def _cast_between(graph: ir.Graph, inside: set[ir.Node], dtype: ir.DataType) -> 
             if value.dtype == wanted or node.op_type == "Cast":
                 continue
             if (value, wanted) not in casts:
-                cast = _cast(value, wanted, f"{value.name}_{wanted.name.lower()}")
+                cast = cast_of(value, wanted, f"{value.name}_{wanted.name.lower()}")
                 producer = value.producer()
                 if producer is None:
-                    graph.insert_before(node, _producer(cast))
+                    graph.insert_before(node, producer_of(cast))
                 else:
-                    graph.insert_after(producer, _producer(cast))
+                    graph.insert_after(producer, producer_of(cast))
                 casts[value, wanted] = cast
             node.replace_input_with(index, casts[value, wanted])
-
-
-def _cast(value: ir.Value, dtype: ir.DataType, name: str | None) -> ir.Value:
-    """The output of a new Cast of `value`, not in a graph yet."""
-    output = ir.Value(name=name, shape=value.shape, type=ir.TensorType(dtype))
-    ir.Node("", "Cast", [value], [ir.AttrInt64("to", dtype)], outputs=[output], name=f"cast_{name}")
-    return output
-
-
-def _producer(value: ir.Value) -> ir.Node:
-    node = value.producer()
-    assert node is not None  # noqa: S101  (only called with a node's output)
-    return node

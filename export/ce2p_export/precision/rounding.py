@@ -15,6 +15,7 @@ import onnx
 import onnx_ir as ir
 from onnx import inliner, shape_inference
 
+from .casts import cast_of, producer_of
 from .half import HALF_TYPES
 
 __all__ = ["with_roundings"]
@@ -47,25 +48,13 @@ def _round(graph: ir.Graph, node: ir.Node, output: ir.Value) -> None:
     assert dtype is not None  # noqa: S101  (shapes and types were inferred)
     if node.op_type != "Cast":
         output.dtype = ir.DataType.FLOAT
-        half = _cast(output, dtype, "half")
-        graph.insert_after(node, _producer(half))
-    wide = _cast(half, ir.DataType.FLOAT, "wide")
-    graph.insert_after(_producer(half), _producer(wide))
+        half = cast_of(output, dtype, f"{output.name}_half")
+        graph.insert_after(node, producer_of(half))
+    wide = cast_of(half, ir.DataType.FLOAT, f"{half.name}_wide")
+    graph.insert_after(producer_of(half), producer_of(wide))
     for reader in readers:
         reader.node.replace_input_with(reader.idx, wide)
     if output.is_graph_output():
         position = list(graph.outputs).index(output)
         wide.name, output.name = output.name, f"{output.name}_unrounded"
         graph.outputs[position] = wide
-
-
-def _cast(value: ir.Value, dtype: ir.DataType, suffix: str) -> ir.Value:
-    output = ir.Value(name=f"{value.name}_{suffix}", shape=value.shape, type=ir.TensorType(dtype))
-    ir.Node("", "Cast", [value], [ir.AttrInt64("to", dtype)], outputs=[output], name=f"{value.name}_to_{suffix}")
-    return output
-
-
-def _producer(value: ir.Value) -> ir.Node:
-    node = value.producer()
-    assert node is not None  # noqa: S101  (only called with a node's output)
-    return node

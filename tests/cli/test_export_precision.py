@@ -1,0 +1,122 @@
+"""`ce2p export --precision ...` as a user types it: calibration, gate, worst picture, refusals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import pytest
+
+from ce2p import __main__ as command
+from ce2p.checkpoints import save_checkpoint
+from ce2p.cli.arguments import gate_thresholds
+from ce2p.errors import ConfigError
+from ce2p.models import CE2P
+from ce2p.synthetic import write_lip_folder
+from ce2p_runtime.gate import THRESHOLDS
+
+Run = Callable[..., tuple[int, str, str]]
+LOOSE = [
+    argument
+    for limit in ("pixel_agreement=0.9", "worst_picture=0.8", "boundary_agreement=0.7", "class_iou=0.3", "miou_loss=1",
+                  "worst_class=0")
+    for argument in ("--gate", limit)
+]  # fmt: skip
+"""What 8 bits leave of the labels of random weights."""
+
+
+@pytest.fixture
+def export(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """`ce2p export ...` in this process, in an empty working folder; status, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CE2P_CACHE", str(tmp_path / "cache"))
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["ce2p", "export", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ending:
+            command.main()
+        return (int(ending.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def checkpoint(tiny: Callable[..., CE2P], tmp_path: Path) -> Path:
+    return save_checkpoint(tmp_path / "net.safetensors", tiny("schp"), "lip", "trained for a test")
+
+
+def test_an_int8_file_from_a_data_set(export: Run, checkpoint: Path, tmp_path: Path) -> None:
+    write_lip_folder(tmp_path / "people", train=3, val=2, size=(110, 90))
+    small = ("--imgsz", "97", "--calib-count", "2", "--gate-count", "2", "--backend", "onnxruntime")
+    status, out, err = export(
+        checkpoint, "--precision", "int8", "--calib", "people", *small, *LOOSE, "--json", "facts.json"
+    )
+    assert status == 0, err
+    assert "gate: on 2 pictures of people, split val, with truth" in err
+    assert "calibration: mse, on 2 of 3 pictures of people, split train, with truth" in err
+    assert "agreement in the boundary band" in out
+    assert "kept in higher precision: pyramid.context" in out
+    facts = json.loads(Path("facts.json").read_text())
+    assert facts["precision"] == "int8"
+    assert facts["extra"]["gate"]["passed_on"] == ["onnxruntime"]
+    assert facts["path"].endswith("net_int8_97x97.onnx")
+    assert cv2.imread(str(tmp_path / "net_int8_97x97_worst.png")) is not None
+
+
+def test_a_file_that_is_not_as_good_is_not_written(export: Run, checkpoint: Path, tmp_path: Path) -> None:
+    small = ("--imgsz", "65", "--calib-count", "1", "--gate-count", "1", "--backend", "onnxruntime", "--no-search")
+    strict = ("--gate", "pixel_agreement=1", "--gate", "boundary_agreement=1")
+    status, _, err = export(checkpoint, "--precision", "int8", *small, *strict)
+    assert status == 1
+    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert "not written, its labels are not those of the trained network" in line
+    assert "the layers that cost most: " in line
+    assert "leave --no-search out" in line
+    assert not list(tmp_path.glob("*.onnx"))
+    assert (tmp_path / "net_int8_65x65_worst.png").exists()  # what it would have done
+
+
+def test_a_switched_off_gate_is_said(export: Run, checkpoint: Path) -> None:
+    status, out, err = export(checkpoint, "--imgsz", "65", "--gate", "off")
+    assert status == 0, err
+    assert "note: --gate off: nobody compares the labels" in err
+    assert "Gate:" not in out
+
+
+def test_random_weights_are_measured_and_decide_nothing(export: Run) -> None:
+    small = ("--imgsz", "65", "--calib-count", "1", "--gate-count", "1")
+    status, out, err = export("lip-r18-os16", "--family", "schp", "--random", "--precision", "int8", *small)
+    assert status == 0, err
+    assert "note: these weights are untrained: the gate's figures are kept, but mean nothing" in err
+    assert "exported lip-r18-os16_int8_65x65.onnx" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("--gate", "pixels=0.9"), "--gate pixels=0.9: expected off, or a limit from 0 to 1"),
+        (("--gate", "pixel_agreement=99"), "--gate pixel_agreement=99: expected off"),
+        (("--precision", "int8", "--calib", "nowhere"), "nowhere: no such file"),
+        (("--precision", "int8", "--no-fold"), "leave --no-fold out"),
+        (("--io", "float16"), "float16 inputs and outputs asked for, but the inside is fp32"),
+    ],
+)
+def test_mistakes(export: Run, checkpoint: Path, arguments: tuple[str, ...], line: str) -> None:
+    status, _, err = export(checkpoint, "--imgsz", "65", "--gate-count", "1", "--calib-count", "1", *arguments)
+    assert status == 1
+    (found,) = [text for text in err.splitlines() if text.startswith("error: ")]
+    assert line in found
+
+
+def test_limits_replace_only_what_they_name() -> None:
+    changed = gate_thresholds(["boundary_agreement=0.97"], THRESHOLDS["int8"])
+    assert changed is not None
+    assert changed.boundary_agreement == 0.97
+    assert changed.pixel_agreement == THRESHOLDS["int8"].pixel_agreement
+    assert gate_thresholds([], THRESHOLDS["int8"]) == THRESHOLDS["int8"]
+    assert gate_thresholds(["off"], THRESHOLDS["int8"]) is None
+    with pytest.raises(ConfigError):
+        gate_thresholds(["off", "pixel_agreement=0.9"], THRESHOLDS["int8"])
