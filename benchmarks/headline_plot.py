@@ -61,7 +61,8 @@ def _panel(figure: Figure, top: float, bars: int) -> Axes:
 def _heading(figure: Figure, document: Row) -> None:
     settings, machine = document["settings"], document["machine"]
     height, width = settings["input_size"]
-    noisy = f"; NOISY, {len(document['warnings'])} warnings" if document["warnings"] else ""
+    count = len(document["warnings"])
+    noisy = f"; NOISY, {count} warning{'s' if count > 1 else ''}" if count else ""
     below = (
         f"{machine['cpu']}, {machine['cores']} cores; batch 1; {settings['rounds']} interleaved rounds, p50{noisy}; "
         f"labels against PyTorch on {settings['gate']['count']} pictures; hatched: not as good as the original, the "

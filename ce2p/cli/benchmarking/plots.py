@@ -177,7 +177,8 @@ def _canvas(result: Result, title: str, height: float, rounds: str = "rounds") -
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     axes = figure.add_subplot()
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
-    noisy = f"; NOISY, {len(result.warnings)} warnings" if result.warnings else ""
+    count = len(result.warnings)
+    noisy = f"; NOISY, {count} warning{'s' if count > 1 else ''}" if count else ""
     settings = f"{result.settings['footage']}; {result.settings[rounds]} rounds{noisy}"
     below = [line for text in (machine_line(result), settings) for line in textwrap.wrap(text, _TITLE_WIDTH)]
     axes.set_title("\n".join(below), loc="left", fontsize=8.5, color=_GREY)
