@@ -61,7 +61,7 @@ def run(export: ExportRequest, engine: EngineRequest) -> None:
         built = build_engine_file(
             onnx_path, settings, export.output, rebuild=engine.rebuild, progress=progress, note=remark
         )
-    verdict = _judged(export, built)
+    verdict = _judged(export, built, engine.tf32)
     if export.json:
         gate = verdict.to_dict() if verdict is not None else None
         write_json({"path": str(built.path), "built": built.reason, **_facts(built), "gate": gate}, export.json)
@@ -90,12 +90,14 @@ def _onnx_of(export: ExportRequest) -> Path:
     return Path(export.model)
 
 
-def _judged(export: ExportRequest, built: BuiltEngine) -> GateReport | None:
+def _judged(export: ExportRequest, built: BuiltEngine, tf32: bool) -> GateReport | None:
     """The engine's labels against those of what it was made from; None, with a remark, where that says nothing.
 
     Raises GateError for an engine that is not as good, after which it is gone.
     """
-    limits = gate_thresholds(export.gate, thresholds_for(built.sidecar.precision))
+    precision = built.sidecar.precision
+    # TF32 rounds what convolutions read to the 10 bits that float16 has.
+    limits = gate_thresholds(export.gate, thresholds_for("fp16" if tf32 and precision == "fp32" else precision))
     if limits is None or export.random or Path(export.model).suffix.lower() == ".onnx":
         reason = "--gate off" if limits is None else "untrained weights" if export.random else "made from an ONNX file"
         remark(f"note: the engine's labels were not judged ({reason}); `ce2p verify CHECKPOINT {built.path}` does it")

@@ -113,8 +113,7 @@ class Candidates:
             proof = prove(self.file, self.source.net, self.preprocessing, self.options)
         if self.gate is not None:
             outcome = self.gate.judge(self.file, half=self.half, progress=self._counting("judging labels"))
-            if self.gate.settings.worst_picture and outcome.decisive is not None:
-                outcome.decisive.paint_worst(self.gate.settings.worst_picture)
+            self._paint_worst(outcome)
         return Attempt(model, fusion, keep | self.plan.keep, proof, outcome, self.judged)
 
     def trial(self, keep: frozenset[str], place: str) -> Trial:
@@ -159,9 +158,15 @@ class Candidates:
             # The labels of an untrained network cannot decide where its file may run.
             name = "gate" if self.judged else "gate_not_judged"
             found[name] = {**attempt.outcome.to_dict(), "compared_on": self.gate.settings.note}
+            self._paint_worst(attempt.outcome)  # the last one tried may have been another
         metadata = self._metadata(attempt.model, attempt.keep, found)
         _save(attempt.model, self.file, metadata)
         return metadata
+
+    def _paint_worst(self, outcome: GateOutcome) -> None:
+        path = self.gate.settings.worst_picture if self.gate is not None else None
+        if path is not None and outcome.decisive is not None:
+            outcome.decisive.paint_worst(path)
 
     def _write(self, keep: frozenset[str]) -> tuple[ir.Model, FusionResult]:
         model = convert(self.pure, replace(self.plan, keep=keep | self.plan.keep))

@@ -180,7 +180,9 @@ def _good_enough(candidates: Candidates, path: Path, may_search: bool) -> tuple[
 
 def _with_harmless_classifiers(candidates: Candidates, attempt: Attempt) -> Attempt:
     """The attempt with those classifiers converted, too, that a trained network's labels do not miss."""
-    for group in sorted(candidates.plan.keep) if candidates.plan.target == "cpu" else ():
+    if candidates.options.precision != "int8" or candidates.plan.target != "cpu":
+        return attempt
+    for group in sorted(candidates.plan.keep):
         if not group.endswith("classifier") or attempt.harm is None:
             continue
         before = candidates.plan

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ce2p_runtime.cache import cache_folder
+from ce2p_runtime.errors import MediaError
 from ce2p_runtime.files import atomic_path
 
 __all__ = ["HOPELESS", "GroupHarm", "Sensitivity", "Trial", "Trials", "leave_one_out", "search"]
@@ -108,7 +109,7 @@ class Trials:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(self.file) as temporary:
                 temporary.write_text(json.dumps({name: asdict(trial) for name, trial in self._known.items()}))
-        except (OSError, RuntimeError):
+        except (OSError, MediaError):
             return
 
 

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["machine", "source_commit", "versions"]
+__all__ = ["cpu_model", "machine", "source_commit", "versions"]
 
 _PACKAGES = (
     "ce2p", "numpy", "opencv-python-headless", "torch", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt",
@@ -32,7 +32,7 @@ def machine() -> dict[str, Any]:
     """Plain types, ready for json.dump. None where this system does not tell."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
         "cores": cores,
         "governor": _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "memory_gib": _memory_gib(),
@@ -88,7 +88,7 @@ def _gpus() -> list[dict[str, str]]:
     return [dict(zip(_GPU_FACTS, row, strict=True)) for row in rows if len(row) == len(_GPU_FACTS)]
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
     """The processor's name; for virtual machines that hide it, also family and model number."""
     info = Path("/proc/cpuinfo")
     if not info.exists():

@@ -186,7 +186,7 @@ def test_another_machine_or_version_is_measured_anew(
     if what == "versions":
         monkeypatch.setattr(choice_memory, "versions", lambda *packages: {"openvino": "2099.0"})
     elif what == "processor":
-        monkeypatch.setattr(choice_memory, "_cpu_model", lambda: "another one")
+        monkeypatch.setattr(choice_memory, "cpu_model", lambda: "another one")
     elif what == "cores":
         put_cores(monkeypatch, tmp_path / "four", usable=4, siblings=["0", "1", "2", "3"])
     else:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from ce2p.errors import CE2PError
 from ce2p_runtime.cache import cache_folder
+from ce2p_runtime.errors import MediaError
 from ce2p_runtime.files import atomic_path
 
 __all__ = ["BINS", "ActivationStatistics", "calibrate", "collect", "too_large_for_half"]
@@ -156,5 +157,5 @@ def _keep(file: Path, statistics: dict[str, ActivationStatistics]) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(file) as temporary:
             np.savez_compressed(temporary, extremes=extremes, histograms=histograms)
-    except (OSError, RuntimeError):
+    except (OSError, MediaError):
         return

@@ -16,7 +16,7 @@ from ..cache import cache_folder
 from ..engine_file import file_sha256
 from ..errors import MediaError
 from ..files import atomic_path
-from ..machine import _cpu_model, versions
+from ..machine import cpu_model, versions
 
 __all__ = ["BackendChoice", "Option", "choice_key", "recall", "remember", "usable_cores"]
 
@@ -75,7 +75,7 @@ def choice_key(path: Path, options: Sequence[Option]) -> str:
     facts = {
         "format": _FORMAT,
         "model": file_sha256(path),
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
         "cores": [os.cpu_count(), usable_cores()],
         "versions": versions(*_PACKAGES),
         "options": [str(option) for option in options],
