@@ -1,11 +1,14 @@
 """Everything that needs an NVIDIA GPU, in one unattended run of under 10 minutes: `make gpu-check OUT=folder`.
 
     python -m benchmarks.gpu_check --out FOLDER [--model schp:lip-r101-os16:473] [--budget 570] [--only PART ...]
+        [--files FOLDER]
 
 Kernels against their references on fresh random inputs, kernel times beside their floors, frames and networks beside
 their rivals, training, and compute-sanitizer once. Each part is a process of its own, so that a crash, a hang or a
-missing package costs that part and no other; what did not run says why. Writes gpu-check.json and gpu-check.md. Exit
-status 1 when there is no GPU, when no part could run, or when one broke or was wrong.
+missing package costs that part and no other; what did not run says why. `--files` keeps exported files for the next
+run (`python -m benchmarks.gpu.network --files FOLDER --export-only 1` makes them beforehand, without a GPU). Writes
+gpu-check.json and gpu-check.md. Exit status 1 when there is no GPU, when no part could run, or when one broke or was
+wrong.
 """
 
 from __future__ import annotations
@@ -50,10 +53,10 @@ def sanitized(tool: str, timeout: float) -> Part:
     return part
 
 
-def parts_of(model: str) -> dict[str, tuple[float, Callable[[float], Part]]]:
+def parts_of(model: str, files: str) -> dict[str, tuple[float, Callable[[float], Part]]]:
     """Short name -> (seconds it may take, what runs it), in order of what matters most."""
     package = "benchmarks.gpu"
-    network_model = ["--model", model]
+    network_model = ["--model", model, "--files", files]
     return {
         "checks": (80, lambda seconds: run_part("Kernels", f"{package}.kernel_checks", seconds)),
         "times": (90, lambda seconds: run_part("Kernel times", f"{package}.kernel_times", seconds)),
@@ -92,11 +95,12 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="+", metavar="PART", help="checks, times, memcheck, racecheck, frames, network, training"
     )
+    parser.add_argument("--files", default="", metavar="FOLDER", help="where exported files are kept")
     options = parser.parse_args()
     card = graphics_card()
     if card is None:
         sys.exit("error: no NVIDIA GPU found (nvidia-smi is missing or lists none); run this on a machine that has one")
-    available = parts_of(options.model)
+    available = parts_of(options.model, options.files)
     unknown = set(options.only or ()) - set(available)
     if unknown:
         sys.exit(f"error: no part {', '.join(sorted(unknown))}; expected {', '.join(available)}")

@@ -9,7 +9,6 @@ upsample, copy back, warp every class with OpenCV, argmax.
 from __future__ import annotations
 
 import argparse
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,11 +19,11 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.export_command import export_by_command
-from benchmarks.gpu.parts import EXPECTED, Part, SkippedError, part_main
+from benchmarks.gpu.network import our_files
+from benchmarks.gpu.parts import EXPECTED, Part, SkippedError, part_main, working_folder
 from benchmarks.scenes import photo
 from benchmarks.usual import UsualPipeline
 from ce2p.models import CE2P, CE2PConfig, parse_model_name, untrained
-from ce2p_export import GraphOptions, export_onnx, open_source
 from ce2p_export.tensorrt import EngineError
 from ce2p_runtime import HumanParser
 from ce2p_runtime.sources import SourceFrame
@@ -51,8 +50,8 @@ def work(part: Part, options: argparse.Namespace) -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     family, name, side = options.model.split(":")
     _, backbone, stride = parse_model_name(name)
-    with tempfile.TemporaryDirectory() as folder:
-        parsers = open_parsers(part, family, name, int(side), Path(folder))
+    with working_folder(options.files) as folder:
+        parsers = open_parsers(part, family, name, int(side), folder)
         if not parsers:
             raise SkippedError("no GPU backend of ours could open a file; see the rows")
         net = untrained(CE2PConfig.of(family, backbone, stride, 20))
@@ -61,11 +60,8 @@ def work(part: Part, options: argparse.Namespace) -> None:
 
 def open_parsers(part: Part, family: str, name: str, side: int, folder: Path) -> dict[str, HumanParser]:
     """A parser for each of our files and GPU backends; those that cannot run become rows with the reason."""
-    source = open_source(name, family=family, random=True)
     makers: dict[str, tuple[str, Callable[[], Path]]] = {}
-    for precision in ("fp32", "fp16"):
-        options = GraphOptions((side, side), precision=precision)
-        file = export_onnx(source, options, folder / f"{precision}.onnx").path
+    for precision, file in our_files(family, name, (side, side), 1, folder).items():
         for backend in ("onnxruntime", "tensorrt-rtx"):
             makers[f"ours {backend} {precision}"] = backend, lambda file=file: file  # type: ignore[misc]
         makers[f"ours tensorrt {precision}"] = "tensorrt", lambda file=file: _engine(file)  # type: ignore[misc]
@@ -131,4 +127,4 @@ def _stream_rate(parser: HumanParser, frames: list[NDArray[np.uint8]]) -> float:
 
 
 if __name__ == "__main__":
-    part_main("Frames", work, model="schp:lip-r101-os16:473", rounds=20)
+    part_main("Frames", work, model="schp:lip-r101-os16:473", rounds=20, files="")

@@ -6,12 +6,14 @@ All candidates of a batch run interleaved. Each one's logits are compared with P
 clock starts; one that is too far off is listed as wrong and not timed. What cannot run here is listed with the reason.
 Beside each speed stands how many of the logits' pixels keep their label; weights are random, so near ties are common.
 `--budget`: seconds; when they are nearly over, larger batches and torch.compile are left out, and that is said.
+`--files FOLDER` keeps the exported files and uses those of an earlier run; `--export-only 1` stops when they are there,
+which needs no GPU.
 """
 
 from __future__ import annotations
 
 import argparse
-import tempfile
+import importlib.util
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,12 +32,12 @@ from benchmarks.gpu.candidates import (
     from_torch,
     from_torch_compiled,
 )
-from benchmarks.gpu.parts import EXPECTED, Part, SkippedError, part_main
+from benchmarks.gpu.parts import EXPECTED, Part, SkippedError, part_main, working_folder
 from ce2p.models import CE2P, CE2PConfig, parse_model_name, untrained
 from ce2p_export import GraphOptions, deploy, export_onnx, export_plain, open_source
 from ce2p_runtime.timing import interleave
 
-__all__ = ["LIMITS", "Files", "export_files", "measure"]
+__all__ = ["LIMITS", "Files", "export_files", "measure", "our_files"]
 
 # TF32 is off, so float32 on a GPU differs from the CPU by summation order alone: the limit of ce2p_export.proof.
 # Half precision keeps 11 bits, and 120 layers add up: 3e-2 separates rounding from a wrong layer (0.1 and more).
@@ -60,30 +62,41 @@ class Files:
     """Name -> why there is none."""
 
 
+def our_files(family: str, name: str, size: tuple[int, int], batch: int, folder: Path) -> dict[str, Path]:
+    """Precision -> our ONNX file, with random weights; one that is in `folder` already is taken as it is."""
+    files = {precision: _path(family, name, size, batch, folder, precision) for precision in ("fp32", "fp16")}
+    for precision, path in files.items():
+        if not path.exists():
+            source = open_source(name, family=family, random=True)
+            export_onnx(source, GraphOptions(size, batch, precision=precision), path)
+    return files
+
+
+def _path(family: str, name: str, size: tuple[int, int], batch: int, folder: Path, kind: str) -> Path:
+    return folder / f"{family}-{name}-{size[0]}x{size[1]}-b{batch}-{kind}.onnx"
+
+
 def export_files(net: CE2P, family: str, name: str, size: tuple[int, int], batch: int, folder: Path) -> Files:
-    """Naive export, our two files and, where TensorRT is, their engines and an INT8 one, all for one batch size."""
-    source = open_source(name, family=family, random=True)
-    naive = export_plain(net, folder / f"naive_b{batch}.onnx", size, batch)
-    files = {
-        precision: export_onnx(
-            source,
-            GraphOptions(size, batch, precision=precision),
-            folder / f"{precision}_b{batch}.onnx",
-        ).path
-        for precision in ("fp32", "fp16")
-    }
+    """Naive export, our two files and, where TensorRT is, their engines and an INT8 one, all for one batch size.
+
+    ONNX files that are in `folder` already are taken as they are.
+    """
+    naive = _path(family, name, size, batch, folder, "naive")
+    if not naive.exists():
+        export_plain(net, naive, size, batch)
+    files = our_files(family, name, size, batch, folder)
     engines: dict[str, Path] = {}
     missing: dict[str, str] = {}
-    try:
-        from ce2p_export.tensorrt import BuildSettings, build_engine_file
-    except ImportError as error:
-        return Files(naive, files["fp32"], files["fp16"], {}, {"ours TensorRT": str(error)})
+    if importlib.util.find_spec("tensorrt") is None:
+        return Files(naive, files["fp32"], files["fp16"], {}, {"ours TensorRT": "TensorRT is not installed"})
+    from ce2p_export.tensorrt import BuildSettings, build_engine_file
+
     makers: dict[str, tuple[Callable[[], Path], bool]] = {
         f"{precision}{'' if plugins else ', no plugins'}": (lambda file=file: file, plugins)  # type: ignore[misc]
         for precision, file in files.items()
         for plugins in (True, False)
     }
-    makers["int8"] = (lambda: _int8(family, name, size, batch, folder), True)
+    makers["int8"] = (lambda: _int8(family, name, size, batch, _path(family, name, size, batch, folder, "int8")), True)
     for title, (make, plugins) in makers.items():
         try:
             file = make()
@@ -94,13 +107,13 @@ def export_files(net: CE2P, family: str, name: str, size: tuple[int, int], batch
     return Files(naive, files["fp32"], files["fp16"], engines, missing)
 
 
-def _int8(family: str, name: str, size: tuple[int, int], batch: int, folder: Path) -> Path:
+def _int8(family: str, name: str, size: tuple[int, int], batch: int, path: Path) -> Path:
     """Our INT8 file with the quantisers where TensorRT wants them, calibrated on drawn people; not gated."""
     arguments = [
         name, "--random", "--family", family, "--precision", "int8", "--target", "tensorrt", "--gate", "off",
         "--imgsz", f"{size[0]}x{size[1]}", "--batch", str(batch), "--calib-count", "4",
     ]  # fmt: skip
-    return export_by_command(arguments, folder / f"int8_b{batch}.onnx")
+    return path if path.exists() else export_by_command(arguments, path)
 
 
 def gpu_candidates(net: CE2P, files: Files, images: NDArray[np.float32], folded: CE2P) -> Iterator[tuple[str, Make]]:
@@ -178,8 +191,8 @@ def _relative_l2(found: NDArray[Any], expected: NDArray[Any]) -> float:
 
 
 def work(part: Part, options: argparse.Namespace) -> None:
-    """Every batch in turn, then torch.compile at batch 1 where time is left."""
-    if not torch.cuda.is_available():
+    """Every batch in turn, then torch.compile where time is left."""
+    if not torch.cuda.is_available() and not options.export_only:
         raise SkippedError(f"PyTorch {torch.__version__} sees no CUDA GPU")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     deadline = time.monotonic() + options.budget
@@ -187,22 +200,28 @@ def work(part: Part, options: argparse.Namespace) -> None:
     size = (int(side), int(side))
     _, backbone, stride = parse_model_name(name)
     net = untrained(CE2PConfig.of(family, backbone, stride, 20))
+    batches = [int(batch) for batch in options.batches.split(",")]
+    if options.export_only:
+        for batch in batches:
+            files = export_files(net, family, name, size, batch, Path(options.files))
+            part.rows += [{"file": path.name, "batch": batch} for path in (files.naive, files.fp32, files.fp16)]
+        return
     folded = deploy(net, size).net
     one = np.random.default_rng(0).standard_normal((1, 3, *size), np.float32)
     with torch.inference_mode():
         reference = net(torch.from_numpy(one)).parsing.numpy()
     notes: list[str] = []
-    with tempfile.TemporaryDirectory() as folder:
-        for batch in map(int, options.batches.split(",")):
+    with working_folder(options.files) as folder:
+        for batch in batches:
             started = time.monotonic()
             images = np.repeat(one, batch, axis=0)
-            files = export_files(net, family, name, size, batch, Path(folder))
+            files = export_files(net, family, name, size, batch, folder)
             measure(part, gpu_candidates(net, files, images, folded), reference, batch, options.rounds)
             torch.cuda.empty_cache()
             if deadline - time.monotonic() < 2 * (time.monotonic() - started):
                 notes.append(f"no time for batches above {batch}")
                 break
-        for batch in map(int, options.batches.split(",")):
+        for batch in batches:
             if deadline - time.monotonic() < COMPILE_SECONDS:
                 notes.append(f"no time for torch.compile at batch {batch} and above")
                 break
@@ -224,5 +243,6 @@ def _compiled(part: Part, net: CE2P, images: NDArray[np.float32], reference: NDA
 
 if __name__ == "__main__":
     part_main(
-        "Network", work, model="schp:lip-r101-os16:473", batches="1,4,16,64", rounds=20, budget=240
+        "Network", work, model="schp:lip-r101-os16:473", batches="1,4,16,64", rounds=20, budget=240, files="",
+        export_only=0,
     )  # fmt: skip

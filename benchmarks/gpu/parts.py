@@ -12,14 +12,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from ce2p_runtime.errors import BackendError
 
-__all__ = ["EXPECTED", "Part", "SkippedError", "markdown", "part_main", "run_part"]
+__all__ = ["EXPECTED", "Part", "SkippedError", "markdown", "part_main", "run_part", "working_folder"]
 
 Status = Literal["ran", "skipped", "wrong", "failed"]
 Row = dict[str, str | int | float]
@@ -75,6 +76,17 @@ def part_main(name: str, work: Callable[[Part, argparse.Namespace], None], **opt
     if arguments.json:
         arguments.json.write_text(json.dumps(dataclasses.asdict(part)))
     sys.exit(part.status in {"wrong", "failed"})
+
+
+@contextmanager
+def working_folder(path: str) -> Iterator[Path]:
+    """The folder `path`, made and kept; for "" one that is thrown away."""
+    if path:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        yield Path(path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 def run_part(

@@ -3,6 +3,7 @@ networks and frames on CPU backends. What they measure here means nothing; that 
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -121,7 +122,17 @@ def test_without_a_gpu_network_and_frames_are_skipped(monkeypatch: pytest.Monkey
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     for module in (network, frames):
         with pytest.raises(SkippedError, match="no CUDA GPU"):
-            module.work(Part("p"), None)  # type: ignore[arg-type]
+            module.work(Part("p"), argparse.Namespace(export_only=0))
+
+
+def test_files_are_exported_once_and_without_a_gpu(tmp_path: Path) -> None:
+    options = argparse.Namespace(model="schp:lip-r18-os16:65", batches="1", files=str(tmp_path), export_only=1)
+    part = Part("Network")
+    network.work(part, options)
+    files = {str(row["file"]): (tmp_path / str(row["file"])).stat().st_mtime_ns for row in part.rows}
+    assert len(files) == 3
+    network.work(part, options)
+    assert files == {name: (tmp_path / name).stat().st_mtime_ns for name in files}
 
 
 def test_frames_are_held_against_the_usual_way(tiny: Tiny, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,7 +89,9 @@ def test_without_a_gpu_it_ends_with_one_line(monkeypatch: pytest.MonkeyPatch) ->
 
 def with_parts(monkeypatch: pytest.MonkeyPatch, out: Path, *parts: Part, only: tuple[str, ...] = ()) -> None:
     monkeypatch.setattr(gpu_check, "graphics_card", lambda: "Some card, 580.1")
-    monkeypatch.setattr(gpu_check, "parts_of", lambda model: {p.name: (9, lambda seconds, p=p: p) for p in parts})
+    monkeypatch.setattr(
+        gpu_check, "parts_of", lambda model, files: {p.name: (9, lambda seconds, p=p: p) for p in parts}
+    )
     arguments = ["--only", *only] if only else []
     monkeypatch.setattr(sys, "argv", ["gpu_check", "--out", str(out), *arguments])
     gpu_check.main()
@@ -125,4 +127,4 @@ def test_every_part_of_the_check_is_a_program() -> None:
 
     for module in ("kernel_checks", "kernel_times", "frames", "network"):
         assert callable(importlib.import_module(f"benchmarks.gpu.{module}").work)
-    assert next(iter(gpu_check.parts_of("schp:lip-r101-os16:473"))) == "checks"
+    assert next(iter(gpu_check.parts_of("schp:lip-r101-os16:473", ""))) == "checks"
