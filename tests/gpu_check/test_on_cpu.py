@@ -126,7 +126,9 @@ def test_without_a_gpu_network_and_frames_are_skipped(monkeypatch: pytest.Monkey
 
 
 def test_files_are_exported_once_and_without_a_gpu(tmp_path: Path) -> None:
-    options = argparse.Namespace(model="schp:lip-r18-os16:65", batches="1", files=str(tmp_path), export_only=1)
+    options = argparse.Namespace(
+        model="schp:lip-r18-os16:65", batches="1", files=str(tmp_path), export_only=1, budget=9
+    )
     part = Part("Network")
     network.work(part, options)
     files = {str(row["file"]): (tmp_path / str(row["file"])).stat().st_mtime_ns for row in part.rows}
