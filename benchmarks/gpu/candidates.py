@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu.parts import SkippedError
 from ce2p.models import CE2P
-from ce2p_runtime.backends import open_backend
+from ce2p_runtime.backends import OnnxRuntimeCudaBackend, open_backend
 from ce2p_runtime.backends.base import DeviceBackend
 
 __all__ = ["Candidate", "from_backend", "from_naive_onnx", "from_torch", "from_torch_compiled"]
@@ -36,6 +36,8 @@ class Candidate:
     """One forward pass, finished when it returns."""
     logits: Callable[[], NDArray[Any]]
     """Parsing logits [N, C, h, w] of a forward pass, on the host."""
+    close: Callable[[], None] = lambda: None
+    """Give its memory back."""
 
 
 def from_torch(name: str, net: CE2P, images: Images, precision: str, *, graph: bool, device: str = "cuda") -> Candidate:
@@ -90,7 +92,8 @@ def from_naive_onnx(name: str, file: Path, images: Images, provider: str = "CUDA
 
     if provider not in onnxruntime.get_available_providers():
         raise SkippedError(f"this onnxruntime {onnxruntime.__version__} has no {provider}; it needs onnxruntime-gpu")
-    session = onnxruntime.InferenceSession(str(file), providers=[provider])
+    settings = {"use_tf32": "0"} if provider.startswith("CUDA") else {}
+    session = onnxruntime.InferenceSession(str(file), providers=[(provider, settings)])
     if session.get_providers()[0] != provider:
         raise SkippedError(f"{provider} did not load; driver, CUDA and cuDNN must match onnxruntime")
     place = "cuda" if provider.startswith("CUDA") else "cpu"
@@ -113,9 +116,16 @@ def from_naive_onnx(name: str, file: Path, images: Images, provider: str = "CUDA
     return Candidate(name, "fp32", step, logits)
 
 
-def from_backend(name: str, file: Path, images: Images, backend_name: str, device: str = "cuda") -> Candidate:
-    """One of ours (ONNX Runtime CUDA, TensorRT, TensorRT for RTX), bound to device memory as the runtime binds it."""
-    backend = open_backend(file, backend_name, device)
+def from_backend(
+    name: str, file: Path, images: Images, backend_name: str, device: str = "cuda", *, graph: bool = False
+) -> Candidate:
+    """One of ours (ONNX Runtime CUDA, TensorRT, TensorRT for RTX), bound to device memory as the runtime binds it.
+
+    `graph`: ONNX Runtime replays a CUDA graph; SkippedError where it cannot.
+    """
+    backend = OnnxRuntimeCudaBackend(file, device, graph=True) if graph else open_backend(file, backend_name, device)
+    if isinstance(backend, OnnxRuntimeCudaBackend) and backend.graphed != graph:
+        raise SkippedError("ONNX Runtime does not capture this file as a CUDA graph")
     precision = backend.metadata.precision
     if not isinstance(backend, DeviceBackend):
         raise SkippedError(f"{backend_name} runs on {backend.device} here, not on a GPU")
@@ -140,7 +150,7 @@ def from_backend(name: str, file: Path, images: Images, backend_name: str, devic
             stream.synchronize()
         return host.view(tensors[1].dtype).reshape(tensors[1].shape)
 
-    return Candidate(name, precision, step, logits)
+    return Candidate(name, precision, step, logits, backend.close)
 
 
 def _placed(net: CE2P, images: Images, precision: str, device: str) -> tuple[CE2P, torch.Tensor]:

@@ -9,6 +9,7 @@ upsample, copy back, warp every class with OpenCV, argmax.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ from benchmarks.usual import UsualPipeline
 from ce2p.models import CE2P, CE2PConfig, parse_model_name, untrained
 from ce2p_export.tensorrt import EngineError
 from ce2p_runtime import HumanParser
+from ce2p_runtime.backends import OnnxRuntimeCudaBackend
 from ce2p_runtime.sources import SourceFrame
 from ce2p_runtime.timing import interleave
 
@@ -55,21 +57,26 @@ def work(part: Part, options: argparse.Namespace) -> None:
         if not parsers:
             raise SkippedError("no GPU backend of ours could open a file; see the rows")
         net = untrained(CE2PConfig.of(family, backbone, stride, 20))
-        compare(part, usual_way(net, next(iter(parsers.values())), "cuda"), parsers, options.rounds)
+        try:
+            compare(part, usual_way(net, next(iter(parsers.values())), "cuda"), parsers, options.rounds)
+        finally:
+            for parser in parsers.values():
+                parser.close()
 
 
 def open_parsers(part: Part, family: str, name: str, side: int, folder: Path) -> dict[str, HumanParser]:
     """A parser for each of our files and GPU backends; those that cannot run become rows with the reason."""
-    makers: dict[str, tuple[str, Callable[[], Path]]] = {}
+    makers: dict[str, Callable[[], HumanParser]] = {}
     for precision, file in our_files(family, name, (side, side), 1, folder).items():
-        for backend in ("onnxruntime", "tensorrt-rtx"):
-            makers[f"ours {backend} {precision}"] = backend, lambda file=file: file  # type: ignore[misc]
-        makers[f"ours tensorrt {precision}"] = "tensorrt", lambda file=file: _engine(file)  # type: ignore[misc]
-    makers["ours tensorrt int8"] = "tensorrt", lambda: _engine(_int8(family, name, side, folder))
+        makers[f"ours onnxruntime {precision}"] = lambda file=file: _parser(file, "onnxruntime")  # type: ignore[misc]
+        makers[f"ours onnxruntime {precision} graph"] = lambda file=file: _graphed(file)  # type: ignore[misc]
+        makers[f"ours tensorrt-rtx {precision}"] = lambda file=file: _parser(file, "tensorrt-rtx")  # type: ignore[misc]
+        makers[f"ours tensorrt {precision}"] = lambda file=file: _parser(_engine(file), "tensorrt")  # type: ignore[misc]
+    makers["ours tensorrt int8"] = lambda: _parser(_engine(_int8(family, name, side, folder)), "tensorrt")
     parsers = {}
-    for title, (backend, make) in makers.items():
+    for title, make in makers.items():
         try:
-            parsers[title] = HumanParser(make(), backend=backend, device="cuda")
+            parsers[title] = make()
         except Exception as error:  # every library raises its own kinds
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             if not isinstance(error, (*EXPECTED, EngineError)) and "int8" not in title:
@@ -78,7 +85,22 @@ def open_parsers(part: Part, family: str, name: str, side: int, folder: Path) ->
     return parsers
 
 
+def _parser(file: Path, backend: str) -> HumanParser:
+    return HumanParser(file, backend=backend, device="cuda")
+
+
+def _graphed(file: Path) -> HumanParser:
+    """ONNX Runtime replaying a CUDA graph. Raises SkippedError where it cannot."""
+    backend = OnnxRuntimeCudaBackend(file, "cuda", graph=True)
+    if not backend.graphed:
+        backend.close()
+        raise SkippedError("ONNX Runtime does not capture this file as a CUDA graph")
+    return HumanParser.on(backend, name=file.name)
+
+
 def _int8(family: str, name: str, side: int, folder: Path) -> Path:
+    if importlib.util.find_spec("tensorrt") is None:
+        raise SkippedError("TensorRT is not installed")
     arguments = [name, "--random", "--family", family, "--precision", "int8", "--target", "tensorrt", "--gate", "off"]
     return export_by_command([*arguments, "--imgsz", str(side), "--calib-count", "4"], folder / "int8.onnx")
 

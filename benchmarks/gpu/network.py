@@ -7,7 +7,7 @@ clock starts; one that is too far off is listed as wrong and not timed. What can
 Beside each speed stands how many of the logits' pixels keep their label; weights are random, so near ties are common.
 `--budget`: seconds; when they are nearly over, larger batches and torch.compile are left out, and that is said.
 `--files FOLDER` keeps the exported files and uses those of an earlier run; `--export-only 1` stops when they are there,
-which needs no GPU.
+which needs no GPU. `--without TEXT` leaves out the candidates with TEXT in their names.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ __all__ = ["LIMITS", "Files", "export_files", "measure", "our_files"]
 # Half precision keeps 11 bits, and 120 layers add up: 3e-2 separates rounding from a wrong layer (0.1 and more).
 # INT8 of random weights may be off by 0.2: this limit catches another network, not a badly calibrated one. Whether an
 # INT8 file is good enough, the gate says, on a trained network.
+BOTH = ("fp32", "fp16")
 LIMITS = {"fp32": 1e-4, "fp16": 3e-2, "int8": 0.5}
 COMPILE_SECONDS = 60
 """What torch.compile may take for one batch size; it is tried only while that much is left."""
@@ -62,18 +63,23 @@ class Files:
     """Name -> why there is none."""
 
 
-def our_files(family: str, name: str, size: tuple[int, int], batch: int, folder: Path) -> dict[str, Path]:
-    """Precision -> our ONNX file, with random weights; one that is in `folder` already is taken as it is."""
-    files = {precision: _path(family, name, size, batch, folder, precision) for precision in ("fp32", "fp16")}
+def our_files(
+    family: str, name: str, size: tuple[int, int], batch: int | None, folder: Path, precisions: Sequence[str] = BOTH
+) -> dict[str, Path]:
+    """Precision -> our ONNX file, with random weights; one that is in `folder` already is taken as it is.
+
+    `batch`: None for one file that takes any.
+    """
+    files = {precision: _path(family, name, size, batch, folder, precision) for precision in precisions}
     for precision, path in files.items():
         if not path.exists():
             source = open_source(name, family=family, random=True)
-            export_onnx(source, GraphOptions(size, batch, precision=precision), path)
+            export_onnx(source, GraphOptions(size, batch, precision=precision), path)  # type: ignore[arg-type]
     return files
 
 
-def _path(family: str, name: str, size: tuple[int, int], batch: int, folder: Path, kind: str) -> Path:
-    return folder / f"{family}-{name}-{size[0]}x{size[1]}-b{batch}-{kind}.onnx"
+def _path(family: str, name: str, size: tuple[int, int], batch: int | None, folder: Path, kind: str) -> Path:
+    return folder / f"{family}-{name}-{size[0]}x{size[1]}-b{batch or 'any'}-{kind}.onnx"
 
 
 def export_files(net: CE2P, family: str, name: str, size: tuple[int, int], batch: int, folder: Path) -> Files:
@@ -84,16 +90,18 @@ def export_files(net: CE2P, family: str, name: str, size: tuple[int, int], batch
     naive = _path(family, name, size, batch, folder, "naive")
     if not naive.exists():
         export_plain(net, naive, size, batch)
-    files = our_files(family, name, size, batch, folder)
+    # One file for all larger batches: the proof of an export runs its batch on the CPU.
+    files = our_files(family, name, size, 1 if batch == 1 else None, folder)
     engines: dict[str, Path] = {}
     missing: dict[str, str] = {}
     if importlib.util.find_spec("tensorrt") is None:
         return Files(naive, files["fp32"], files["fp16"], {}, {"ours TensorRT": "TensorRT is not installed"})
     from ce2p_export.tensorrt import BuildSettings, build_engine_file
 
+    static = our_files(family, name, size, batch, folder)
     makers: dict[str, tuple[Callable[[], Path], bool]] = {
         f"{precision}{'' if plugins else ', no plugins'}": (lambda file=file: file, plugins)  # type: ignore[misc]
-        for precision, file in files.items()
+        for precision, file in static.items()
         for plugins in (True, False)
     }
     makers["int8"] = (lambda: _int8(family, name, size, batch, _path(family, name, size, batch, folder, "int8")), True)
@@ -125,9 +133,13 @@ def gpu_candidates(net: CE2P, files: Files, images: NDArray[np.float32], folded:
     yield folded_name, lambda: from_torch(folded_name, folded, images, "fp16", graph=True)
     yield "ORT CUDA naive", lambda: from_naive_onnx("ORT CUDA naive", files.naive, images)
     for precision, file in (("fp32", files.fp32), ("fp16", files.fp16)):
-        for backend in ("onnxruntime", "tensorrt-rtx"):
-            title = f"ours {backend} {precision}"
-            yield title, lambda title=title, file=file, backend=backend: from_backend(title, file, images, backend)  # type: ignore[misc]
+        title = f"ours onnxruntime {precision}"
+        yield title, lambda title=title, file=file: from_backend(title, file, images, "onnxruntime")  # type: ignore[misc]
+        title = f"ours onnxruntime {precision} graph"
+        yield title, lambda title=title, file=file: from_backend(title, file, images, "onnxruntime", graph=True)  # type: ignore[misc]
+        if len(images) == 1:  # it compiles for a quarter of a minute and more
+            title = f"ours tensorrt-rtx {precision}"
+            yield title, lambda title=title, file=file: from_backend(title, file, images, "tensorrt-rtx")  # type: ignore[misc]
     for engine, path in files.engines.items():
         title = f"ours TensorRT {engine}"
         yield title, lambda title=title, path=path: from_backend(title, path, images, "tensorrt")  # type: ignore[misc]
@@ -170,6 +182,7 @@ def measure(
                 f"{name} at batch {batch}: relative L2 {distance:.1e} to PyTorch on the CPU",
             )
             part.rows.append({"network": name, "batch": batch, "relative L2": distance, "note": "wrong, not timed"})
+            candidate.close()
             continue
         ready.append(candidate)
     if not ready:
@@ -184,6 +197,8 @@ def measure(
             }
         )  # fmt: skip
         part.facts.setdefault("samples", {})[f"{name} x{batch}"] = timing.samples
+    for candidate in ready:
+        candidate.close()
 
 
 def _relative_l2(found: NDArray[Any], expected: NDArray[Any]) -> float:
@@ -202,6 +217,7 @@ def work(part: Part, options: argparse.Namespace) -> None:
     net = untrained(CE2PConfig.of(family, backbone, stride, 20))
     batches = [int(batch) for batch in options.batches.split(",")]
     if options.export_only:
+        Path(options.files).mkdir(parents=True, exist_ok=True)
         for batch in batches:
             files = export_files(net, family, name, size, batch, Path(options.files))
             part.rows += [{"file": path.name, "batch": batch} for path in (files.naive, files.fp32, files.fp16)]
@@ -216,7 +232,9 @@ def work(part: Part, options: argparse.Namespace) -> None:
             started = time.monotonic()
             images = np.repeat(one, batch, axis=0)
             files = export_files(net, family, name, size, batch, folder)
-            measure(part, gpu_candidates(net, files, images, folded), reference, batch, options.rounds)
+            makers = gpu_candidates(net, files, images, folded)
+            wanted = (entry for entry in makers if not options.without or options.without not in entry[0])
+            measure(part, wanted, reference, batch, options.rounds)
             torch.cuda.empty_cache()
             if deadline - time.monotonic() < 2 * (time.monotonic() - started):
                 notes.append(f"no time for batches above {batch}")
@@ -244,5 +262,5 @@ def _compiled(part: Part, net: CE2P, images: NDArray[np.float32], reference: NDA
 if __name__ == "__main__":
     part_main(
         "Network", work, model="schp:lip-r101-os16:473", batches="1,4,16,64", rounds=20, budget=240, files="",
-        export_only=0,
+        export_only=0, without="",
     )  # fmt: skip

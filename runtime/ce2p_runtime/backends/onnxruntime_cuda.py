@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,8 @@ __all__ = ["OnnxRuntimeCudaBackend", "TensorRTRtxBackend", "cuda_provider_is_the
 logger = logging.getLogger(__name__)
 
 _CUDA = "CUDAExecutionProvider"
+GRAPH = False
+"""Whether a network is replayed as a CUDA graph unless asked otherwise."""
 _DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 
 
@@ -38,16 +42,19 @@ def cuda_provider_is_there() -> bool:
 class OnnxRuntimeCudaBackend:
     """Runs an exported ONNX file with ONNX Runtime's CUDA provider, on the stream and in the memory it is given.
 
-    `device`: "auto", "cuda" (the first GPU) or "cuda:N". `threads` is of no use on a GPU. Raises BackendError when the
+    `device`: "auto", "cuda" (the first GPU) or "cuda:N". `threads` is of no use on a GPU. `graph`: have ONNX Runtime
+    replay the network as a CUDA graph, captured at the first pass; `graphed` says whether it does. float32 is computed
+    as float32: the provider's own default is TF32, which rounds every factor to 10 bits. Raises BackendError when the
     provider does not load, ModelFileError for a file that is not ours. See DeviceBackend.
     """
 
     name = "onnxruntime"
     capturable = False  # it allocates while it runs
 
-    def __init__(self, path: str | Path, device: str = "auto", threads: int | None = None) -> None:
+    def __init__(self, path: str | Path, device: str = "auto", threads: int | None = None, graph: bool = GRAPH) -> None:
         path = Path(path)
         check_model_file(path)
+        self.graphed = graph
         gpu = CudaDevice.open(device_index(device, self.name))
         self.device = f"cuda:{gpu.index}"
         self.carried = CarriedKernels()
@@ -55,13 +62,13 @@ class OnnxRuntimeCudaBackend:
         try:
             with gpu.active(f"{path}: loading the network"):
                 self.stream = self.resources.stream()
-                self._held = _Session(self._open(path, gpu.index, self.stream))
+                session = self._open(path, gpu.index, self.stream)
+                self._held = _Session(session, self.graphed)
                 self.resources.hold(self._held)
-            session = self._held.session
             self.metadata = metadata_from(path, dict(session.get_modelmeta().custom_metadata_map))
-            self._inputs, self._outputs = session.get_inputs(), session.get_outputs()
-            shapes = ([i.shape for i in self._inputs], [o.shape for o in self._outputs])
-            self.batch = check_signature(path, self.metadata, *shapes)
+            self._ports = _ports(session.get_inputs()), _ports(session.get_outputs())
+            del session  # it must end with `_held`, not with this frame
+            self.batch = check_signature(path, self.metadata, *([p.shape for p in ports] for ports in self._ports))
         except BaseException:
             self.resources.close()
             raise
@@ -78,9 +85,20 @@ class OnnxRuntimeCudaBackend:
             )
         if hasattr(onnxruntime, "preload_dlls"):
             onnxruntime.preload_dlls()  # CUDA's and cuDNN's libraries where pip put them
-        settings = {"device_id": str(index), "has_user_compute_stream": "1", "user_compute_stream": str(stream.handle)}
-        session = _session(onnxruntime, path, onnxruntime.SessionOptions(), [(_CUDA, settings)])
-        return _on_provider(session, _CUDA, "check driver, CUDA and cuDNN with `ce2p doctor`")
+        settings = {
+            "device_id": str(index), "has_user_compute_stream": "1", "user_compute_stream": str(stream.handle),
+            "use_tf32": "0",
+        }  # fmt: skip
+        cure = "check driver, CUDA and cuDNN with `ce2p doctor`"
+        if self.graphed:
+            try:
+                return _on_provider(
+                    _cuda_session(onnxruntime, path, {**settings, "enable_cuda_graph": "1"}), _CUDA, cure
+                )
+            except ModelFileError as error:  # a node on the CPU, say
+                logger.warning("%s: runs without a CUDA graph (%s)", path, error)
+                self.graphed = False
+        return _on_provider(_cuda_session(onnxruntime, path, settings), _CUDA, cure)
 
     def tensors(self, batch: int) -> tuple[TensorSpec, ...]:
         """See DeviceBackend.tensors."""
@@ -88,7 +106,8 @@ class OnnxRuntimeCudaBackend:
             raise BackendError(f"a batch of {batch}, but this file was exported for {self.batch}")
         return tuple(
             TensorSpec(port.name, np.dtype(_DTYPES[port.type]), (batch, *port.shape[1:]))
-            for port in (*self._inputs, *self._outputs)
+            for ports in self._ports
+            for port in ports
         )
 
     def bind(self, batch: int, addresses: Mapping[str, int]) -> None:
@@ -148,8 +167,11 @@ class TensorRTRtxBackend(OnnxRuntimeCudaBackend):
 class _Session:
     """A session with its binding, which must be gone before the memory that it was given."""
 
-    def __init__(self, session: Any) -> None:
+    _graph_ids: ClassVar[itertools.count[int]] = itertools.count(1)
+
+    def __init__(self, session: Any, graphed: bool) -> None:
         self.session = session
+        self._graphed = graphed
         self._binding: Any = None
         self._options: Any = None
 
@@ -160,6 +182,8 @@ class _Session:
         self._options = onnxruntime.RunOptions()
         # The stream is ours, and what reads the outputs is queued behind them: nobody needs to wait here.
         self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+        if self._graphed:  # a graph knows its addresses, so each binding has a graph of its own
+            self._options.add_run_config_entry("gpu_graph_id", str(next(self._graph_ids)))
 
     def enqueue(self) -> None:
         try:
@@ -170,6 +194,19 @@ class _Session:
     def free(self) -> None:
         self._binding = None
         self.session = None
+
+
+@dataclass(frozen=True)
+class _Port:
+    """An input or output. ONNX Runtime's own objects for them keep the whole session alive."""
+
+    name: str
+    type: str
+    shape: tuple[Any, ...]
+
+
+def _ports(arguments: list[Any]) -> tuple[_Port, ...]:
+    return tuple(_Port(argument.name, argument.type, tuple(argument.shape)) for argument in arguments)
 
 
 _registered: dict[str, str] = {}
@@ -203,6 +240,10 @@ def _import_onnxruntime() -> ModuleType:
         raise BackendError('ONNX Runtime is not installed; pip install "ce2p[gpu]"') from None
     module: ModuleType = onnxruntime
     return module
+
+
+def _cuda_session(onnxruntime: Any, path: Path, settings: dict[str, str]) -> Any:
+    return _session(onnxruntime, path, onnxruntime.SessionOptions(), [(_CUDA, settings)])
 
 
 def _session(onnxruntime: Any, path: Path, options: Any, providers: list[Any] | None) -> Any:
