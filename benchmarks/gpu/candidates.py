@@ -6,7 +6,7 @@ A candidate runs one forward pass and waits for it; its logits can be fetched to
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu.parts import SkippedError
 from ce2p.models import CE2P
-from ce2p_runtime.backends import OnnxRuntimeCudaBackend, open_backend
+from ce2p_runtime.backends import Backend, OnnxRuntimeCudaBackend, open_backend
 from ce2p_runtime.backends.base import DeviceBackend
 
-__all__ = ["Candidate", "from_backend", "from_naive_onnx", "from_torch", "from_torch_compiled"]
+__all__ = ["Candidate", "from_backend", "from_graph", "from_naive_onnx", "from_torch", "from_torch_compiled"]
 
 Images = NDArray[np.float32]
 
@@ -116,19 +116,24 @@ def from_naive_onnx(name: str, file: Path, images: Images, provider: str = "CUDA
     return Candidate(name, "fp32", step, logits)
 
 
-def from_backend(
-    name: str, file: Path, images: Images, backend_name: str, device: str = "cuda", *, graph: bool = False
-) -> Candidate:
-    """One of ours (ONNX Runtime CUDA, TensorRT, TensorRT for RTX), bound to device memory as the runtime binds it.
+def from_backend(name: str, file: Path, images: Images, backend_name: str, device: str = "cuda") -> Candidate:
+    """One of ours (ONNX Runtime CUDA, TensorRT, TensorRT for RTX), bound to device memory as the runtime binds it."""
+    return _bound(name, open_backend(file, backend_name, device), images)
 
-    `graph`: ONNX Runtime replays a CUDA graph; SkippedError where it cannot.
-    """
-    backend = OnnxRuntimeCudaBackend(file, device, graph=True) if graph else open_backend(file, backend_name, device)
-    if isinstance(backend, OnnxRuntimeCudaBackend) and backend.graphed != graph:
+
+def from_graph(name: str, file: Path, images: Images, settings: Mapping[str, str] | None = None) -> Candidate:
+    """Ours in ONNX Runtime, replaying a CUDA graph. `settings`: of its CUDA provider. SkippedError where it cannot."""
+    backend = OnnxRuntimeCudaBackend(file, "cuda", graph=True, settings=settings)
+    if not backend.graphed:
+        backend.close()
         raise SkippedError("ONNX Runtime does not capture this file as a CUDA graph")
+    return _bound(name, backend, images)
+
+
+def _bound(name: str, backend: Backend, images: Images) -> Candidate:
     precision = backend.metadata.precision
     if not isinstance(backend, DeviceBackend):
-        raise SkippedError(f"{backend_name} runs on {backend.device} here, not on a GPU")
+        raise SkippedError(f"{backend.name} runs on {backend.device} here, not on a GPU")
     resources, stream = backend.resources, backend.stream
     with resources.device.active("preparing a benchmark"):
         tensors = backend.tensors(len(images))

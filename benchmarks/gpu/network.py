@@ -28,6 +28,7 @@ from benchmarks.export_command import export_by_command
 from benchmarks.gpu.candidates import (
     Candidate,
     from_backend,
+    from_graph,
     from_naive_onnx,
     from_torch,
     from_torch_compiled,
@@ -136,7 +137,9 @@ def gpu_candidates(net: CE2P, files: Files, images: NDArray[np.float32], folded:
         title = f"ours onnxruntime {precision}"
         yield title, lambda title=title, file=file: from_backend(title, file, images, "onnxruntime")  # type: ignore[misc]
         title = f"ours onnxruntime {precision} graph"
-        yield title, lambda title=title, file=file: from_backend(title, file, images, "onnxruntime", graph=True)  # type: ignore[misc]
+        yield title, lambda title=title, file=file: from_graph(title, file, images)  # type: ignore[misc]
+        title = f"ours onnxruntime {precision} graph, NHWC"
+        yield title, lambda title=title, file=file: from_graph(title, file, images, {"prefer_nhwc": "1"})  # type: ignore[misc]
         if len(images) == 1:  # it compiles for a quarter of a minute and more
             title = f"ours tensorrt-rtx {precision}"
             yield title, lambda title=title, file=file: from_backend(title, file, images, "tensorrt-rtx")  # type: ignore[misc]

@@ -25,8 +25,6 @@ __all__ = ["OnnxRuntimeCudaBackend", "TensorRTRtxBackend", "cuda_provider_is_the
 logger = logging.getLogger(__name__)
 
 _CUDA = "CUDAExecutionProvider"
-GRAPH = False
-"""Whether a network is replayed as a CUDA graph unless asked otherwise."""
 _DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 
 
@@ -43,18 +41,23 @@ class OnnxRuntimeCudaBackend:
     """Runs an exported ONNX file with ONNX Runtime's CUDA provider, on the stream and in the memory it is given.
 
     `device`: "auto", "cuda" (the first GPU) or "cuda:N". `threads` is of no use on a GPU. `graph`: have ONNX Runtime
-    replay the network as a CUDA graph, captured at the first pass; `graphed` says whether it does. float32 is computed
-    as float32: the provider's own default is TF32, which rounds every factor to 10 bits. Raises BackendError when the
-    provider does not load, ModelFileError for a file that is not ours. See DeviceBackend.
+    replay the network as a CUDA graph, captured at the first pass; `graphed` says whether it does. `settings`: more of
+    the provider's own options. float32 is computed as float32: the provider's default is TF32, which rounds every
+    factor to 10 bits. Raises BackendError when the provider does not load, ModelFileError for a file that is not ours.
+    See DeviceBackend.
     """
 
     name = "onnxruntime"
     capturable = False  # it allocates while it runs
 
-    def __init__(self, path: str | Path, device: str = "auto", threads: int | None = None, graph: bool = GRAPH) -> None:
+    def __init__(
+        self, path: str | Path, device: str = "auto", threads: int | None = None, *,
+        graph: bool = False, settings: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         path = Path(path)
         check_model_file(path)
         self.graphed = graph
+        self._settings = dict(settings or {})
         gpu = CudaDevice.open(device_index(device, self.name))
         self.device = f"cuda:{gpu.index}"
         self.carried = CarriedKernels()
@@ -87,7 +90,7 @@ class OnnxRuntimeCudaBackend:
             onnxruntime.preload_dlls()  # CUDA's and cuDNN's libraries where pip put them
         settings = {
             "device_id": str(index), "has_user_compute_stream": "1", "user_compute_stream": str(stream.handle),
-            "use_tf32": "0",
+            "use_tf32": "0", **self._settings,
         }  # fmt: skip
         cure = "check driver, CUDA and cuDNN with `ce2p doctor`"
         if self.graphed:
@@ -156,7 +159,7 @@ class TensorRTRtxBackend(OnnxRuntimeCudaBackend):
         if index >= len(devices):
             raise BackendError(
                 f"device cuda:{index} asked for, but TensorRT for RTX offers {len(devices)} GPUs; it needs an RTX GPU "
-                "of the Ampere generation or later"
+                "of the Ampere generation or later (0.5.0 offers no H100)"
             )
         options = onnxruntime.SessionOptions()
         settings = {"has_user_compute_stream": "1", "user_compute_stream": str(stream.handle)}
@@ -179,9 +182,10 @@ class _Session:
         import onnxruntime
 
         self._binding = binding
+        # Each pass waits for its stream. With disable_synchronize_execution_providers it would not, but then ONNX
+        # Runtime keeps the pinned memory of every pass until the session ends, and may end the process there: it frees
+        # that memory in a callback of the stream, where CUDA allows no calls (seen on an H100 with 1.31).
         self._options = onnxruntime.RunOptions()
-        # The stream is ours, and what reads the outputs is queued behind them: nobody needs to wait here.
-        self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
         if self._graphed:  # a graph knows its addresses, so each binding has a graph of its own
             self._options.add_run_config_entry("gpu_graph_id", str(next(self._graph_ids)))
 
