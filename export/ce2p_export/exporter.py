@@ -22,6 +22,7 @@ from .fusions import FusionResult
 from .gating import ExportGate, GateOutcome, GateSettings
 from .onnx_graph import GraphOptions, trace_graph
 from .precision import (
+    HIGH_PRECISION,
     Method,
     PrecisionPlan,
     Target,
@@ -42,7 +43,7 @@ MIN_SIDE = 33
 """Smallest input side in pixels: below it the coarsest feature map is a point or two, and pooling is meaningless."""
 
 HARMLESS = 0.1
-"""Share of the gate's allowance that converting a classifier may use up."""
+"""Share of the gate's allowance that converting one of HIGH_PRECISION may use up."""
 
 
 @dataclass(frozen=True)
@@ -175,15 +176,15 @@ def _good_enough(candidates: Candidates, path: Path, may_search: bool) -> tuple[
         attempt = candidates.attempt(frozenset(sensitivity.keep))
     if attempt.failure:
         raise _error(attempt, path, attempt.failure)
-    return _with_harmless_classifiers(candidates, attempt), sensitivity
+    return _with_harmless_groups(candidates, attempt), sensitivity
 
 
-def _with_harmless_classifiers(candidates: Candidates, attempt: Attempt) -> Attempt:
-    """The attempt with those classifiers converted, too, that a trained network's labels do not miss."""
+def _with_harmless_groups(candidates: Candidates, attempt: Attempt) -> Attempt:
+    """The attempt with those of HIGH_PRECISION converted, too, that a trained network's labels do not miss."""
     if candidates.options.precision != "int8" or candidates.plan.target != "cpu":
         return attempt
     for group in sorted(candidates.plan.keep):
-        if not group.endswith("classifier") or attempt.harm is None:
+        if group not in HIGH_PRECISION or attempt.harm is None:
             continue
         before = candidates.plan
         candidates.plan = replace(before, keep=before.keep - {group})

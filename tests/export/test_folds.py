@@ -91,7 +91,7 @@ def test_shifted_upsampling_is_what_a_3_tap_convolution_sees(bins: int, align_co
     assert torch.allclose(found, expected, atol=1e-13)
 
 
-@pytest.mark.parametrize("size", [(30, 30), (8, 8), (7, 9), (32, 24), (3, 5)], ids=str)
+@pytest.mark.parametrize("size", [(30, 30), (8, 8), (7, 9), (36, 30), (33, 32), (3, 5)], ids=str)
 @pytest.mark.parametrize("family", ["schp", "ssseg"])  # input last and align_corners; input first and half-pixel
 def test_folded_pyramid_equals_the_pyramid_for_even_and_uneven_bins(
     tiny: Tiny, family: str, size: tuple[int, int]

@@ -206,14 +206,16 @@ def test_kept_groups_stay_float32_and_nothing_else_does(traced: tuple[bytes, Ran
     pure, ranges, _ = traced
     keep = high_precision_groups(loaded(pure).graph) | {"backbone.layer2.0"}
     model = convert(pure, PrecisionPlan("int8", keep, "cpu", ranges))
-    members = set(layer_groups(loaded(pure).graph)["backbone.layer2.0"])
+    groups = layer_groups(loaded(pure).graph)
+    kinds = {node.name: node.op_type for node in loaded(pure).graph}
+    members = set(groups["backbone.layer2.0"])
     floats = {
         node.name
         for node in model.graph
         if node.op_type == "Conv" and node.inputs[1] is not None and node.inputs[1].is_initializer()
     }
     assert len(floats & members) == 3  # two convolutions and the shortcut's
-    assert len(floats - members) == 1  # the classifier's
+    assert floats == {node for group in keep for node in groups[group] if kinds[node] == "Conv"}
 
 
 def test_a_network_without_a_layer_left_and_an_unknown_group_are_refused() -> None:

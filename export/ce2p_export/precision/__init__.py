@@ -1,7 +1,7 @@
 """Precision passes on the pure ONNX graph, one file each. They come before the fused ops."""
 
 from .calibration import ActivationStatistics, calibrate, too_large_for_half
-from .groups import high_precision_groups, layer_groups
+from .groups import HIGH_PRECISION, high_precision_groups, layer_groups
 from .half import give_float_io, to_half, unfit_weights
 from .int8 import TARGETS, Flavour, Target, nodes_to_quantise, quantise, tensors_to_calibrate
 from .plan import Precision, PrecisionPlan, convert
@@ -9,6 +9,7 @@ from .ranges import METHODS, Method, activation_ranges
 from .rounding import with_roundings
 
 __all__ = [
+    "HIGH_PRECISION",
     "METHODS",
     "TARGETS",
     "ActivationStatistics",

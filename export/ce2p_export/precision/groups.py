@@ -14,8 +14,8 @@ import onnx_ir as ir
 __all__ = ["HIGH_PRECISION", "group_of_nodes", "high_precision_groups", "layer_groups"]
 
 HIGH_PRECISION = ("pyramid.context", "edge_classifier", "fusion.classifier")
-"""Groups that int8 leaves alone: 50 pooled bins and the classifiers are a hundredth of the work, and each value of
-theirs decides about many pixels."""
+"""Groups that int8 converts only where the gate finds that harmless: 50 pooled bins and the classifiers are a hundredth
+of the work, and each value of theirs decides about many pixels."""
 
 _PARTS = (
     (r"backbone\.(stem|layer\d+\.\d+)", r"backbone.\1"),

@@ -50,8 +50,11 @@ class Flavour:
     """For ONNX Runtime's quantiser."""
 
 
+_QUANTISED_ON_CPUS = (
+    "Conv", "Add", "MaxPool", "AveragePool", "Relu", "LeakyRelu", "Resize", "MatMul", "Concat", "Reshape",
+)  # fmt: skip
 TARGETS: dict[Target, Flavour] = {
-    "cpu": Flavour(("Conv", "Add", "MaxPool", "Relu", "LeakyRelu", "Resize"), False, False),
+    "cpu": Flavour(_QUANTISED_ON_CPUS, False, False),
     "tensorrt": Flavour(
         ("Conv",),
         True,

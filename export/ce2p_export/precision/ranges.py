@@ -6,7 +6,8 @@
                 "8-bit inference with TensorRT", GTC 2017), found on absolute values
     mse         the range with the least mean squared error of clipping and rounding together
 
-Zero stays representable in all of them: padding and ReLU put it everywhere.
+Zero stays representable in all of them: padding and ReLU put it everywhere. The sliver below zero behind a LeakyReLU
+stays, too: giving it up saves 1 % of a network's time (no zero point), and costs a point of boundary agreement.
 """
 
 from __future__ import annotations

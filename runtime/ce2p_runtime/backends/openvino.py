@@ -12,6 +12,7 @@ from ..errors import BackendError, ModelFileError
 from ..openvino_core import openvino_core
 from .base import check_model_file, check_signature, metadata_from
 from .choice_memory import BackendChoice
+from .openvino_pairs import drop_separating_pairs
 
 __all__ = ["OpenVinoBackend"]
 
@@ -28,7 +29,8 @@ class OpenVinoBackend:
     """Runs an exported ONNX file with OpenVINO.
 
     `device`: "auto" or "cpu" for the CPU; any name OpenVINO lists ("GPU", "NPU") as it is. `threads`: CPU threads, None
-    for one per physical core. OpenVINO's reader does not expand model-local functions, so they are inlined first.
+    for one per physical core. OpenVINO's reader does not expand model-local functions, so they are inlined first, and
+    int8 files lose the Q/DQ pairs that would keep its kernels apart (see openvino_pairs.py).
     """
 
     name = "openvino"
@@ -70,7 +72,9 @@ def _inlined(path: Path) -> tuple[bytes, dict[str, str]]:
     try:
         model = onnx.load(str(path))
         properties = {entry.key: entry.value for entry in model.metadata_props}
-        return inliner.inline_local_functions(model).SerializeToString(), properties
+        model = inliner.inline_local_functions(model)
+        drop_separating_pairs(model)
+        return model.SerializeToString(), properties
     except Exception as error:  # protobuf's DecodeError, onnx's own errors
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelFileError(f"{path}: not a readable ONNX model ({reason}); copy or export it again") from error
