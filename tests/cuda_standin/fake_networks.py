@@ -230,8 +230,18 @@ def make_tensorrt(machine: Machine, version: str = VERSION) -> ModuleType:
     return module
 
 
-def fake_onnxruntime(machine: Machine, loads: bool = True) -> dict[str, Any]:
-    """Attributes for `onnxruntime`: a CUDA provider that runs on the CPU, or (`loads`) that falls back to it."""
+def fake_onnxruntime(machine: Machine, loads: bool = True, graphs: bool = True) -> dict[str, Any]:
+    """Attributes for `onnxruntime`: a CUDA provider that runs on the CPU, or (`loads`) that falls back to it.
+
+    `graphs`: whether a session may be replayed as a CUDA graph.
+    """
+
+    class Argument:
+        """An input or output. The real ones keep their session alive, too."""
+
+        def __init__(self, real: Any, session: Any) -> None:
+            self.name, self.type, self.shape = real.name, real.type, real.shape
+            self.session = session
 
     class Binding:
         def __init__(self) -> None:
@@ -252,6 +262,10 @@ def fake_onnxruntime(machine: Machine, loads: bool = True) -> dict[str, Any]:
             self.provider = name if loads else "CPUExecutionProvider"
             self.counted = False
             self.real: Any = None
+            self.settings = dict(settings)
+            self.graph_ids: list[str] = []
+            if settings.get("enable_cuda_graph") == "1" and not graphs:
+                raise RuntimeError("This session cannot use the graph capture feature as requested by the user")
             if settings:
                 machine.create("session")
                 self.counted = True
@@ -261,6 +275,12 @@ def fake_onnxruntime(machine: Machine, loads: bool = True) -> dict[str, Any]:
         def __getattr__(self, name: str) -> Any:
             return getattr(self.real, name)
 
+        def get_inputs(self) -> list[Argument]:
+            return [Argument(real, self) for real in self.real.get_inputs()]
+
+        def get_outputs(self) -> list[Argument]:
+            return [Argument(real, self) for real in self.real.get_outputs()]
+
         def get_providers(self) -> list[str]:
             return [self.provider, "CPUExecutionProvider"]
 
@@ -269,15 +289,23 @@ def fake_onnxruntime(machine: Machine, loads: bool = True) -> dict[str, Any]:
 
         def run_with_iobinding(self, binding: Binding, options: Any) -> None:
             touched = [address for _, address, *_ in (*binding.inputs, *binding.outputs)]
+            self.graph_ids.append(options.get_run_config_entry("gpu_graph_id") if self._graphed() else "")
             machine.enqueue(
                 self.stream,
                 Operation(
                     "network", lambda: _forward(machine, self.real, binding.inputs, binding.outputs, False), touched
                 ),
             )
+            queue = machine.streams[self.stream].queue  # the real one waits, unless it is asked not to
+            machine.synchronize(lambda: not queue, "run_with_iobinding")
+
+        def _graphed(self) -> bool:
+            return self.settings.get("enable_cuda_graph") == "1"
 
         def __del__(self) -> None:
             if self.counted:
+                if self.stream not in machine.streams:
+                    machine.problems.append("a session outlived its stream")
                 machine.destroy("session")
 
     return {

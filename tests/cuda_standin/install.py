@@ -52,11 +52,11 @@ class GpuStandIn:
         """Another version of TensorRT."""
         self.install({"tensorrt": make_tensorrt(self.machine, version)})
 
-    def use_onnxruntime(self, loads: bool = True) -> None:
+    def use_onnxruntime(self, loads: bool = True, graphs: bool = True) -> None:
         """ONNX Runtime with a CUDA provider, which loads or falls back to the CPU."""
         import onnxruntime
 
-        for name, value in fake_onnxruntime(self.machine, loads).items():
+        for name, value in fake_onnxruntime(self.machine, loads, graphs).items():
             self._patch.setattr(onnxruntime, name, value, raising=False)
 
 

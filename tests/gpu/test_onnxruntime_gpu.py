@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +32,46 @@ def test_the_cuda_provider_computes_in_the_pipelines_memory(
     for one, other in zip(found, expected, strict=True):
         assert (one == other).mean() > 0.995  # see test_pipeline.AGREEMENT; here per picture
     assert gpu.machine.ran.count("network") == -(-len(frames) // batch)
+
+
+def test_float32_is_not_tf32_and_the_session_ends_before_its_stream(gpu: GpuStandIn, networks: dict[str, Path]) -> None:
+    gpu.use_onnxruntime()
+    backend = OnnxRuntimeCudaBackend(networks["schp"])
+    assert backend._held.session.settings["use_tf32"] == "0"
+    backend.run(np.zeros((1, 3, 65, 65), np.float32))
+    backend.close()
+    assert gpu.machine.objects["session"] == 0  # the backend is still there, and keeps nothing of it
+    assert backend.tensors(1)[0].shape == (1, 3, 65, 65)
+    forgotten = OnnxRuntimeCudaBackend(networks["schp"])
+    forgotten.run(np.zeros((1, 3, 65, 65), np.float32))
+    del forgotten
+    gc.collect()
+    assert gpu.machine.objects["session"] == 0
+
+
+def test_each_binding_has_a_graph_of_its_own(gpu: GpuStandIn, networks: dict[str, Path]) -> None:
+    gpu.use_onnxruntime()
+    with closing(OnnxRuntimeCudaBackend(networks["dynamic"], graph=True)) as backend:
+        assert backend.graphed
+        for count in (1, 1, 2, 1):
+            backend.run(np.zeros((count, 3, 65, 65), np.float32))
+        first, again, two, third = backend._held.session.graph_ids
+        assert first == again
+        assert len({first, two, third}) == 3
+    with closing(OnnxRuntimeCudaBackend(networks["schp"], settings={"prefer_nhwc": "1"})) as backend:
+        assert not backend.graphed
+        assert backend._held.session.settings["prefer_nhwc"] == "1"
+        assert "enable_cuda_graph" not in backend._held.session.settings
+
+
+def test_a_file_that_is_no_graph_runs_without_and_says_so(
+    gpu: GpuStandIn, networks: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    gpu.use_onnxruntime(graphs=False)
+    with closing(OnnxRuntimeCudaBackend(networks["schp"], graph=True)) as backend:
+        assert not backend.graphed
+        assert "runs without a CUDA graph" in caplog.text
+        assert backend.run(np.zeros((1, 3, 65, 65), np.float32))[0].shape == (1, 20, 17, 17)
 
 
 def test_auto_takes_cuda_where_it_loads_and_says_when_it_does_not(
@@ -64,7 +107,8 @@ def test_without_pycuda_cuda_runs_with_host_arrays_and_says_so(
     real, providers = onnxruntime.InferenceSession, ["CUDAExecutionProvider", "CPUExecutionProvider"]
 
     class Session(real):  # type: ignore[misc, valid-type]
-        def __init__(self, path: str, options: object, providers: object, **more: object) -> None:
+        def __init__(self, path: str, options: object, providers: list[Any], **more: object) -> None:
+            assert providers[0][1]["use_tf32"] == "0"
             super().__init__(path, options, providers=["CPUExecutionProvider"])
 
         def get_providers(self) -> list[str]:

@@ -81,7 +81,8 @@ def _open_session(path: Path, device: str, threads: int | None, disabled: list[s
         options.intra_op_num_threads = threads
     providers: list[Any] = [_PROVIDERS["cpu"]]
     if wanted == "cuda":
-        providers.insert(0, (_PROVIDERS["cuda"], {"device_id": index or "0"}))
+        # TF32 is the provider's default; float32 files are computed in float32.
+        providers.insert(0, (_PROVIDERS["cuda"], {"device_id": index or "0", "use_tf32": "0"}))
     try:
         session = onnxruntime.InferenceSession(
             str(path), options, providers=providers, disabled_optimizers=disabled or None

@@ -264,6 +264,7 @@ def _session(onnxruntime: Any, path: Path, options: Any, providers: list[Any] | 
 def _on_provider(session: Any, provider: str, cure: str) -> Any:
     loaded = session.get_providers()[0]
     if loaded != provider:
+        del session  # the error's traceback would keep it alive, longer than its stream
         raise BackendError(f"{provider} asked for, but ONNX Runtime could not load it and took {loaded}; {cure}")
     return session
 
