@@ -33,7 +33,7 @@ from benchmarks.gpu.candidates import (
     from_torch,
     from_torch_compiled,
 )
-from benchmarks.gpu.parts import EXPECTED, Part, SkippedError, part_main, working_folder
+from benchmarks.gpu.parts import EXPECTED, EXPORTS, Part, SkippedError, part_main, working_folder
 from ce2p.models import CE2P, CE2PConfig, parse_model_name, untrained
 from ce2p_export import GraphOptions, deploy, export_onnx, export_plain, open_source
 from ce2p_runtime.timing import interleave
@@ -220,6 +220,7 @@ def work(part: Part, options: argparse.Namespace) -> None:
     net = untrained(CE2PConfig.of(family, backbone, stride, 20))
     batches = [int(batch) for batch in options.batches.split(",")]
     if options.export_only:
+        part.name = EXPORTS
         Path(options.files).mkdir(parents=True, exist_ok=True)
         for batch in batches:
             files = export_files(net, family, name, size, batch, Path(options.files))

@@ -20,8 +20,10 @@ from typing import Any, Literal
 
 from ce2p_runtime.errors import BackendError
 
-__all__ = ["EXPECTED", "Part", "SkippedError", "markdown", "part_main", "run_part", "working_folder"]
+__all__ = ["EXPECTED", "EXPORTS", "Part", "SkippedError", "markdown", "part_main", "run_part", "working_folder"]
 
+EXPORTS = "Exports"
+"""Name of the part that makes files and measures nothing."""
 Status = Literal["ran", "skipped", "wrong", "failed"]
 Row = dict[str, str | int | float]
 
