@@ -20,7 +20,15 @@ from ce2p.models import CE2P
 from ce2p_runtime.backends import Backend, OnnxRuntimeCudaBackend, open_backend
 from ce2p_runtime.backends.base import DeviceBackend
 
-__all__ = ["Candidate", "from_backend", "from_graph", "from_naive_onnx", "from_torch", "from_torch_compiled"]
+__all__ = [
+    "Candidate",
+    "from_backend",
+    "from_graph",
+    "from_naive_onnx",
+    "from_torch",
+    "from_torch_compiled",
+    "graphed_backend",
+]
 
 Images = NDArray[np.float32]
 
@@ -123,11 +131,16 @@ def from_backend(name: str, file: Path, images: Images, backend_name: str, devic
 
 def from_graph(name: str, file: Path, images: Images, settings: Mapping[str, str] | None = None) -> Candidate:
     """Ours in ONNX Runtime, replaying a CUDA graph. `settings`: of its CUDA provider. SkippedError where it cannot."""
+    return _bound(name, graphed_backend(file, settings), images)
+
+
+def graphed_backend(file: Path, settings: Mapping[str, str] | None = None) -> OnnxRuntimeCudaBackend:
+    """The backend of `from_graph`."""
     backend = OnnxRuntimeCudaBackend(file, "cuda", graph=True, settings=settings)
     if not backend.graphed:
         backend.close()
         raise SkippedError("ONNX Runtime does not capture this file as a CUDA graph")
-    return _bound(name, backend, images)
+    return backend
 
 
 def _bound(name: str, backend: Backend, images: Images) -> Candidate:

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.export_command import export_by_command
+from benchmarks.gpu.candidates import graphed_backend
 from benchmarks.gpu.network import our_files
 from benchmarks.gpu.parts import EXPECTED, Part, SkippedError, part_main, working_folder
 from benchmarks.scenes import photo
@@ -27,7 +28,6 @@ from benchmarks.usual import UsualPipeline
 from ce2p.models import CE2P, CE2PConfig, parse_model_name, untrained
 from ce2p_export.tensorrt import EngineError
 from ce2p_runtime import HumanParser
-from ce2p_runtime.backends import OnnxRuntimeCudaBackend
 from ce2p_runtime.sources import SourceFrame
 from ce2p_runtime.timing import interleave
 
@@ -90,12 +90,7 @@ def _parser(file: Path, backend: str) -> HumanParser:
 
 
 def _graphed(file: Path) -> HumanParser:
-    """ONNX Runtime replaying a CUDA graph. Raises SkippedError where it cannot."""
-    backend = OnnxRuntimeCudaBackend(file, "cuda", graph=True)
-    if not backend.graphed:
-        backend.close()
-        raise SkippedError("ONNX Runtime does not capture this file as a CUDA graph")
-    return HumanParser.on(backend, name=file.name)
+    return HumanParser.on(graphed_backend(file), name=file.name)
 
 
 def _int8(family: str, name: str, side: int, folder: Path) -> Path:

@@ -153,6 +153,7 @@ class TensorRTRtxBackend(OnnxRuntimeCudaBackend):
     name = "tensorrt-rtx"
 
     def _open(self, path: Path, index: int, stream: Stream) -> Any:
+        self.graphed = False  # CUDAExecutionProvider's option
         onnxruntime = _import_onnxruntime()
         provider = _register_rtx(onnxruntime)
         devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name == provider]
@@ -162,7 +163,7 @@ class TensorRTRtxBackend(OnnxRuntimeCudaBackend):
                 "of the Ampere generation or later (0.5.0 offers no H100)"
             )
         options = onnxruntime.SessionOptions()
-        settings = {"has_user_compute_stream": "1", "user_compute_stream": str(stream.handle)}
+        settings = {"has_user_compute_stream": "1", "user_compute_stream": str(stream.handle), **self._settings}
         options.add_provider_for_devices([devices[index]], settings)
         return _on_provider(_session(onnxruntime, path, options, None), provider, "see its log for the reason")
 
