@@ -31,7 +31,7 @@ from benchmarks.ceiling_sources import sources
 from benchmarks.ceilings import Reached, Source, best_of, ceilings_of, measure
 from benchmarks.headline_report import write_report
 from benchmarks.headline_result import FRAME, NETWORK, Measured, document_of
-from benchmarks.peer_files import Workshop, calibration_pictures
+from benchmarks.peer_files import OURS, Workshop, calibration_pictures
 from benchmarks.peer_frames import FrameRun, check_usual, frame_runs
 from benchmarks.peers import COMPILE_SECONDS, EAGER, NAIVE, Peer, Peers, check_exact, network_input, our_peers, rivals
 from ce2p.checkpoints import LoadedCheckpoint, load_checkpoint
@@ -66,8 +66,8 @@ class HeadlineRequest:
     calib: Path | None = None
     """Pictures to calibrate on; None: the training split of `data`."""
     files: tuple[Path, ...] = ()
-    """Ours; empty: made by `ce2p export` in `precisions`."""
-    precisions: tuple[str, ...] = ("fp32", "bf16", "int8")
+    """Ours; empty: made by `ce2p export` as `exports` say."""
+    exports: tuple[str, ...] = tuple(OURS)
     size: tuple[int, int] | None = None
     """(height, width) of the input; None: that of `files`, else the checkpoint's own."""
     dataset: str | None = None
@@ -109,12 +109,12 @@ def _open(request: HeadlineRequest, loaded: LoadedCheckpoint, folder: Path) -> P
         remark(f"preparing {name} ...")
         peers.add(name, make)
     files = list(request.files)
-    for precision in () if files else request.precisions:
-        remark(f"exporting ours in {precision} ...")
+    for which in () if files else request.exports:
+        remark(f"exporting ours in {which} ...")
         try:
-            files.append(shop.ours(precision, calibration))
+            files.append(shop.ours(which, calibration))
         except RuntimeError as error:
-            peers.missing[f"ours {precision}"] = str(error)
+            peers.missing[f"ours {which}"] = str(error)
     for name, make in our_peers(files, request.threads):
         remark(f"preparing {name} ...")
         peers.add(name, make)
@@ -245,7 +245,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="pictures for the gate: a data set or a folder")
     parser.add_argument("--calib", type=Path, help="pictures to calibrate on; default: the training split of --data")
     parser.add_argument("--files", type=Path, nargs="+", default=[], help="ours; default: made by ce2p export")
-    parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16", "int8"], help="of ours, without --files")
+    parser.add_argument("--exports", nargs="+", choices=OURS, default=list(OURS), help="ours, without --files")
     parser.add_argument("--imgsz", help="473 or 512x384; default: that of the files, else the checkpoint's")
     parser.add_argument("--dataset", help="for checkpoints that do not tell")
     parser.add_argument("--rounds", type=int, default=15)
@@ -266,7 +266,7 @@ def _options() -> argparse.Namespace:
 
 def _request(options: argparse.Namespace) -> HeadlineRequest:
     return HeadlineRequest(
-        options.checkpoint, options.data, options.calib, tuple(options.files), tuple(options.precisions),
+        options.checkpoint, options.data, options.calib, tuple(options.files), tuple(options.exports),
         image_size(options.imgsz) if options.imgsz else None, options.dataset, options.rounds,
         threads=options.threads, pictures=options.pictures, compile_seconds=options.compile_seconds,
         ceilings=not options.no_ceilings, work=options.work,

@@ -71,6 +71,7 @@ def _peer_row(peer: Peer, measured: Measured) -> dict[str, Any]:
         **placed.to_dict(),
         "ours": peer.ours,
         "precision": peer.precision,
+        "kind": peer.kind,
         "floats": peer.floats,
         "work": dataclasses.asdict(peer.work),
         "file": peer.file.name if peer.file else None,
@@ -109,12 +110,13 @@ def _frame_row(run: FrameRun, measured: Measured) -> dict[str, Any]:
 
 
 def _ratios(rows: Sequence[Mapping[str, Any]], frames: Sequence[Mapping[str, Any]], stages: Stages) -> dict[str, Any]:
-    """The ratios of the best of ours that pass the gate, in words -> ratio; a share is a plain number."""
+    """The ratios of the best of each of ours that pass the gate, in words -> ratio; a share is a plain number."""
     found: dict[str, Any] = {}
-    for precision in dict.fromkeys(row["precision"] for row in rows if row["ours"]):
-        best = _fastest(row for row in rows if row["ours"] and row["precision"] == precision)
+    for kind in dict.fromkeys(row["kind"] for row in rows if row["ours"]):
+        best = _fastest(row for row in rows if row["ours"] and row["kind"] == kind)
         if best is None:
             continue
+        precision = best["precision"]
         own = stages[NETWORK + best["name"]]["network"]
         rivals = [row for row in rows if not row["ours"] and row["precision"] == precision]
         for rival in [row for row in rows if row["name"] == NAIVE and row not in rivals] + rivals:

@@ -26,9 +26,16 @@ from ce2p_runtime.geometry import frame_mapping
 from ce2p_runtime.metadata import ModelMetadata
 from ce2p_runtime.pictures import find_pictures, read_picture
 
-__all__ = ["STATIC_INT8", "Calibration", "Workshop", "calibration_pictures"]
+__all__ = ["OURS", "STATIC_INT8", "Calibration", "Workshop", "calibration_pictures"]
 
 CALIBRATION_PICTURES = 32
+OURS: dict[str, tuple[str, ...]] = {
+    "fp32": ("--precision", "fp32"),
+    "bf16": ("--precision", "bf16"),
+    "int8": ("--precision", "int8", "--no-thin"),
+    "int8-thinned": ("--precision", "int8"),
+}
+"""What we export -> options of `ce2p export`. Thinning depends on the pictures, so int8 is measured without, too."""
 STATIC_INT8 = ("defaults", "best practice")
 """Settings of ONNX Runtime's `quantize_static`: as it comes (int8 activations, one scale per tensor), and what its
 documentation advises for x86 with VNNI: pre-processed, QDQ, uint8 activations, int8 weights with a scale per channel.
@@ -121,17 +128,18 @@ class Workshop:
             quantize_static(str(source), str(temporary), _Reader(calibration.files, self.metadata), **options)
         return path
 
-    def ours(self, precision: str, calibration: Calibration) -> Path:
-        """`ce2p export`, anew every time. Raises RuntimeError with its own line where it fails."""
-        path = self._path(f"ours_{precision}", calibration.key if precision == "int8" else "")
+    def ours(self, which: str, calibration: Calibration) -> Path:
+        """`ce2p export` of one of OURS, anew every time. Raises RuntimeError with its own line where it fails."""
+        int8 = which.startswith("int8")
+        path = self._path(f"ours_{which}", calibration.key if int8 else "")
         path.unlink(missing_ok=True)
         height, width = self.metadata.input_size
-        command = [str(self.loaded.path), "--precision", precision, "--imgsz", f"{height}x{width}"]
+        command = [str(self.loaded.path), *OURS[which], "--imgsz", f"{height}x{width}"]
         if self.dataset:
             command += ["--dataset", self.dataset]
-        if precision == "int8":
+        if int8:
             command += ["--calib", str(calibration.folder), "--calib-count", str(len(calibration.files))]
-        if precision != "fp32":
+        if which != "fp32":
             command += ["--data", str(self.data)]
         return export_by_command(command, path)
 

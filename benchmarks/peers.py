@@ -72,6 +72,11 @@ class Peer:
     def precision(self) -> str:
         return self.parser.metadata.precision
 
+    @property
+    def kind(self) -> str:
+        """What a network is, whoever runs it: its name without the backend."""
+        return self.name.rpartition(", ")[0] or self.name
+
     def network(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
         """One forward pass."""
         return self.parser.backend.run(batch)
@@ -186,11 +191,12 @@ def our_peers(files: Sequence[Path], threads: int | None, backends: Sequence[str
 def _ours(file: Path, backend: str, threads: int | None, stems: dict[str, list[str]]) -> Peer:
     parser = HumanParser(file, backend=backend, device="cpu", threads=threads)
     metadata = parser.metadata
-    known = stems.setdefault(metadata.precision, [])
+    kind = metadata.precision + (", thinned" if metadata.extra.get("thinned") else "")
+    known = stems.setdefault(kind, [])
     if file.stem not in known:
         known.append(file.stem)
-    which = "" if known.index(file.stem) == 0 else f" ({file.stem})"  # a second file of the same precision
-    name = f"ours {metadata.precision}{which}, {TITLES[backend]}"
+    which = "" if known.index(file.stem) == 0 else f" ({file.stem})"  # a second file of the same kind
+    name = f"ours {kind}{which}, {TITLES[backend]}"
     return Peer(name, True, float_arithmetic(backend, metadata.precision), parser, work_of_file(file), file)
 
 

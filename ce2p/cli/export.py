@@ -65,6 +65,7 @@ class ExportRequest:
     gate_count: int = 16
     backends: tuple[str, ...] = ()
     search: bool = True
+    thin: bool = True
 
 
 def run(request: ExportRequest) -> None:
@@ -138,7 +139,7 @@ def _quantisation(request: ExportRequest, metadata: ModelMetadata) -> Quantisati
         batch = prepare_batch(metadata, [picture.image], [mapping], request.batch or 1)
         inputs.append(batch.astype(_input_type(metadata), copy=False))
     method, target = cast(Method, request.calibration_method), cast(Target, request.target)
-    return Quantisation(inputs, note, method, target)
+    return Quantisation(inputs, note, method, target, may_thin=request.thin and source is not None)
 
 
 def _shares_pictures(request: ExportRequest) -> bool:

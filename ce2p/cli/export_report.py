@@ -31,6 +31,12 @@ def report(exported: Exported) -> None:
         sensitivity_table(exported.sensitivity)
     if exported.kept:
         say(f"kept in higher precision: {', '.join(exported.kept)}")
+    thinned = exported.metadata.extra.get("thinned")
+    if thinned:
+        say(
+            f"context convolution thinned: it reads {thinned['rank']} channels instead of {thinned['channels']}, "
+            f"{thinned['operations']:.0%} of its operations; error {thinned['error']:.1%} on pictures left out"
+        )
     if exported.gate is not None:
         gate_table(exported.gate)
     megabytes = exported.path.stat().st_size / 1e6

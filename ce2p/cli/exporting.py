@@ -95,6 +95,13 @@ def export(
         bool,
         typer.Option("--search/--no-search", help="Keep the fewest layers in higher precision that the gate asks for."),
     ] = True,
+    thin: Annotated[
+        bool,
+        typer.Option(
+            "--thin/--no-thin",
+            help="int8 on your own pictures: give the largest convolution fewer channels where no label misses them.",
+        ),
+    ] = True,
     workspace: Annotated[float | None, typer.Option(help="Engine: scratch memory in GiB. Default: no limit.")] = None,
     opt_level: Annotated[
         int, typer.Option("--opt-level", min=0, max=5, help="Engine: 0 builds fast, 5 tries most.")
@@ -121,6 +128,7 @@ def export(
         model, size, batch_size(batch or "1"), input_kind.value, output_kind.value, edge, fold, output,
         dataset, stride, family, random, seed, json, precision.value, io.value, kernels.value, calib, calib_count,
         calib_method.value, data, tuple(gate or ()), gate_count, tuple(backend.split(",")) if backend else (), search,
+        thin,
     )  # fmt: skip
     if format_ is Format.onnx:
         run(request)

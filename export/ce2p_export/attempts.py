@@ -91,7 +91,7 @@ class Candidates:
         self.folds, self.gate, self.progress = folds, gate, progress
         self.preprocessing = preprocessing_for(source.net.config.family)
         self.groups = layer_groups(ir.from_proto(onnx.load_from_string(pure)).graph)
-        self._fused_ops, self._provenance = fused_ops, provenance
+        self._fused_ops, self.provenance = fused_ops, provenance
 
     @property
     def judged(self) -> bool:
@@ -112,7 +112,7 @@ class Candidates:
             self.progress("proving", 0, 0)
             proof = prove(self.file, self.source.net, self.preprocessing, self.options)
         if self.gate is not None:
-            outcome = self.gate.judge(self.file, half=self.half, progress=self._counting("judging labels"))
+            outcome = self.gate.judge(self.file, half=self.half, progress=self.counting("judging labels"))
             self._paint_worst(outcome)
         return Attempt(model, fusion, keep | self.plan.keep, proof, outcome, self.judged)
 
@@ -177,10 +177,11 @@ class Candidates:
 
     def _metadata(self, model: ir.Model, keep: frozenset[str], found: dict[str, Any]) -> ModelMetadata:
         kept = [group for group in self.groups if group in keep]
-        provenance = {"fused_ops": _fused_ops(model), "kept": kept, **self._provenance, **found}
+        provenance = {"fused_ops": _fused_ops(model), "kept": kept, **self.provenance, **found}
         return build_metadata(self.source, self.preprocessing, self.options, self.folds, provenance)
 
-    def _counting(self, step: str) -> Callable[[int, int], None]:
+    def counting(self, step: str) -> Callable[[int, int], None]:
+        """What tells `progress` how far a step is."""
         return lambda done, total: self.progress(step, done, total)
 
 

@@ -20,9 +20,9 @@ from .attempts import Attempt, Candidates, Progress
 from .deploy import FoldReport, deploy
 from .fusions import FusionResult
 from .gating import ExportGate, GateOutcome, GateSettings
+from .harmless import with_harmless_changes
 from .onnx_graph import GraphOptions, trace_graph
 from .precision import (
-    HIGH_PRECISION,
     Method,
     PrecisionPlan,
     Target,
@@ -42,9 +42,6 @@ __all__ = ["Exported", "Progress", "Quantisation", "default_path", "export_onnx"
 MIN_SIDE = 33
 """Smallest input side in pixels: below it the coarsest feature map is a point or two, and pooling is meaningless."""
 
-HARMLESS = 0.1
-"""Share of the gate's allowance that converting one of HIGH_PRECISION may use up."""
-
 
 @dataclass(frozen=True)
 class Quantisation:
@@ -56,6 +53,9 @@ class Quantisation:
     """Which pictures these are, in words."""
     method: Method = "mse"
     target: Target = "cpu"
+    may_thin: bool = False
+    """Whether the context convolution may be thinned (precision/low_rank.py). Wants pictures like those to come: drawn
+    people do not show what a network sees in photographs."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,7 @@ def export_onnx(
     with atomic_path(path) as temporary:
         candidates = _candidates(source, options, temporary, fold, gate, quantisation, progress)
         attempt, sensitivity = _good_enough(candidates, path, may_search)
+        attempt = with_harmless_changes(candidates, attempt, quantisation)
         metadata = candidates.finish(attempt)
     return Exported(path, metadata, candidates.folds, attempt.fusion, attempt.proof, attempt.outcome, sensitivity)
 
@@ -176,25 +177,7 @@ def _good_enough(candidates: Candidates, path: Path, may_search: bool) -> tuple[
         attempt = candidates.attempt(frozenset(sensitivity.keep))
     if attempt.failure:
         raise _error(attempt, path, attempt.failure)
-    return _with_harmless_groups(candidates, attempt), sensitivity
-
-
-def _with_harmless_groups(candidates: Candidates, attempt: Attempt) -> Attempt:
-    """The attempt with those of HIGH_PRECISION converted, too, that a trained network's labels do not miss."""
-    if candidates.options.precision != "int8" or candidates.plan.target != "cpu":
-        return attempt
-    for group in sorted(candidates.plan.keep):
-        if group not in HIGH_PRECISION or attempt.harm is None:
-            continue
-        before = candidates.plan
-        candidates.plan = replace(before, keep=before.keep - {group})
-        other = candidates.attempt(attempt.keep - {group})
-        harmless = other.harm is not None and other.harm <= attempt.harm + HARMLESS
-        if other.failure is None and harmless and set(other.passed_on) >= set(attempt.passed_on):
-            attempt = other
-        else:
-            candidates.plan = before
-    return attempt
+    return attempt, sensitivity
 
 
 def _keep_too(candidates: Candidates, nodes: Iterable[str]) -> bool:

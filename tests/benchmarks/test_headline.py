@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from benchmarks import headline, peers
@@ -16,7 +17,7 @@ from benchmarks.headline import HeadlineRequest, measure_headline
 from benchmarks.headline_report import markdown, write_report
 from benchmarks.peer_files import calibration_pictures
 from benchmarks.peer_frames import FrameRun, check_usual
-from benchmarks.peers import EAGER, NAIVE, Peer, Peers, Rival, check_exact
+from benchmarks.peers import EAGER, NAIVE, Peer, Peers, Rival, check_exact, our_peers
 from benchmarks.scenes import photo
 from benchmarks.usual import UsualPipeline, write_usual_png
 from benchmarks.work import Work
@@ -119,6 +120,21 @@ def test_a_result_is_rendered_again(document: dict[str, Any], tmp_path: Path, mo
     monkeypatch.setattr("sys.argv", ["headline", "--render", str(tmp_path / "headline.json")])
     headline.main()
     assert (tmp_path / "headline.md").read_text().strip().startswith("# ")
+
+
+def test_a_thinned_file_is_told_from_one_that_is_not(tiny_model: Path, tmp_path: Path) -> None:
+    """They are of one precision, and each gets its own ratios."""
+    model = onnx.load(str(tiny_model))
+    (stored,) = model.metadata_props
+    facts = json.loads(stored.value)
+    facts["extra"]["thinned"] = {"channels": 256, "rank": 64}
+    stored.value = json.dumps(facts)
+    onnx.save(model, str(tmp_path / "other.onnx"))
+    opened = [make() for _, make in our_peers((tiny_model, tmp_path / "other.onnx"), 1, ["onnxruntime"])]
+    for one in opened:
+        one.parser.close()
+    assert [one.name for one in opened] == ["ours fp32, ONNX Runtime", "ours fp32, thinned, ONNX Runtime"]
+    assert [one.kind for one in opened] == ["ours fp32", "ours fp32, thinned"]
 
 
 def test_what_fails_the_gate_is_marked(document: dict[str, Any]) -> None:

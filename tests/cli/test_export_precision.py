@@ -66,6 +66,25 @@ def test_an_int8_file_from_a_data_set(export: Run, checkpoint: Path, tmp_path: P
     assert cv2.imread(str(tmp_path / "net_int8_97x97_worst.png")) is not None
 
 
+@pytest.mark.parametrize(
+    ("arguments", "thinned"),
+    [(("--calib", "people"), True), (("--calib", "people", "--no-thin"), False), ((), False)],
+    ids=["own pictures", "own pictures, not wanted", "drawn people"],
+)
+def test_own_pictures_thin_the_context_convolution(
+    export: Run, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...],
+    thinned: bool,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("ce2p_export.precision.low_rank.ERROR", 0.3)  # random weights' features fill their space
+    monkeypatch.setattr("ce2p_export.harmless.HARMLESS", 10.0)
+    write_lip_folder(tmp_path / "people", train=3, val=2, size=(110, 90))
+    small = ("--imgsz", "97", "--calib-count", "2", "--gate-count", "1", "--backend", "onnxruntime")
+    status, out, err = export(checkpoint, "--precision", "int8", *arguments, *small, *LOOSE)
+    assert status == 0, err
+    assert ("thinning the context convolution ..." in err) is thinned
+    assert ("context convolution thinned: it reads" in out) is thinned
+
+
 def test_a_file_that_is_not_as_good_is_not_written(export: Run, checkpoint: Path, tmp_path: Path) -> None:
     small = ("--imgsz", "65", "--calib-count", "1", "--gate-count", "1", "--backend", "onnxruntime", "--no-search")
     strict = ("--gate", "pixel_agreement=1", "--gate", "boundary_agreement=1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -10,6 +11,7 @@ import torch
 
 from ce2p.synthetic import iter_samples
 from ce2p_export import GateSettings, GraphOptions, Quantisation, Source, export_onnx, open_source
+from ce2p_export.onnx_facts import read_onnx
 from ce2p_export.torch_backend import TorchBackend
 from ce2p_runtime import HumanParser
 from ce2p_runtime.backends import onnxruntime as ort_backend
@@ -86,6 +88,30 @@ def test_an_int8_file_passes_where_it_was_judged_and_says_so(tmp_path: Path) -> 
     assert onnx.TensorProto.INT8 in stored
     with HumanParser(exported.path, backend="auto", device="cpu") as parser:  # the record leaves one backend
         assert parser.backend.name == "onnxruntime"
+
+
+def test_a_thinned_file_says_so_and_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limits are moved: an untrained network's features fill their space, and its labels are easily lost."""
+    monkeypatch.setattr("ce2p_export.precision.low_rank.ERROR", 0.3)
+    monkeypatch.setattr("ce2p_export.harmless.HARMLESS", 10.0)
+    source = open_source("lip-r18-os16", family="schp", random=True)
+    options = GraphOptions(SIZE, precision="int8")
+    thick, thinned = (
+        export_onnx(
+            source, options, tmp_path / f"{may_thin}.onnx", gate=settings(LOOSE, "onnxruntime"),
+            quantisation=replace(quantisation(), may_thin=may_thin),
+        )
+        for may_thin in (False, True)
+    )  # fmt: skip
+    assert "thinned" not in thick.metadata.extra
+    record = thinned.metadata.extra["thinned"]
+    assert record["channels"] == 256  # of the tiny backbone
+    assert record["rank"] < record["channels"]
+    assert read_onnx(thinned.path).flops < read_onnx(thick.path).flops
+    assert thinned.gate is not None
+    assert thinned.gate.passed_on == ("onnxruntime",)
+    with HumanParser(thinned.path, backend="onnxruntime", device="cpu") as parser:
+        assert parser(PICTURES[0].image).labels.shape == PICTURES[0].image.shape[:2]
 
 
 def test_the_layer_to_blame_is_found_and_kept(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from .calibration import ActivationStatistics, calibrate, too_large_for_half
 from .groups import HIGH_PRECISION, high_precision_groups, layer_groups
 from .half import give_float_io, to_half, unfit_weights
 from .int8 import TARGETS, Flavour, Target, nodes_to_quantise, quantise, tensors_to_calibrate
+from .low_rank import Thinned, thin
 from .plan import Precision, PrecisionPlan, convert
 from .ranges import METHODS, Method, activation_ranges
 from .rounding import with_roundings
@@ -18,6 +19,7 @@ __all__ = [
     "Precision",
     "PrecisionPlan",
     "Target",
+    "Thinned",
     "activation_ranges",
     "calibrate",
     "convert",
@@ -27,6 +29,7 @@ __all__ = [
     "nodes_to_quantise",
     "quantise",
     "tensors_to_calibrate",
+    "thin",
     "to_half",
     "too_large_for_half",
     "unfit_weights",

@@ -25,7 +25,7 @@ from ce2p_runtime.cache import cache_folder
 from ce2p_runtime.errors import MediaError
 from ce2p_runtime.files import atomic_path
 
-__all__ = ["BINS", "ActivationStatistics", "calibrate", "collect", "too_large_for_half"]
+__all__ = ["BINS", "ActivationStatistics", "calibrate", "collect", "session_with_outputs", "too_large_for_half"]
 
 BINS = 2048
 """Of each histogram, equally wide between the tensor's extremes."""
@@ -84,7 +84,7 @@ def collect(
     """
     if not inputs:
         raise CE2PError("calibration needs at least one picture, found none; give --calib a folder with pictures")
-    session = _session_with_outputs(model, tensors)
+    session = session_with_outputs(model, tensors)
     name = session.get_inputs()[0].name
     low, high = dict.fromkeys(tensors, np.inf), dict.fromkeys(tensors, -np.inf)
     samples: dict[str, list[NDArray[np.float32]]] = {tensor: [] for tensor in tensors}
@@ -122,7 +122,7 @@ def _summary(low: float, high: float, samples: list[NDArray[np.float32]]) -> Act
     return ActivationStatistics(low, high, counts.astype(np.int64))
 
 
-def _session_with_outputs(model: bytes, tensors: Sequence[str]) -> Any:
+def session_with_outputs(model: bytes, tensors: Sequence[str]) -> Any:
     try:
         import onnxruntime
     except ImportError:

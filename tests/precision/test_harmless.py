@@ -1,0 +1,130 @@
+"""What int8 does beyond its plan, where the gate finds no harm: groups converted, the context convolution thinned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import onnx
+import pytest
+
+from ce2p_export import GraphOptions, Quantisation
+from ce2p_export.harmless import HARMLESS, with_harmless_changes
+from ce2p_export.precision import HIGH_PRECISION, PrecisionPlan
+from ce2p_runtime.cache import CACHE_VARIABLE
+from tests.precision.test_low_rank import STEP, context, pictures
+
+BASE = 0.4
+THIN = "thin"
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+
+
+@dataclass
+class Network:
+    """Stands in for Candidates: each change costs what `costs` says, as a share of the gate's allowance."""
+
+    costs: dict[str, float]
+    precision: str = "int8"
+    target: Any = "cpu"
+    passes_on: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Change -> the backends that still pass after it."""
+    attempts: int = 0
+    pure: bytes = field(default_factory=lambda: context(inputs=STEP))
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.options = GraphOptions((65, 65), precision=self.precision)  # type: ignore[arg-type]
+        self.plan = PrecisionPlan("int8", frozenset(HIGH_PRECISION), self.target)
+
+    def attempt(self, keep: frozenset[str]) -> Any:
+        self.attempts += 1
+        changes = set(HIGH_PRECISION) - self.plan.keep | ({THIN} if self.provenance else set())
+        harm = BASE + sum(self.costs[change] for change in changes)
+        passed = {"onnxruntime", "openvino"}
+        for change in changes:
+            passed &= set(self.passes_on.get(change, passed))
+        failure = "too far off" if harm > 1 else None
+        return SimpleNamespace(keep=keep, harm=harm, failure=failure, passed_on=tuple(sorted(passed)))
+
+    def counting(self, step: str) -> Callable[[int, int], None]:
+        return lambda done, total: None
+
+    @property
+    def thinned(self) -> bool:
+        """Whether graph, ranges and record all are of the thinned network; they must go together."""
+        names = {weight.name for weight in onnx.load_from_string(self.pure).graph.initializer}
+        signs = {"pyramid.conv.reduce.weight" in names, "thinned" in self.provenance}
+        signs.add("pyramid.conv.reduced" in self.plan.ranges)
+        assert len(signs) == 1
+        return signs.pop()
+
+
+def kept(network: Network, *, may_thin: bool = False) -> set[str]:
+    first = network.attempt(frozenset(HIGH_PRECISION))
+    quantisation = Quantisation(pictures(4, STEP), "noise", "minmax", network.target, may_thin)
+    return set(with_harmless_changes(network, first, quantisation).keep)  # type: ignore[arg-type]
+
+
+def test_harmless_groups_are_converted_and_the_others_stay() -> None:
+    costs = {"pyramid.context": HARMLESS / 2, "edge_classifier": -0.1, "fusion.classifier": 2 * HARMLESS}
+    network = Network(costs)
+    assert kept(network) == {"fusion.classifier"}
+    assert network.plan.keep == {"fusion.classifier"}
+
+
+def test_a_group_that_would_cost_a_backend_or_the_gate_stays() -> None:
+    costs = {"pyramid.context": 0.01, "edge_classifier": 0.9, "fusion.classifier": 0.0}
+    network = Network(costs, passes_on={"pyramid.context": ("openvino",)})
+    assert kept(network) == {"pyramid.context", "edge_classifier"}
+
+
+@pytest.mark.parametrize("settings", [{"precision": "fp16"}, {"target": "tensorrt"}], ids=str)
+def test_only_int8_for_cpus_is_changed(settings: dict[str, str]) -> None:
+    network = Network(dict.fromkeys((*HIGH_PRECISION, THIN), 0.0), **settings)
+    assert kept(network, may_thin=True) == set(HIGH_PRECISION)
+    assert network.attempts == 1
+    assert not network.thinned
+
+
+def free(thinning: float) -> dict[str, float]:
+    """Costs where only thinning has any."""
+    return {**dict.fromkeys(HIGH_PRECISION, 0.0), THIN: thinning}
+
+
+def test_the_convolution_is_thinned_where_that_is_harmless() -> None:
+    network = Network(free(HARMLESS / 2))
+    assert kept(network, may_thin=True) == set()
+    assert network.thinned
+    record = network.provenance["thinned"]
+    assert record["rank"] == STEP
+    assert 0 < record["operations"] < 1
+    low, high = network.plan.ranges["pyramid.conv.reduced"]
+    assert low < 0 < high
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        Network(free(2 * HARMLESS)),
+        Network(free(0.9)),
+        Network(free(0.0), passes_on={THIN: ("openvino",)}),
+        Network(free(0.0), pure=context(inputs=STEP, weight="decoder.conv.weight")),
+    ],
+    ids=["harm", "gate", "backend", "no such convolution"],
+)
+def test_it_stays_as_it_was_where_it_is_not(network: Network) -> None:
+    assert kept(network, may_thin=True) == set()
+    assert not network.thinned
+
+
+def test_without_leave_nothing_is_thinned() -> None:
+    network = Network(free(0.0))
+    kept(network)
+    assert not network.thinned
