@@ -15,7 +15,7 @@ from ce2p_export import GraphOptions, Quantisation
 from ce2p_export.harmless import HARMLESS, with_harmless_changes
 from ce2p_export.precision import HIGH_PRECISION, PrecisionPlan
 from ce2p_runtime.cache import CACHE_VARIABLE
-from tests.precision.test_low_rank import STEP, context, pictures
+from tests.precision.test_low_rank import CHANNELS, FEW, context, pictures
 
 BASE = 0.4
 THIN = "thin"
@@ -36,7 +36,7 @@ class Network:
     passes_on: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Change -> the backends that still pass after it."""
     attempts: int = 0
-    pure: bytes = field(default_factory=lambda: context(inputs=STEP))
+    pure: bytes = field(default_factory=lambda: context(inputs=FEW))
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -68,7 +68,7 @@ class Network:
 
 def kept(network: Network, *, may_thin: bool = False) -> set[str]:
     first = network.attempt(frozenset(HIGH_PRECISION))
-    quantisation = Quantisation(pictures(4, STEP), "noise", "minmax", network.target, may_thin)
+    quantisation = Quantisation(pictures(4, FEW), "noise", "minmax", network.target, may_thin)
     return set(with_harmless_changes(network, first, quantisation).keep)  # type: ignore[arg-type]
 
 
@@ -103,7 +103,7 @@ def test_the_convolution_is_thinned_where_that_is_harmless() -> None:
     assert kept(network, may_thin=True) == set()
     assert network.thinned
     record = network.provenance["thinned"]
-    assert record["rank"] == STEP
+    assert record["rank"] == CHANNELS // 2
     assert 0 < record["operations"] < 1
     low, high = network.plan.ranges["pyramid.conv.reduced"]
     assert low < 0 < high
@@ -115,7 +115,7 @@ def test_the_convolution_is_thinned_where_that_is_harmless() -> None:
         Network(free(2 * HARMLESS)),
         Network(free(0.9)),
         Network(free(0.0), passes_on={THIN: ("openvino",)}),
-        Network(free(0.0), pure=context(inputs=STEP, weight="decoder.conv.weight")),
+        Network(free(0.0), pure=context(inputs=FEW, weight="decoder.conv.weight")),
     ],
     ids=["harm", "gate", "backend", "no such convolution"],
 )

@@ -11,10 +11,10 @@ from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from ce2p_export.onnx_facts import product_flops
 from ce2p_export.precision import layer_groups, thin
-from ce2p_export.precision.low_rank import CONTEXT_WEIGHT, ERROR, STEP, decompose
+from ce2p_export.precision.low_rank import CONTEXT_WEIGHT, ERROR, decompose
 from tests.precision.networks import loaded
 
-SIDE, CHANNELS, OUTPUTS = 14, 256, 128
+SIDE, CHANNELS, OUTPUTS, FEW = 14, 256, 128, 64
 Pictures = list[NDArray[np.float32]]
 
 
@@ -58,14 +58,14 @@ def distance(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
 
 
 def test_an_input_of_few_dimensions_loses_nothing() -> None:
-    model = context(inputs=STEP)
-    found = thin(model, pictures(6, STEP))
+    model = context(inputs=FEW)
+    found = thin(model, pictures(6, FEW))
     assert found is not None
     thinned, tensor, record = found
     onnx.checker.check_model(onnx.load_from_string(thinned), full_check=True)
-    assert (record.channels, record.rank) == (CHANNELS, STEP)
+    assert (record.channels, record.rank) == (CHANNELS, CHANNELS // 2)
     assert record.error < 1e-3
-    unseen = pictures(1, STEP, seed=9)[0]
+    unseen = pictures(1, FEW, seed=9)[0]
     assert distance(run(thinned, unseen), run(model, unseen)) < 1e-3  # borders included: zeros stay zeros
     groups = layer_groups(loaded(thinned).graph)
     assert len(groups["pyramid.conv"]) == 2
@@ -74,27 +74,26 @@ def test_an_input_of_few_dimensions_loses_nothing() -> None:
     def operations(content: bytes) -> int:
         return sum(flops for _, flops in product_flops(onnx.load_from_string(content).graph))
 
-    mixing = 2 * STEP * CHANNELS * SIDE * SIDE
+    mixing = 2 * FEW * CHANNELS * SIDE * SIDE
     left = (operations(thinned) - mixing) / (operations(model) - mixing)
     assert record.operations == pytest.approx(left)
 
 
 def test_the_error_said_is_the_error_made() -> None:
-    """Dimensions fade out one by one, so that any rank loses something."""
-    fading = np.exp(-np.arange(CHANNELS) / 25)
+    """Dimensions fade out one by one, so that half of them lose something."""
+    fading = np.exp(-np.arange(CHANNELS) / 28)
     model = context(inputs=CHANNELS)
     found = thin(model, pictures(12, CHANNELS, scales=fading))
     assert found is not None
     thinned, _, record = found
-    assert STEP < record.rank < CHANNELS
-    assert 0 < record.error <= ERROR
+    assert ERROR / 10 < record.error <= ERROR
     made = [distance(run(thinned, image), run(model, image)) for image in pictures(4, CHANNELS, seed=7, scales=fading)]
     assert max(made) == pytest.approx(record.error, rel=0.5)
 
 
 def test_pictures_that_show_other_things_than_those_seen_speak_against_it() -> None:
     """Every other picture lives in another half of the space: what fits the one half fails on the other."""
-    half = np.r_[np.ones(CHANNELS // 2), np.zeros(CHANNELS // 2)]
+    half = np.r_[np.ones(CHANNELS // 2), np.zeros(CHANNELS // 2)]  # of the input's channels: each fits into the rank
     even, odd = (pictures(4, CHANNELS, seed, scales) for seed, scales in ((1, half), (2, 1 - half)))
     model = context(inputs=CHANNELS)
     mixed = [picture for pair in zip(even, odd, strict=True) for picture in pair]
@@ -106,8 +105,8 @@ def test_pictures_that_show_other_things_than_those_seen_speak_against_it() -> N
     ("model", "inputs"),
     [
         (context(inputs=CHANNELS), pictures(8, CHANNELS)),
-        (context(inputs=STEP), pictures(1, STEP)),
-        (context(inputs=STEP, weight="decoder.conv.weight"), pictures(4, STEP)),
+        (context(inputs=FEW), pictures(1, FEW)),
+        (context(inputs=FEW, weight="decoder.conv.weight"), pictures(4, FEW)),
     ],
     ids=["every dimension is used", "one picture has none left to test on", "no such convolution"],
 )

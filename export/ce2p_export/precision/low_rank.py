@@ -1,9 +1,9 @@
-"""A thinner context convolution: its input goes through as few channels as its values on real pictures need.
+"""A thinner context convolution: its input goes through half as many channels, where real pictures need no more.
 
 The 3x3 convolution over x5 [C = 2048 channels] is the largest of the network, and what it reads lies close to a
-subspace of far fewer dimensions. Write its weights as W [9·outputs, C] and the input's second moment over all positions
-of the calibration pictures as M = E[x xᵀ] = L Lᵀ. The product of rank r that changes W x the least on average is found
-by a singular value decomposition of W L = U S Vᵀ (Eckart and Young; for layers, Zhang et al., "Accelerating Very Deep
+subspace of fewer dimensions. Write its weights as W [9·outputs, C] and the input's second moment over all positions of
+the calibration pictures as M = E[x xᵀ] = L Lᵀ. The product of rank r that changes W x the least on average is found by
+a singular value decomposition of W L = U S Vᵀ (Eckart and Young; for layers, Zhang et al., "Accelerating Very Deep
 Convolutional Networks", TPAMI 2016):
 
     W x  ≈  B (A x),     A = R V_rᵀ L⁻¹  [r, C], a 1x1 convolution,     B = W L V_r Rᵀ  [9·outputs, r], 3x3 as before
@@ -12,9 +12,10 @@ A x has second moment 1 in every direction, so one step of 8 bits suits all of i
 spreads the few large columns of W L V over all channels, or they would set the step of the quantised weights and the
 small ones would drown in it.
 
-How large r must be is measured on pictures that the decomposition did not see: it is made from every other picture, and
-r is the smallest at which the rest loses no more than ERROR. Only then is it made again from all of them. Few or
-similar pictures fail that test at every useful r, and nothing is changed.
+r is half of C: 28 % fewer operations in this convolution. Fewer channels are often enough for the pictures at hand, but
+pictures to come show more than those, and a subspace that is too small loses what it never saw. Whether half is enough
+is measured on pictures that the decomposition did not see: it is made from every other picture and tested on the rest.
+Only if that loses no more than ERROR is it made again from all of them. Else nothing is changed.
 """
 
 from __future__ import annotations
@@ -37,10 +38,6 @@ CONTEXT_WEIGHT = "pyramid.conv.weight"
 
 ERROR = 0.01
 """Relative L2 that the convolution's products may lose on unseen pictures: as much as 8 bits cost its input."""
-STEP = 64
-"""Ranks are its multiples: channels are computed in blocks of 16 to 64."""
-WORTH = 0.85
-"""Largest share of the operations that may be left; above it the second convolution's overhead eats the gain."""
 RIDGE = 1e-6
 """Of the mean of M's diagonal, added to it: directions that no calibration picture shows keep some weight."""
 _SEED = 190_805
@@ -72,8 +69,8 @@ def thin(
 ) -> tuple[bytes, str, Thinned] | None:
     """A serialised float32 model with its context convolution thinned, the new tensor's name, and what was done.
 
-    None where that is not worth it: there is no such convolution, fewer than two pictures, or no rank that is both
-    exact and small enough. `inputs`: calibration pictures as the model takes them, batches of one.
+    None where that cannot be: there is no such convolution, fewer than two pictures, or half of the channels are not
+    enough. `inputs`: calibration pictures as the model takes them, batches of one.
     """
     loaded = ir.from_proto(onnx.load_from_string(model))
     node = next((n for n in loaded.graph if n.op_type == "Conv" and _name(n.inputs[1]) == CONTEXT_WEIGHT), None)
@@ -81,13 +78,14 @@ def thin(
         return None
     weight = _array(node.inputs[1]).astype(np.float64)
     seen, unseen = second_moments(model, _name(node.inputs[0]), inputs, progress)
-    rank, error = _rank(weight, seen, unseen)
     channels = weight.shape[1]
-    left = rank * (channels + weight[:, 0].size) / weight.size
-    if left > WORTH:
+    rank = channels // 2
+    error = unseen_error(weight, seen, unseen, rank)
+    if error > ERROR:
         return None
     reduce, rest = decompose(weight, seen + unseen, rank)
     name = _replace(loaded.graph, node, reduce, rest)
+    left = (reduce.size + rest.size) / weight.size
     return ir.to_proto(loaded).SerializeToString(), name, Thinned(channels, rank, error, left)
 
 
@@ -129,17 +127,14 @@ def decompose(weight: Matrix, moment: Matrix, rank: int) -> tuple[NDArray[np.flo
     )
 
 
-def _rank(weight: Matrix, seen: Matrix, unseen: Matrix) -> tuple[int, float]:
-    """The smallest rank, a multiple of STEP, that loses at most ERROR on unseen pictures, and what it loses there."""
+def unseen_error(weight: Matrix, seen: Matrix, unseen: Matrix, rank: int) -> float:
+    """Relative L2 of W x at `rank` over positions with moment `unseen`, decomposed for those with moment `seen`."""
     root, vectors, energies = _spectrum(_rows(weight), seen)
     directions = np.linalg.solve(root.T, vectors).T  # every row one channel of A x, the most important first
     # The columns of W L V are orthogonal, so each channel adds its own share to the energy of W x, however correlated
     # the channels are on other pictures.
     shares = energies * np.einsum("rc,rc->r", directions @ unseen, directions)
-    lost = np.sqrt(np.maximum(1 - np.cumsum(shares) / shares.sum(), 0.0))
-    ranks = [*range(STEP, len(lost), STEP), len(lost)]
-    rank = next((r for r in ranks if lost[r - 1] <= ERROR), len(lost))
-    return rank, float(lost[rank - 1])
+    return float(np.sqrt(shares[rank:].sum() / shares.sum()))
 
 
 def _spectrum(rows: Matrix, moment: Matrix) -> tuple[Matrix, Matrix, Matrix]:
