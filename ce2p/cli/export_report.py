@@ -37,6 +37,8 @@ def report(exported: Exported) -> None:
             f"context convolution thinned: it reads {thinned['rank']} channels instead of {thinned['channels']}, "
             f"{thinned['operations']:.0%} of its operations; error {thinned['error']:.1%} on pictures left out"
         )
+    if reason := exported.metadata.extra.get("not_thinned"):
+        say(f"context convolution not thinned: {reason}")
     if exported.gate is not None:
         gate_table(exported.gate)
     megabytes = exported.path.stat().st_size / 1e6

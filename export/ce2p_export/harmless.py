@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from .attempts import Attempt, Candidates
-from .precision import HIGH_PRECISION, Method, activation_ranges, calibrate, thin
+from .precision import HIGH_PRECISION, Method, ThinningError, activation_ranges, calibrate, thin
 
 __all__ = ["HARMLESS", "with_harmless_changes"]
 
@@ -59,10 +59,12 @@ def _thinned(candidates: Candidates, attempt: Attempt, calibration: Calibration)
     if attempt.harm is None:
         return attempt
     before = candidates.pure, candidates.plan, candidates.provenance
-    found = thin(candidates.pure, calibration.inputs, candidates.counting("thinning the context convolution"))
-    if found is None:
+    told = candidates.counting("thinning the context convolution")
+    try:
+        candidates.pure, tensor, record = thin(candidates.pure, calibration.inputs, told)
+    except ThinningError as reason:
+        candidates.provenance = {**candidates.provenance, "not_thinned": str(reason)}
         return attempt
-    candidates.pure, tensor, record = found
     statistics, _ = calibrate(candidates.pure, [tensor], calibration.inputs, candidates.counting("calibrating it"))
     ranges = {**candidates.plan.ranges, **activation_ranges(statistics, calibration.method)}
     candidates.plan = replace(candidates.plan, ranges=ranges)
@@ -70,8 +72,19 @@ def _thinned(candidates: Candidates, attempt: Attempt, calibration: Calibration)
     other = candidates.attempt(attempt.keep)
     if _harmless(other, attempt):
         return other
-    candidates.pure, candidates.plan, candidates.provenance = before
+    candidates.pure, candidates.plan, provenance = before
+    candidates.provenance = {**provenance, "not_thinned": _harm_of(other, attempt)}
     return attempt
+
+
+def _harm_of(other: Attempt, attempt: Attempt) -> str:
+    """Why `other` is not taken, in words."""
+    if other.failure is not None or other.harm is None or attempt.harm is None:
+        return f"its labels do not pass the gate: {other.failure}"
+    lost = sorted(set(attempt.passed_on) - set(other.passed_on))
+    if lost:
+        return f"its labels do not pass the gate on {', '.join(lost)}"
+    return f"it would use up {other.harm:.0%} of what the gate allows instead of {attempt.harm:.0%}"
 
 
 def _harmless(other: Attempt, attempt: Attempt) -> bool:

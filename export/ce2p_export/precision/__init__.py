@@ -4,7 +4,7 @@ from .calibration import ActivationStatistics, calibrate, too_large_for_half
 from .groups import HIGH_PRECISION, high_precision_groups, layer_groups
 from .half import give_float_io, to_half, unfit_weights
 from .int8 import TARGETS, Flavour, Target, nodes_to_quantise, quantise, tensors_to_calibrate
-from .low_rank import Thinned, thin
+from .low_rank import Thinned, ThinningError, thin
 from .plan import Precision, PrecisionPlan, convert
 from .ranges import METHODS, Method, activation_ranges
 from .rounding import with_roundings
@@ -20,6 +20,7 @@ __all__ = [
     "PrecisionPlan",
     "Target",
     "Thinned",
+    "ThinningError",
     "activation_ranges",
     "calibrate",
     "convert",

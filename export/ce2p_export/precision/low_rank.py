@@ -6,11 +6,13 @@ the calibration pictures as M = E[x xᵀ] = L Lᵀ. The product of rank r that c
 a singular value decomposition of W L = U S Vᵀ (Eckart and Young; for layers, Zhang et al., "Accelerating Very Deep
 Convolutional Networks", TPAMI 2016):
 
-    W x  ≈  B (A x),     A = R V_rᵀ L⁻¹  [r, C], a 1x1 convolution,     B = W L V_r Rᵀ  [9·outputs, r], 3x3 as before
+    W x  ≈  B (A x),     A = R √S V_rᵀ L⁻¹  [r, C], a 1x1 convolution,     B = W L V_r √S⁻¹ Rᵀ  [9·outputs, r], 3x3
 
-A x has second moment 1 in every direction, so one step of 8 bits suits all of its channels. R is a random rotation: it
-spreads the few large columns of W L V over all channels, or they would set the step of the quantised weights and the
-small ones would drown in it.
+√S and the rotation R change nothing in exact arithmetic, and decide what 8 bits do to it. A x is quantised with one
+step for all channels. A direction made s_i large reaches the output multiplied by S_i / s_i, and so does its rounding;
+for a given sum of s_i² these errors are least together at s_i = √S_i, as in transform coding (with all s_i alike, the
+gate refused the result). R is a cosine transform. It gives all channels about the same size, for which one step is
+right, and spreads B's few large columns, in whose steps the small ones would drown.
 
 r is half of C: 28 % fewer operations in this convolution. Fewer channels are often enough for the pictures at hand, but
 pictures to come show more than those, and a subspace that is too small loses what it never saw. Whether half is enough
@@ -31,7 +33,7 @@ from numpy.typing import NDArray
 
 from .calibration import session_with_outputs
 
-__all__ = ["CONTEXT_WEIGHT", "ERROR", "Thinned", "thin"]
+__all__ = ["CONTEXT_WEIGHT", "ERROR", "Thinned", "ThinningError", "thin"]
 
 CONTEXT_WEIGHT = "pyramid.conv.weight"
 """Of the convolution, [outputs, channels, 3, 3]; half of the network's largest before the pyramid was folded."""
@@ -40,10 +42,16 @@ ERROR = 0.01
 """Relative L2 that the convolution's products may lose on unseen pictures: as much as 8 bits cost its input."""
 RIDGE = 1e-6
 """Of the mean of M's diagonal, added to it: directions that no calibration picture shows keep some weight."""
+SMALLEST = 1e-12
+"""Of the largest energy: smaller ones are rounding errors, and are not divided by."""
 _SEED = 190_805
 
 Progress = Callable[[int, int], None]
 Matrix = NDArray[np.float64]
+
+
+class ThinningError(Exception):
+    """Why the convolution stays as it is; nothing is wrong with the network, so nobody but `harmless.py` sees it."""
 
 
 @dataclass(frozen=True)
@@ -66,23 +74,28 @@ class Thinned:
 
 def thin(
     model: bytes, inputs: Sequence[NDArray[Any]], progress: Progress = lambda done, total: None
-) -> tuple[bytes, str, Thinned] | None:
+) -> tuple[bytes, str, Thinned]:
     """A serialised float32 model with its context convolution thinned, the new tensor's name, and what was done.
 
-    None where that cannot be: there is no such convolution, fewer than two pictures, or half of the channels are not
-    enough. `inputs`: calibration pictures as the model takes them, batches of one.
+    `inputs`: calibration pictures as the model takes them, batches of one.
+    Raises ThinningError: there is no such convolution, fewer than two pictures, or half of the channels are not enough.
     """
     loaded = ir.from_proto(onnx.load_from_string(model))
     node = next((n for n in loaded.graph if n.op_type == "Conv" and _name(n.inputs[1]) == CONTEXT_WEIGHT), None)
-    if node is None or len(inputs) < 2:
-        return None
+    if node is None:
+        raise ThinningError("this network has none")
+    if len(inputs) < 2:
+        raise ThinningError("it takes two pictures at least, one to test on; give --calib more")
     weight = _array(node.inputs[1]).astype(np.float64)
     seen, unseen = second_moments(model, _name(node.inputs[0]), inputs, progress)
     channels = weight.shape[1]
     rank = channels // 2
     error = unseen_error(weight, seen, unseen, rank)
     if error > ERROR:
-        return None
+        raise ThinningError(
+            f"{rank} of its {channels} channels lose {error:.1%} on pictures left out, more than {ERROR:.1%}; more "
+            "pictures for --calib may help"
+        )
     reduce, rest = decompose(weight, seen + unseen, rank)
     name = _replace(loaded.graph, node, reduce, rest)
     left = (reduce.size + rest.size) / weight.size
@@ -110,21 +123,30 @@ def second_moments(
 
 
 def decompose(weight: Matrix, moment: Matrix, rank: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """A [rank, C, 1, 1] and B [outputs, rank, 3, 3] for W [outputs, C, 3, 3] and M [C, C], up to a factor."""
+    """A [rank, C, 1, 1] and B [outputs, rank, 3, 3] for W [outputs, C, 3, 3] and M [C, C], or any multiple of it."""
     rows = _rows(weight)
-    root, vectors, _ = _spectrum(rows, moment)
+    root, vectors, energies = _spectrum(rows, moment)
     vectors = vectors[:, :rank]
-    # A x shall have moment 1; M is a sum over positions, whose number does not matter: only A's scale depends on it.
-    reduce = np.linalg.solve(root.T, vectors).T
-    rotation, _ = np.linalg.qr(np.random.default_rng(_SEED).normal(size=(rank, rank)))
-    rest = rows @ (root @ vectors) @ rotation.T
+    sizes = np.maximum(energies[:rank], SMALLEST * energies[0]) ** 0.25
+    rotation = _cosines(rank)
+    reduce = rotation @ (sizes[:, None] * np.linalg.solve(root.T, vectors).T)
+    rest = rows @ (root @ vectors / sizes) @ rotation.T
+    scale = np.sqrt(np.abs(rest).max() / np.abs(reduce).max())  # M's multiple leaves both
     outputs, _, height, width = weight.shape
     back = rest.reshape(height, width, outputs, rank).transpose(2, 3, 0, 1)
-    scale = np.sqrt(np.trace(moment) / len(moment))  # keeps A's and B's values near those of W
     return (
-        np.ascontiguousarray((rotation @ reduce)[:, :, None, None] * scale, dtype=np.float32),
+        np.ascontiguousarray(reduce[:, :, None, None] * scale, dtype=np.float32),
         np.ascontiguousarray(back / scale, dtype=np.float32),
     )
+
+
+def _cosines(rank: int) -> Matrix:
+    """An orthogonal [rank, rank] without large entries: a cosine transform with random signs of what it takes."""
+    row, column = np.ogrid[:rank, :rank]
+    signs = np.random.default_rng(_SEED).choice([-1.0, 1.0], rank)
+    cosines: Matrix = np.cos(np.pi * (row + 0.5) * column / rank) * np.sqrt(2 / rank) * signs
+    cosines[:, 0] /= np.sqrt(2)
+    return cosines
 
 
 def unseen_error(weight: Matrix, seen: Matrix, unseen: Matrix, rank: int) -> float:
