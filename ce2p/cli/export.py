@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ce2p.preprocessing import preprocessing_for
 from ce2p_export import (
@@ -32,7 +36,7 @@ from .console import progress_bar, remark, write_json
 from .export_report import report
 from .gate_pictures import choose_pictures
 
-__all__ = ["ExportRequest", "export_file", "run"]
+__all__ = ["ExportRequest", "export_file", "full_batches", "run"]
 
 
 @dataclass(frozen=True)
@@ -133,13 +137,29 @@ def _quantisation(request: ExportRequest, metadata: ModelMetadata) -> Quantisati
         source, metadata, request.calibration_count, "calibration", shared=_shares_pictures(request)
     )
     remark(f"calibration: {request.calibration_method}, on {note}")
-    inputs = []
-    for picture in pictures:
-        mapping = frame_mapping(metadata.geometry, picture.image.shape[:2], metadata.input_size)
-        batch = prepare_batch(metadata, [picture.image], [mapping], request.batch or 1)
-        inputs.append(batch.astype(_input_type(metadata), copy=False))
+    images = [picture.image for picture in pictures]
+    inputs = [
+        _network_input([images[index] for index in batch], metadata)
+        for batch in full_batches(len(images), request.batch or 1)
+    ]
     method, target = cast(Method, request.calibration_method), cast(Target, request.target)
     return Quantisation(inputs, note, method, target, may_thin=request.thin and source is not None)
+
+
+def full_batches(pictures: int, size: int) -> list[list[int]]:
+    """Which pictures go into batches of `size`. The last batch is filled up, since empty places would calibrate, too.
+
+    Pictures come again at places of the same parity: whoever keeps every other picture to test on never saw it.
+    """
+    period = pictures - pictures % 2 or 1
+    places = math.ceil(pictures / size) * size
+    order = [place if place < pictures else place % period for place in range(places)]
+    return [order[start : start + size] for start in range(0, places, size)]
+
+
+def _network_input(images: Sequence[NDArray[np.uint8]], metadata: ModelMetadata) -> NDArray[Any]:
+    mappings = [frame_mapping(metadata.geometry, image.shape[:2], metadata.input_size) for image in images]
+    return prepare_batch(metadata, images, mappings, len(images)).astype(_input_type(metadata), copy=False)
 
 
 def _shares_pictures(request: ExportRequest) -> bool:

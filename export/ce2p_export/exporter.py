@@ -48,7 +48,7 @@ class Quantisation:
     """How activations get their 8 bits."""
 
     inputs: Sequence[NDArray[Any]]
-    """Calibration pictures as the network takes them, batches of one."""
+    """Calibration pictures as the network takes them, in full batches of its size."""
     note: str
     """Which pictures these are, in words."""
     method: Method = "mse"

@@ -12,6 +12,7 @@ import pytest
 from ce2p import __main__ as command
 from ce2p.checkpoints import save_checkpoint
 from ce2p.cli.arguments import gate_thresholds
+from ce2p.cli.export import full_batches
 from ce2p.errors import ConfigError
 from ce2p.models import CE2P
 from ce2p.synthetic import write_lip_folder
@@ -139,3 +140,14 @@ def test_limits_replace_only_what_they_name() -> None:
     assert gate_thresholds(["off"], THRESHOLDS["int8"]) is None
     with pytest.raises(ConfigError):
         gate_thresholds(["off", "pixel_agreement=0.9"], THRESHOLDS["int8"])
+
+
+@pytest.mark.parametrize("pictures", [1, 2, 3, 7, 32])
+@pytest.mark.parametrize("size", [1, 2, 4, 16])
+def test_calibration_batches_are_full_of_pictures(pictures: int, size: int) -> None:
+    batches = full_batches(pictures, size)
+    assert {len(batch) for batch in batches} == {size}
+    places = [index for batch in batches for index in batch]
+    assert places[:pictures] == list(range(pictures))
+    if pictures > 1:
+        assert all(index % 2 == place % 2 for place, index in enumerate(places))

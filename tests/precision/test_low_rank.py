@@ -102,10 +102,11 @@ def test_pictures_that_show_other_things_than_those_seen_speak_against_it() -> N
     ("model", "inputs", "reason"),
     [
         (context(inputs=CHANNELS), pictures(8, CHANNELS), "on pictures left out"),
+        (context(inputs=FEW), pictures(4, FEW, scales=0.0), "128 of its 256 channels lose 100.0%"),
         (context(inputs=FEW), pictures(1, FEW), "two pictures at least"),
         (context(inputs=FEW, weight="decoder.conv.weight"), pictures(4, FEW), "has none"),
     ],
-    ids=["every dimension is used", "one picture leaves none to test on", "no such convolution"],
+    ids=["every dimension is used", "black pictures", "one picture leaves none to test on", "no such convolution"],
 )
 def test_where_it_cannot_be_the_reason_is_said(model: bytes, inputs: Pictures, reason: str) -> None:
     with pytest.raises(ThinningError, match=reason):

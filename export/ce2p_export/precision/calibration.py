@@ -30,7 +30,7 @@ __all__ = ["BINS", "ActivationStatistics", "calibrate", "collect", "session_with
 BINS = 2048
 """Of each histogram, equally wide between the tensor's extremes."""
 SAMPLES = 1 << 14
-"""Values of one tensor taken from one picture, evenly spread over it."""
+"""Values of one tensor taken for each picture, evenly spread over it."""
 _FORMAT = 1
 
 Progress = Callable[[int, int], None]
@@ -59,7 +59,7 @@ def calibrate(
 ) -> tuple[dict[str, ActivationStatistics], bool]:
     """Statistics of `tensors` of a serialised float32 `model` over `inputs`, and whether they came from the cache.
 
-    `inputs`: batches of one, as the model takes them. Raises CE2PError as `collect` does. A cache that cannot be
+    `inputs`: batches as the model takes them. Raises CE2PError as `collect` does. A cache that cannot be
     written costs the time again, nothing else.
     """
     key = hashlib.sha256(f"{_FORMAT} {SAMPLES} {BINS} {' '.join(tensors)}".encode())
@@ -94,7 +94,7 @@ def collect(
             high[tensor] = max(high[tensor], float(value.max()))
             flat = value.ravel()
             # An odd step visits every channel and column whatever their number of values.
-            samples[tensor].append(flat[:: (len(flat) // SAMPLES) | 1].copy())
+            samples[tensor].append(flat[:: (len(flat) // (SAMPLES * len(batch))) | 1].copy())
         progress(done, len(inputs))
     wrong = [tensor for tensor in tensors if not np.isfinite(high[tensor] - low[tensor])]
     if wrong:

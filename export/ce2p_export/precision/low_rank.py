@@ -77,14 +77,14 @@ def thin(
 ) -> tuple[bytes, str, Thinned]:
     """A serialised float32 model with its context convolution thinned, the new tensor's name, and what was done.
 
-    `inputs`: calibration pictures as the model takes them, batches of one.
+    `inputs`: calibration pictures as the model takes them.
     Raises ThinningError: there is no such convolution, fewer than two pictures, or half of the channels are not enough.
     """
     loaded = ir.from_proto(onnx.load_from_string(model))
     node = next((n for n in loaded.graph if n.op_type == "Conv" and _name(n.inputs[1]) == CONTEXT_WEIGHT), None)
     if node is None:
         raise ThinningError("this network has none")
-    if len(inputs) < 2:
+    if sum(map(len, inputs)) < 2:
         raise ThinningError("it takes two pictures at least, one to test on; give --calib more")
     weight = _array(node.inputs[1]).astype(np.float64)
     seen, unseen = second_moments(model, _name(node.inputs[0]), inputs, progress)
@@ -105,18 +105,20 @@ def thin(
 def second_moments(
     model: bytes, tensor: str, inputs: Sequence[NDArray[Any]], progress: Progress
 ) -> tuple[Matrix, Matrix]:
-    """Sums of x xᵀ [C, C] over all positions of `tensor` [1, C, h, w]: of the even pictures, and of the odd ones."""
+    """Sums of x xᵀ [C, C] over all positions of `tensor` [N, C, h, w]: of the even pictures, and of the odd ones."""
     session = session_with_outputs(model, [tensor])
     name = session.get_inputs()[0].name
     sums: list[Matrix | None] = [None, None]
-    for index, batch in enumerate(inputs):
-        value = session.run([tensor], {name: batch})[0]
-        # float64: in float32 rounding alone would make directions of little energy look negative.
-        columns = value[0].reshape(value.shape[1], -1).astype(np.float64)
-        own = columns @ columns.T
-        before = sums[index % 2]
-        sums[index % 2] = own if before is None else before + own
-        progress(index + 1, len(inputs))
+    index = 0
+    for done, batch in enumerate(inputs, 1):
+        for value in session.run([tensor], {name: batch})[0]:
+            # float64: in float32 rounding alone would make directions of little energy look negative.
+            columns = value.reshape(len(value), -1).astype(np.float64)
+            own = columns @ columns.T
+            before = sums[index % 2]
+            sums[index % 2] = own if before is None else before + own
+            index += 1
+        progress(done, len(inputs))
     even, odd = sums
     assert even is not None and odd is not None  # noqa: S101, PT018  (two pictures at least)
     return even, odd
@@ -156,7 +158,8 @@ def unseen_error(weight: Matrix, seen: Matrix, unseen: Matrix, rank: int) -> flo
     # The columns of W L V are orthogonal, so each channel adds its own share to the energy of W x, however correlated
     # the channels are on other pictures.
     shares = energies * np.einsum("rc,rc->r", directions @ unseen, directions)
-    return float(np.sqrt(shares[rank:].sum() / shares.sum()))
+    total = shares.sum()
+    return float(np.sqrt(shares[rank:].sum() / total)) if total > 0 else 1.0  # nothing seen says nothing
 
 
 def _spectrum(rows: Matrix, moment: Matrix) -> tuple[Matrix, Matrix, Matrix]:
