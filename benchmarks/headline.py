@@ -33,7 +33,7 @@ from benchmarks.headline_report import write_report
 from benchmarks.headline_result import FRAME, NETWORK, Measured, document_of
 from benchmarks.peer_files import OURS, Workshop, calibration_pictures
 from benchmarks.peer_frames import FrameRun, check_usual, frame_runs
-from benchmarks.peers import COMPILE_SECONDS, EAGER, NAIVE, Peer, Peers, check_exact, network_input, our_peers, rivals
+from benchmarks.peers import COMPILE_SECONDS, EAGER, NAIVE, Peer, Peers, check_exact, our_peers, rivals
 from ce2p.checkpoints import LoadedCheckpoint, load_checkpoint
 from ce2p.cli.arguments import image_size
 from ce2p.cli.benchmarking.frames import drawn_footage
@@ -43,6 +43,7 @@ from ce2p.errors import CE2PError, ConfigError
 from ce2p_export.torch_backend import TorchBackend
 from ce2p_runtime.backends.base import check_model_file, metadata_from
 from ce2p_runtime.errors import CE2PRuntimeError
+from ce2p_runtime.frame_steps import network_input
 from ce2p_runtime.gate import GateReport, Reference, judge
 from ce2p_runtime.machine_state import MachineState, disturbances
 from ce2p_runtime.onnx_file import onnx_properties
@@ -192,7 +193,7 @@ def _rounds(
     """The one interleaved run: stages by candidate, and the machine before and after."""
     candidates: dict[str, Callable[[], Mapping[str, float]]] = {}
     for peer in peers.ready:
-        batch = network_input(peer.parser.metadata, frames[0])
+        batch = network_input(peer.parser.metadata, frames[:1])
         candidates[NETWORK + peer.name] = _forward(peer, batch)
     with tempfile.TemporaryDirectory() as folder:
         for run in runs:

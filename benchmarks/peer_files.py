@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.export_command import export_by_command
@@ -21,8 +20,7 @@ from ce2p.data.layouts import has_split, open_split, recognise
 from ce2p.errors import DataError
 from ce2p_export import export_plain
 from ce2p_runtime.files import atomic_path
-from ce2p_runtime.frame_steps import prepare_batch
-from ce2p_runtime.geometry import frame_mapping
+from ce2p_runtime.frame_steps import network_input
 from ce2p_runtime.metadata import ModelMetadata
 from ce2p_runtime.pictures import find_pictures, read_picture
 
@@ -153,13 +151,8 @@ class _Reader:
     """A CalibrationDataReader: the pictures as the network's input, one at a time."""
 
     def __init__(self, files: Sequence[Path], metadata: ModelMetadata) -> None:
-        self._inputs: Iterator[NDArray[Any]] = (_network_input(read_picture(file), metadata) for file in files)
+        self._inputs: Iterator[NDArray[Any]] = (network_input(metadata, [read_picture(file)]) for file in files)
 
     def get_next(self) -> dict[str, NDArray[Any]] | None:
         batch = next(self._inputs, None)
         return None if batch is None else {"image": batch}
-
-
-def _network_input(picture: NDArray[np.uint8], metadata: ModelMetadata) -> NDArray[Any]:
-    mapping = frame_mapping(metadata.geometry, picture.shape[:2], metadata.input_size)
-    return prepare_batch(metadata, [picture], [mapping], 1)

@@ -26,8 +26,7 @@ from benchmarks.roofline import float_arithmetic
 from benchmarks.work import Arithmetic, Work, work_of_file
 from ce2p.models import CE2P
 from ce2p_runtime import HumanParser, ModelMetadata
-from ce2p_runtime.frame_steps import prepare_batch
-from ce2p_runtime.geometry import frame_mapping
+from ce2p_runtime.frame_steps import network_input
 from ce2p_runtime.openvino_core import openvino_core
 
 __all__ = [
@@ -39,7 +38,6 @@ __all__ = [
     "Peers",
     "Rival",
     "check_exact",
-    "network_input",
     "our_peers",
     "rivals",
 ]
@@ -279,25 +277,19 @@ def _time_limit(seconds: int, message: str) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def network_input(metadata: ModelMetadata, frame: NDArray[np.uint8]) -> NDArray[Any]:
-    """The input of a batch-1 network for a frame."""
-    mapping = frame_mapping(metadata.geometry, frame.shape[:2], metadata.input_size)
-    return prepare_batch(metadata, [frame], [mapping], 1)
-
-
 def check_exact(peers: Peers, frame: NDArray[np.uint8]) -> Mapping[str, float | None]:
     """Relative L2 of every peer's logits to PyTorch's on a frame; None for files that give labels.
 
     A float32 peer that is more than MAX_RELATIVE_L2 off, and any peer whose logits are not finite, is dropped.
     """
-    expected = peers[EAGER].network(network_input(peers[EAGER].parser.metadata, frame))[0]
+    expected = peers[EAGER].network(network_input(peers[EAGER].parser.metadata, [frame]))[0]
     distances: dict[str, float | None] = {}
     for peer in list(peers.ready):
         metadata = peer.parser.metadata
         if metadata.output_kind != "logits":
             distances[peer.name] = None
             continue
-        found = np.asarray(peer.network(network_input(metadata, frame))[0], np.float32)
+        found = np.asarray(peer.network(network_input(metadata, [frame]))[0], np.float32)
         distance = float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
         distances[peer.name] = distance
         if not np.isfinite(distance) or (peer.precision == "fp32" and not distance <= MAX_RELATIVE_L2):

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ce2p.preprocessing import preprocessing_for
 from ce2p_export import (
@@ -27,9 +24,8 @@ from ce2p_export import (
 from ce2p_export.metadata import build_metadata
 from ce2p_export.precision import Method, Precision, Target
 from ce2p_runtime import ModelMetadata
-from ce2p_runtime.frame_steps import prepare_batch
+from ce2p_runtime.frame_steps import network_input
 from ce2p_runtime.gate import thresholds_for
-from ce2p_runtime.geometry import frame_mapping
 
 from .arguments import gate_thresholds
 from .console import progress_bar, remark, write_json
@@ -139,10 +135,12 @@ def _quantisation(request: ExportRequest, metadata: ModelMetadata) -> Quantisati
     remark(f"calibration: {request.calibration_method}, on {note}")
     images = [picture.image for picture in pictures]
     inputs = [
-        _network_input([images[index] for index in batch], metadata)
+        network_input(metadata, [images[index] for index in batch]).astype(_input_type(metadata), copy=False)
         for batch in full_batches(len(images), request.batch or 1)
     ]
     method, target = cast(Method, request.calibration_method), cast(Target, request.target)
+    if request.thin and source is None and target == "cpu":
+        remark("note: drawn people do not tell what photographs need, so nothing is thinned; give --calib a folder")
     return Quantisation(inputs, note, method, target, may_thin=request.thin and source is not None)
 
 
@@ -155,11 +153,6 @@ def full_batches(pictures: int, size: int) -> list[list[int]]:
     places = math.ceil(pictures / size) * size
     order = [place if place < pictures else place % period for place in range(places)]
     return [order[start : start + size] for start in range(0, places, size)]
-
-
-def _network_input(images: Sequence[NDArray[np.uint8]], metadata: ModelMetadata) -> NDArray[Any]:
-    mappings = [frame_mapping(metadata.geometry, image.shape[:2], metadata.input_size) for image in images]
-    return prepare_batch(metadata, images, mappings, len(images)).astype(_input_type(metadata), copy=False)
 
 
 def _shares_pictures(request: ExportRequest) -> bool:

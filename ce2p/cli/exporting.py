@@ -99,7 +99,7 @@ def export(
         bool,
         typer.Option(
             "--thin/--no-thin",
-            help="int8 on your own pictures: halve the largest convolution's channels where the gate finds no harm.",
+            help="int8 for CPUs, on your pictures: halve the largest convolution's input where the gate finds no harm.",
         ),
     ] = True,
     workspace: Annotated[float | None, typer.Option(help="Engine: scratch memory in GiB. Default: no limit.")] = None,

@@ -1,9 +1,10 @@
 """Turn CE2P networks into proven ONNX files."""
 
 from .deploy import Deployed, FoldReport, deploy
-from .exporter import Exported, Quantisation, default_path, export_onnx
+from .exporter import Exported, default_path, export_onnx
 from .gating import GateSettings
 from .onnx_graph import GraphOptions, export_plain
+from .precision import Quantisation
 from .proof import Proof, ProofError
 from .source import Source, open_source
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from ce2p.errors import ConfigError
 from ce2p.preprocessing import preprocessing_for
@@ -23,9 +22,8 @@ from .gating import ExportGate, GateOutcome, GateSettings
 from .harmless import with_harmless_changes
 from .onnx_graph import GraphOptions, trace_graph
 from .precision import (
-    Method,
     PrecisionPlan,
-    Target,
+    Quantisation,
     activation_ranges,
     calibrate,
     high_precision_groups,
@@ -37,25 +35,10 @@ from .proof import Proof, ProofError, proof_inputs
 from .sensitivity import GroupHarm, Sensitivity, Trials, leave_one_out, search
 from .source import Source
 
-__all__ = ["Exported", "Progress", "Quantisation", "default_path", "export_onnx"]
+__all__ = ["Exported", "Progress", "default_path", "export_onnx"]
 
 MIN_SIDE = 33
 """Smallest input side in pixels: below it the coarsest feature map is a point or two, and pooling is meaningless."""
-
-
-@dataclass(frozen=True)
-class Quantisation:
-    """How activations get their 8 bits."""
-
-    inputs: Sequence[NDArray[Any]]
-    """Calibration pictures as the network takes them, in full batches of its size."""
-    note: str
-    """Which pictures these are, in words."""
-    method: Method = "mse"
-    target: Target = "cpu"
-    may_thin: bool = False
-    """Whether the context convolution may be thinned (precision/low_rank.py). Wants pictures like those to come: drawn
-    people do not show what a network sees in photographs."""
 
 
 @dataclass(frozen=True)

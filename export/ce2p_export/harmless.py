@@ -6,14 +6,10 @@ its own, judged on every backend like any other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Protocol
-
-from numpy.typing import NDArray
 
 from .attempts import Attempt, Candidates
-from .precision import HIGH_PRECISION, Method, ThinningError, activation_ranges, calibrate, thin
+from .precision import HIGH_PRECISION, Quantisation, ThinningError, activation_ranges, calibrate, thin
 
 __all__ = ["HARMLESS", "with_harmless_changes"]
 
@@ -21,24 +17,13 @@ HARMLESS = 0.1
 """Share of the gate's allowance that one change may use up."""
 
 
-class Calibration(Protocol):
-    """What a change may need: `exporter.Quantisation`."""
-
-    @property
-    def inputs(self) -> Sequence[NDArray[Any]]: ...
-    @property
-    def method(self) -> Method: ...
-    @property
-    def may_thin(self) -> bool: ...
-
-
-def with_harmless_changes(candidates: Candidates, attempt: Attempt, calibration: Calibration | None) -> Attempt:
+def with_harmless_changes(candidates: Candidates, attempt: Attempt, quantisation: Quantisation | None) -> Attempt:
     """`attempt` with every change that a trained network's labels do not miss; `candidates` is left as it made that."""
     if candidates.options.precision != "int8" or candidates.plan.target != "cpu":
         return attempt
     for group in sorted(candidates.plan.keep & set(HIGH_PRECISION)):
         attempt = _converted(candidates, attempt, group)
-    return attempt if calibration is None or not calibration.may_thin else _thinned(candidates, attempt, calibration)
+    return attempt if quantisation is None or not quantisation.may_thin else _thinned(candidates, attempt, quantisation)
 
 
 def _converted(candidates: Candidates, attempt: Attempt, group: str) -> Attempt:
@@ -54,19 +39,19 @@ def _converted(candidates: Candidates, attempt: Attempt, group: str) -> Attempt:
     return attempt
 
 
-def _thinned(candidates: Candidates, attempt: Attempt, calibration: Calibration) -> Attempt:
+def _thinned(candidates: Candidates, attempt: Attempt, quantisation: Quantisation) -> Attempt:
     """With the context convolution thinned."""
     if attempt.harm is None:
         return attempt
     before = candidates.pure, candidates.plan, candidates.provenance
     told = candidates.counting("thinning the context convolution")
     try:
-        candidates.pure, tensor, record = thin(candidates.pure, calibration.inputs, told)
+        candidates.pure, tensor, record = thin(candidates.pure, quantisation.inputs, told)
     except ThinningError as reason:
         candidates.provenance = {**candidates.provenance, "not_thinned": str(reason)}
         return attempt
-    statistics, _ = calibrate(candidates.pure, [tensor], calibration.inputs, candidates.counting("calibrating it"))
-    ranges = {**candidates.plan.ranges, **activation_ranges(statistics, calibration.method)}
+    statistics, _ = calibrate(candidates.pure, [tensor], quantisation.inputs, candidates.counting("calibrating it"))
+    ranges = {**candidates.plan.ranges, **activation_ranges(statistics, quantisation.method)}
     candidates.plan = replace(candidates.plan, ranges=ranges)
     candidates.provenance = {**candidates.provenance, "thinned": record.to_dict()}
     other = candidates.attempt(attempt.keep)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .geometry import FrameMapping
+from .geometry import FrameMapping, frame_mapping
 from .metadata import ModelMetadata
 from .ops import crop, label_map, warp_labels, warp_normalize
 from .ops.launches import (
@@ -24,7 +24,15 @@ from .ops.launches import (
     warp_normalize_launch,
 )
 
-__all__ = ["check_frame", "label_launches", "labels_of", "needs_input_labels", "prepare_batch", "prepare_launch"]
+__all__ = [
+    "check_frame",
+    "label_launches",
+    "labels_of",
+    "needs_input_labels",
+    "network_input",
+    "prepare_batch",
+    "prepare_launch",
+]
 
 
 def check_frame(frame: object) -> None:
@@ -50,6 +58,12 @@ def prepare_batch(
     for image, frame, mapping in zip(images, frames, mappings, strict=False):
         warp_normalize(frame, mapping.forward, mapping.input_size, metadata.normalisation, out=image)
     return images.astype(metadata.io, copy=False)
+
+
+def network_input(metadata: ModelMetadata, frames: Sequence[NDArray[np.uint8]]) -> NDArray[Any]:
+    """The network's input (see Backend.run) for whole frames, uint8 BGR [H, W, 3] of any sizes: one item for each."""
+    mappings = [frame_mapping(metadata.geometry, frame.shape[:2], metadata.input_size) for frame in frames]
+    return prepare_batch(metadata, frames, mappings, len(frames))
 
 
 def prepare_launch(

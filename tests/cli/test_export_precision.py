@@ -84,6 +84,7 @@ def test_own_pictures_thin_the_context_convolution(
     assert status == 0, err
     assert ("thinning the context convolution ..." in err) is thinned
     assert ("context convolution thinned: it reads" in out) is thinned
+    assert ("drawn people do not tell what photographs need" in err) is (not arguments)
 
 
 def test_a_file_that_is_not_as_good_is_not_written(export: Run, checkpoint: Path, tmp_path: Path) -> None:

@@ -17,9 +17,8 @@ from ce2p_runtime import HumanParser
 from ce2p_runtime.backends import onnxruntime as ort_backend
 from ce2p_runtime.backends import open_backend
 from ce2p_runtime.cache import CACHE_VARIABLE
-from ce2p_runtime.frame_steps import prepare_batch
+from ce2p_runtime.frame_steps import network_input
 from ce2p_runtime.gate import THRESHOLDS, GateError, GatePicture, Reference, Thresholds, judge
-from ce2p_runtime.geometry import frame_mapping
 
 SIZE = (97, 97)
 PICTURES = [GatePicture(f"person {i}", image) for i, (image, _) in enumerate(iter_samples(5, 3, (120, 100)))]
@@ -39,10 +38,7 @@ def settings(thresholds: Thresholds, *backends: str, judged: bool = True) -> Gat
 def quantisation(target: str = "cpu") -> Quantisation:
     source = open_source("lip-r18-os16", family="schp", random=True)
     with HumanParser.on(torch_backend(source), name="x") as parser:
-        inputs = []
-        for picture in PICTURES:
-            mapping = frame_mapping(parser.metadata.geometry, picture.image.shape[:2], SIZE)
-            inputs.append(prepare_batch(parser.metadata, [picture.image], [mapping], 1))
+        inputs = [network_input(parser.metadata, [picture.image]) for picture in PICTURES]
     return Quantisation(inputs, "three drawn people", "minmax", target)  # type: ignore[arg-type]
 
 

@@ -84,6 +84,7 @@ def test_the_error_said_is_the_error_made() -> None:
     thinned, _, record = thin(model, pictures(12, CHANNELS, scales=fading))
     assert ERROR / 10 < record.error <= ERROR
     made = [distance(run(thinned, image), run(model, image)) for image in pictures(4, CHANNELS, seed=7, scales=fading)]
+    # Not the same: what was said leaves out how neighbouring taps add up, and the final fit saw all pictures.
     assert max(made) == pytest.approx(record.error, rel=0.5)
 
 
@@ -128,11 +129,14 @@ def test_new_channels_are_about_as_large() -> None:
     values = rng.normal(size=(128, 4000)) * np.geomspace(1, 1e-3, 128)[:, None]
     reduce, _ = decompose(weight, values @ values.T, 64)
     sizes = np.sqrt((np.square(reduce[:, :, 0, 0] @ values)).mean(1))
-    assert sizes.max() / sizes.min() < 2
+    assert sizes.max() / sizes.min() < 2  # without the rotation 5.8
 
 
 def test_eight_bits_in_between_cost_little() -> None:
-    """With one step for all new channels: the error stays near that of 8 bits for the input itself."""
+    """With one step for all new channels: no worse than half as much again as 8 bits for the input itself.
+
+    Without the rotation, or with all directions made alike, it is twice as much and more.
+    """
     rng = np.random.default_rng(5)
     weight = rng.normal(size=(32, 128, 3, 3))
     values = np.maximum(rng.normal(size=(128, 64)) @ rng.normal(size=(64, 4000)) + 4, 0)

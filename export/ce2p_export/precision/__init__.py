@@ -5,7 +5,7 @@ from .groups import HIGH_PRECISION, high_precision_groups, layer_groups
 from .half import give_float_io, to_half, unfit_weights
 from .int8 import TARGETS, Flavour, Target, nodes_to_quantise, quantise, tensors_to_calibrate
 from .low_rank import Thinned, ThinningError, thin
-from .plan import Precision, PrecisionPlan, convert
+from .plan import Precision, PrecisionPlan, Quantisation, convert
 from .ranges import METHODS, Method, activation_ranges
 from .rounding import with_roundings
 
@@ -18,6 +18,7 @@ __all__ = [
     "Method",
     "Precision",
     "PrecisionPlan",
+    "Quantisation",
     "Target",
     "Thinned",
     "ThinningError",

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from .groups import layer_groups
 from .half import to_half
 from .int8 import TARGETS, Target, nodes_to_quantise, quantise
-from .ranges import Range
+from .ranges import Method, Range
 
-__all__ = ["Precision", "PrecisionPlan", "convert"]
+__all__ = ["Precision", "PrecisionPlan", "Quantisation", "convert"]
 
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
@@ -32,6 +33,21 @@ class PrecisionPlan:
     """int8 only: for whose kernels."""
     ranges: Mapping[str, Range] = field(default_factory=dict)
     """int8 only: (low, high) of each activation that may be quantised."""
+
+
+@dataclass(frozen=True)
+class Quantisation:
+    """How activations get their 8 bits."""
+
+    inputs: Sequence[NDArray[Any]]
+    """Calibration pictures as the network takes them, in full batches of its size."""
+    note: str
+    """Which pictures these are, in words."""
+    method: Method = "mse"
+    target: Target = "cpu"
+    may_thin: bool = False
+    """Whether the context convolution may be thinned (low_rank.py). Wants pictures like those to come: drawn
+    people do not show what a network sees in photographs."""
 
 
 def convert(pure: ir.Model | bytes, plan: PrecisionPlan) -> ir.Model:
