@@ -68,3 +68,21 @@ def trt(tensorrt_found: Found) -> ModuleType:
     """The module tensorrt: the official one, or the stand-in of tests/trt_on_cpu."""
     assert tensorrt_found.module is not None
     return tensorrt_found.module
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How the tests against damaged files draw their damage."""
+    parser.addoption("--fuzz-seed", type=int, default=13, help="Seed of the damage; another one looks elsewhere.")
+    parser.addoption("--fuzz-count", type=int, default=500, help="Damaged files per format.")
+
+
+@pytest.fixture(scope="session")
+def fuzz_seed(request: pytest.FixtureRequest) -> int:
+    """Seed for `tests.hostile.mutations`."""
+    return int(request.config.getoption("--fuzz-seed"))
+
+
+@pytest.fixture(scope="session")
+def fuzz_count(request: pytest.FixtureRequest) -> int:
+    """Damaged files per format."""
+    return int(request.config.getoption("--fuzz-count"))
