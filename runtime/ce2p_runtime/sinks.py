@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 
 from .errors import MediaError
 from .result import ParsingResult
 from .sources import Source, SourceFrame
-from .video import LabelVideoWriter, VideoWriter
+from .video_sink import VideoSink
 
 __all__ = ["SAVE_CHOICES", "PictureSink", "VideoSink", "open_sink"]
 
@@ -45,48 +45,6 @@ class PictureSink(AbstractContextManager["PictureSink"]):
         stem = next(name for name in candidates if self._owner.get(name, path) == path)
         self._owner[stem] = path
         return stem
-
-
-class VideoSink(AbstractContextManager["VideoSink"]):
-    """`<stem>_overlay.mp4` with the source's times and sound, `<stem>_labels.mkv` with the exact label maps."""
-
-    def __init__(self, folder: Path, source: Source, save: frozenset[str], opacity: float) -> None:
-        video = source.video
-        if video is None:
-            raise ValueError(f"{source.name} is no video")
-        if "masks" in save:
-            raise MediaError(f"{source.name}: masks are written for pictures only; use labels, which holds every class")
-        self.folder, self._opacity = folder, opacity
-        self._stack = ExitStack()
-        self._overlay: VideoWriter | None = None
-        self._labels: LabelVideoWriter | None = None
-        stem = video.path.stem
-        if "overlay" in save:
-            writer = VideoWriter(folder / f"{stem}_overlay.mp4", video.frame_rate, video.size, video.path)
-            self._overlay = self._stack.enter_context(writer)
-        if "labels" in save:
-            labels = LabelVideoWriter(folder / f"{stem}_labels.mkv", video.frame_rate, video.size)
-            self._labels = self._stack.enter_context(labels)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
-
-    @property
-    def remarks(self) -> list[str]:
-        """What the user should know about the written video, such as sound that could not be copied."""
-        note = self._overlay.audio_note if self._overlay is not None else None
-        return [note] if note else []
-
-    def write(self, frame: SourceFrame, result: ParsingResult) -> None:
-        """Append a frame at its own time. Raises MediaError."""
-        if frame.pts is None or frame.time_base is None:
-            raise ValueError("a frame without a time cannot go into a video")
-        if self._overlay is not None:
-            self._overlay.write(result.overlay(frame.image, self._opacity), frame.pts, frame.time_base)
-        if self._labels is not None:
-            self._labels.write(result.labels, frame.pts, frame.time_base)
 
 
 def open_sink(folder: Path, source: Source, save: frozenset[str], opacity: float = 0.5) -> PictureSink | VideoSink:
