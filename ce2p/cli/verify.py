@@ -57,19 +57,19 @@ def run(request: VerifyRequest) -> None:
     if request.json:
         write_json(_document(report, note), request.json)
     if request.json != "-":
-        report_gate(report, note, request.precision)
+        report_gate(report, note)
         if request.output is not None:
             say(f"figures and the worst picture: {request.output}/")
     report.require()
 
 
-def report_gate(report: GateReport, note: str, judged_as: str | None = None) -> None:
+def report_gate(report: GateReport, note: str) -> None:
     """Print the figures beside their limits, then the classes. `note` says which pictures were compared."""
     say(f"reference: {report.reference}, {report.reference_backend}")
     say(f"candidate: {report.candidate}, {report.backend} on {report.device}")
     say(f"compared on {note}")
     table(
-        f"Limits for {judged_as or report.precision}",
+        f"Judged by {report.limits}",
         ("figure", "found", "limit", ""),
         [_check_row(check) for check in report.checks],
     )

@@ -135,7 +135,10 @@ def test_a_checkpoint_against_its_export_on_a_data_set(tiny: Tiny, data: Path, t
     assert "is run at 97x97, the candidate's input size, not at its own 65x73" in " ".join(ending.err.split())
 
 
-def test_the_limits_of_another_precision(verify: Run, tiny_model: Path, tmp_path: Path) -> None:
+def test_the_limits_of_another_precision(verify: Run, tiny_model: Path, other: Path) -> None:
+    ending = verify(tiny_model, other, "--backend", "onnxruntime", "--limit", 1, "--precision", "int8")
+    assert "Judged by the limits for int8" in ending.out
+    assert "is not as good as tiny.onnx by the limits for int8: " in ending.err.splitlines()[-1]
     ending = verify(tiny_model, tiny_model, "--backend", "onnxruntime", "--limit", 1, "--precision", "int8", "--json")
     assert json.loads(ending.out)["thresholds"]["pixel_agreement"] == 0.99
     ending = verify(tiny_model, tiny_model, "--limit", 1, "--precision", "int4")

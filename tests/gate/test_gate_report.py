@@ -103,11 +103,20 @@ def test_every_limit_fails_by_itself_and_names_its_place() -> None:
         assert not found.passed
         assert len(found.failures) == 1
         assert found.failures[0].startswith(line)
-        with pytest.raises(GateError, match="cand: is not as good as ref by the limits for int8: ") as refusal:
+        with pytest.raises(GateError, match="cand: is not as good as ref by limits of your own: ") as refusal:
             found.require()
         assert "\n" not in str(refusal.value)
     at_limit = dataclasses.replace(LAX, pixel_agreement=0.975, worst_picture=0.95, boundary_agreement=0.975)
     assert report(pairs, at_limit).passed
+
+
+@pytest.mark.parametrize("name", THRESHOLDS)
+def test_the_refusal_names_the_limits_that_were_applied_whatever_the_files_precision(name: str) -> None:
+    found = report([(halves(), spoilt(halves(), 60, 0))], THRESHOLDS[name])
+    assert found.precision == "int8"
+    assert found.to_dict()["limits"] == f"the limits for {name}"
+    with pytest.raises(GateError, match=f"cand: is not as good as ref by the limits for {name}: pixel agreement is"):
+        found.require()
 
 
 def test_a_loss_against_the_truth_fails_and_a_gain_does_not() -> None:

@@ -15,7 +15,7 @@ from ..errors import CE2PRuntimeError
 from ..pictures import write_picture
 from .agreement import Counts, PictureFigures, class_ious
 from .picture import ComparedPicture, comparison_sheet
-from .thresholds import MIN_CLASS_SHARE, Thresholds
+from .thresholds import MIN_CLASS_SHARE, THRESHOLDS, Thresholds
 
 __all__ = ["Check", "GateError", "GateReport"]
 
@@ -75,12 +75,19 @@ class GateReport:
     """What it ran on."""
     device: str
     precision: str
+    """The candidate's own; the limits may be those of another, see `limits`."""
     thresholds: Thresholds
     class_names: tuple[str, ...]
     pictures: tuple[PictureFigures, ...]
     """At least one, in the order of the reference's."""
     worst_picture: ComparedPicture = field(repr=False)
     """The labels of `worst`."""
+
+    @property
+    def limits(self) -> str:
+        """Whose limits `thresholds` are, in words, read from the limits themselves so that it cannot be another's."""
+        named = next((name for name, limits in THRESHOLDS.items() if limits == self.thresholds), None)
+        return f"the limits for {named}" if named else "limits of your own"
 
     @property
     def passed(self) -> bool:
@@ -165,8 +172,7 @@ class GateReport:
         """Raise GateError, in one line, unless the gate is passed."""
         if not self.passed:
             raise GateError(
-                f"{self.candidate}: is not as good as {self.reference} by the limits for {self.precision}: "
-                f"{'; '.join(self.failures)}"
+                f"{self.candidate}: is not as good as {self.reference} by {self.limits}: {'; '.join(self.failures)}"
             )
 
     def paint_worst(self, path: str | Path) -> Path:
@@ -185,6 +191,7 @@ class GateReport:
             "reference": {"name": self.reference, "runs_on": self.reference_backend},
             "candidate": {"name": self.candidate, "runs_on": f"{self.backend} on {self.device}"},
             "precision": self.precision,
+            "limits": self.limits,
             "thresholds": {**asdict(self.thresholds), "judged_class_share": MIN_CLASS_SHARE},
             "pixel_agreement": self.pixel_agreement,
             "boundary_agreement": self.boundary_agreement,
