@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import MediaError
+from .leftovers import temporary_name
 
 __all__ = ["atomic_path", "existing_file"]
 
@@ -18,13 +18,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     Parent folders are made. The temporary name keeps the suffix (writers choose the format by it) and starts
     with a dot (folder listings of this package skip it). Raises MediaError when the folder cannot be made,
-    when the body wrote nothing, or when the name cannot be taken; exceptions of the body pass through
-    unchanged.
+    when the body cannot write there (a full disk, a limit, a lost folder), when it wrote nothing, or when the name
+    cannot be taken; other exceptions of the body pass through unchanged.
     """
     target = Path(path)
     # Not `tempfile`: it makes files of mode 0600, and a result should have the permissions the user's umask
     # gives.
-    temporary = target.with_name(f".{target.stem[:80]}.{secrets.token_hex(6)}{target.suffix}")
+    temporary = target.with_name(temporary_name(target.name))
     if target.is_dir():
         raise MediaError(f"{target}: is a folder, expected the name of a file to write; add a file name")
     try:
@@ -32,7 +32,15 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         raise MediaError(f"{target}: its folder cannot be made ({error.strerror}); choose another place") from error
     try:
-        yield temporary
+        try:
+            yield temporary
+        except OSError as error:
+            # Writing gives no name, opening gives ours; an error with another name is not about this file.
+            if error.strerror is None or error.filename not in (None, str(temporary)):
+                raise
+            raise MediaError(
+                f"{target}: cannot be written ({error.strerror}); check the free space and the folder"
+            ) from error
         if not temporary.exists():
             raise MediaError(f"{target}: nothing was written, expected a file; this is a fault of the writer")
         try:
