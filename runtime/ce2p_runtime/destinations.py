@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .errors import MediaError
+from .leftovers import remove_leftovers
 
 __all__ = ["check_destination", "check_folder"]
 
@@ -25,7 +26,8 @@ def check_destination(
     inputs: Iterable[str | Path] = (),
     overwrite: bool = False,
 ) -> Path:
-    """`path` as a Path, once it is known that a file may be written there. Writes nothing, makes no folder.
+    """`path` as a Path, once it is known that a file may be written there. Writes nothing and makes no folder; what a
+    killed run left on its way to that name is removed.
 
     `what` names the file in messages ("the JSON result"). Raises MediaError, in one line, when the name is empty or a
     folder; has none of `suffixes` (any case; none given: all are fine); is one of `inputs`, also through a link or
@@ -39,20 +41,10 @@ def check_destination(
         raise MediaError(f"{file}: is a folder, expected the name of a file for {what}; add a file name")
     if suffixes and file.suffix.lower() not in suffixes:
         raise MediaError(f"{file}: expected a name ending in {' or '.join(suffixes)} for {what}; choose such a name")
-    if found is None:
-        _check_place(file.parent, file, what)
-        return file
-    for other in inputs:
-        if _same(file, Path(other)):
-            raise MediaError(f"{file}: is an input, and {what} would replace it; choose another name")
-    if not stat.S_ISREG(found.st_mode) and not file.is_symlink():
-        raise MediaError(f"{file}: is a device or pipe, expected a regular file for {what}; choose another name")
-    if not overwrite:
-        link = " (as a symbolic link)" if file.is_symlink() else ""
-        raise MediaError(
-            f"{file}: exists{link}, and {what} would replace it; choose another name, or say --overwrite to replace it"
-        )
+    if found is not None:
+        _check_replaceable(file, found, what, inputs, overwrite)
     _check_place(file.parent, file, what)
+    remove_leftovers([file])
     return file
 
 
@@ -62,7 +54,7 @@ def check_folder(path: str | Path, *, what: str) -> Path:
     Raises MediaError when the name is empty or a file's, or when it cannot be made or written to.
     """
     folder = _named(path, what)
-    found = _status(folder, what, follow=True)
+    found = _status(folder, what)
     if found is not None and not stat.S_ISDIR(found.st_mode):
         raise MediaError(f"{folder}: is a file, expected a folder for {what}; choose another name")
     _check_place(folder, folder, what)
@@ -75,12 +67,26 @@ def _named(path: str | Path, what: str) -> Path:
     return Path(path)
 
 
-def _status(path: Path, what: str, *, follow: bool = False) -> os.stat_result | None:
-    """What stands at `path`; a link stands for the folder it leads to, otherwise (without `follow`) for itself."""
+def _check_replaceable(
+    file: Path, found: os.stat_result, what: str, inputs: Iterable[str | Path], overwrite: bool
+) -> None:
+    """Raise MediaError unless the file that stands there may be replaced."""
+    if any(_same(file, Path(other)) for other in inputs):
+        raise MediaError(f"{file}: is an input, and {what} would replace it; choose another name")
+    link = stat.S_ISLNK(found.st_mode)
+    if not link and not stat.S_ISREG(found.st_mode):
+        raise MediaError(f"{file}: is a device or pipe, expected a regular file for {what}; choose another name")
+    if not overwrite:
+        kind = " (as a symbolic link)" if link else ""
+        raise MediaError(
+            f"{file}: exists{kind}, and {what} would replace it; choose another name, or say --overwrite to replace it"
+        )
+
+
+def _status(path: Path, what: str) -> os.stat_result | None:
+    """What stands at `path`: a link to a folder stands for the folder, any other link for itself."""
     try:
-        if follow or path.is_dir():
-            return path.stat()
-        return path.lstat()
+        return path.stat() if path.is_dir() else path.lstat()
     except FileNotFoundError:
         return None
     except NotADirectoryError as error:
