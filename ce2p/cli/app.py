@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from .exporting import export
+from .ignored_options import BENCHMARK, INSPECT, PEOPLE, VERIFY, refuse_ignored
 from .learning import data_app, train, val
-from .options import Dataset, Json, PartScore, Stride
+from .options import Dataset, Json, PartScore, Stride, Threads
 
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Human parsing with CE2P networks: training, proven ONNX files and TensorRT engines, pictures and video.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -25,6 +25,23 @@ app.add_typer(data_app, name="data")
 app.command()(export)
 app.command()(train)
 app.command()(val)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from ce2p.cli.version import run
+
+        run()
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Versions, and nothing else.")
+    ] = False,
+) -> None:
+    """Human parsing with CE2P networks: training, proven ONNX files and TensorRT engines, pictures and video."""
 
 
 @app.command()
@@ -56,6 +73,7 @@ def parse(
 
 @app.command()
 def people(
+    context: typer.Context,
     source: Annotated[str, typer.Argument(help="Picture, folder or glob (quoted).")],
     whole: Annotated[Path | None, typer.Option("--global", help="Network for the whole picture.")] = None,
     local: Annotated[
@@ -85,11 +103,12 @@ def people(
     flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored picture.")] = False,
     backend: Annotated[str, typer.Option(help="auto, onnxruntime, openvino.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N.")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads of the networks.")] = None,
+    threads: Threads = None,
     opacity: Annotated[float, typer.Option(min=0.0, max=1.0, help="Of the overlay's colours.")] = 0.5,
     json: Json = None,
 ) -> None:
     """Parse pictures with several people: classes, people, and each person's parts."""
+    refuse_ignored(context, PEOPLE)
     from ce2p.cli.people import PeopleRequest, run
 
     run(
@@ -103,12 +122,14 @@ def people(
 
 @app.command()
 def inspect(
+    context: typer.Context,
     file: Annotated[Path, typer.Argument(help="Checkpoint, exported ONNX file or engine.")],
     dataset: Dataset = None,
     stride: Stride = None,
     json: Json = None,
 ) -> None:
     """Show what a file holds: family, classes, sizes, parameters, GFLOPs, provenance."""
+    refuse_ignored(context, INSPECT)
     from ce2p.cli.inspect import run
 
     run(file, dataset, stride, json)
@@ -124,6 +145,7 @@ def doctor(json: Json = None) -> None:
 
 @app.command()
 def verify(
+    context: typer.Context,
     reference: Annotated[Path, typer.Argument(help="What it came from: checkpoint, ONNX file or engine.")],
     candidate: Annotated[Path, typer.Argument(help="ONNX file or engine to judge.")],
     data: Annotated[
@@ -137,7 +159,7 @@ def verify(
         str, typer.Option(help="Of the candidate: auto, onnxruntime, openvino, tensorrt, tensorrt-rtx.")
     ] = "auto",
     device: Annotated[str, typer.Option(help="Of the candidate: auto, cpu, cuda, cuda:N.")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads of the networks.")] = None,
+    threads: Threads = None,
     precision: Annotated[
         str | None, typer.Option(help="Judge by the limits of fp32, fp16, bf16 or int8. Default: the candidate's own.")
     ] = None,
@@ -150,6 +172,7 @@ def verify(
     json: Json = None,
 ) -> None:
     """Judge whether an exported file labels pictures as the model it came from; ends with status 1 if not."""
+    refuse_ignored(context, VERIFY)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch starts its threads: see `demo`
     from ce2p.cli.verify import VerifyRequest, run
 
@@ -163,6 +186,7 @@ def verify(
 
 @app.command()
 def benchmark(
+    context: typer.Context,
     models: Annotated[
         list[Path],
         typer.Argument(help="ONNX files or engines made by `ce2p export`; with --compare also a saved result."),
@@ -177,7 +201,7 @@ def benchmark(
     ] = None,
     rounds: Annotated[int, typer.Option(help="Timed passes of every candidate; p99 wants 100.")] = 15,
     warmup: Annotated[int, typer.Option(help="Passes before them that do not count.")] = 3,
-    threads: Annotated[int | None, typer.Option(help="CPU threads of the network.")] = None,
+    threads: Threads = None,
     batches: Annotated[str, typer.Option(help="Throughput: batch sizes, for files with a dynamic batch.")] = "1,4,16",
     throughput: Annotated[
         bool, typer.Option("--throughput/--no-throughput", help="Measure frames per second, over batches and streamed.")
@@ -197,6 +221,7 @@ def benchmark(
     json: Json = None,
 ) -> None:
     """Time models on every backend, interleaved, from frame to labels, with the gate's verdict on their labels."""
+    refuse_ignored(context, BENCHMARK)
     from ce2p.cli.arguments import image_size, number_list
     from ce2p.cli.benchmark import BenchmarkRequest, run
 

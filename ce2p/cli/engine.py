@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-from ce2p.errors import ConfigError
 from ce2p_export.gating import GateOutcome
 from ce2p_export.tensorrt import BuildSettings, BuiltEngine, build_engine_file
 from ce2p_export.tensorrt.layers import EngineLayer
@@ -78,15 +77,6 @@ def _onnx_of(export: ExportRequest) -> Path:
         exported = export_file(replace(export, output=beside))
         remark(f"exported {exported.path}")
         return exported.path
-    given = {
-        "--imgsz": export.size, "--dataset": export.dataset, "--os": export.stride, "--family": export.family,
-        "--random": export.random or None, "--edge": export.edge or None,
-    }  # fmt: skip
-    settled = [name for name, value in given.items() if value is not None]
-    if settled:
-        raise ConfigError(
-            f"{export.model}: {', '.join(settled)} is settled in an ONNX file; leave it out, or export again"
-        )
     return Path(export.model)
 
 

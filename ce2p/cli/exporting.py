@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from .ignored_options import EXPORT, refuse_ignored
 from .options import (
     CalibrationMethod,
     Dataset,
@@ -28,6 +29,7 @@ __all__ = ["export"]
 
 
 def export(
+    context: typer.Context,
     model: Annotated[
         str,
         typer.Argument(help="Checkpoint file, or a model name with --random; for an engine also an ONNX file."),
@@ -123,6 +125,7 @@ def export(
     from ce2p.cli.export import ExportRequest, run
 
     size = image_size(imgsz) if imgsz else None
+    refuse_ignored(context, EXPORT)
     kernels = target or (Target.tensorrt if format_ is Format.engine else Target.cpu)
     request = ExportRequest(
         model, size, batch_size(batch or "1"), input_kind.value, output_kind.value, edge, fold, output,

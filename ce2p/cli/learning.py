@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from .options import Dataset, Json, Stride
+from .ignored_options import VAL, refuse_ignored
+from .options import Dataset, Json, Stride, Threads
 
 __all__ = ["data_app", "train", "val"]
 
@@ -74,6 +75,7 @@ def train(
 
 
 def val(
+    context: typer.Context,
     data: Annotated[Path, typer.Option(help="Folder of the data set, in its published layout.")],
     model: Annotated[
         Path | None, typer.Argument(help="Checkpoint, ONNX file or engine; the file itself is scored.")
@@ -91,7 +93,7 @@ def val(
         str, typer.Option(help="auto, onnxruntime, openvino, tensorrt, tensorrt-rtx; checkpoints: torch.")
     ] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N.")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads of the network.")] = None,
+    threads: Threads = None,
     batch: Annotated[int, typer.Option(min=1, help="Pictures at a time, where the model takes several.")] = 1,
     limit: Annotated[int | None, typer.Option(min=1, help="Score the first pictures only.")] = None,
     stride: Stride = None,
@@ -108,6 +110,7 @@ def val(
     json: Json = None,
 ) -> None:
     """Score a model on annotated pictures, beside the published figures of its row."""
+    refuse_ignored(context, VAL)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch starts its threads: see `demo`
     from ce2p.cli.arguments import image_size
     from ce2p.cli.val import ValRequest, parse_scales, run

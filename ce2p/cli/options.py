@@ -22,6 +22,7 @@ __all__ = [
     "Random",
     "Stride",
     "Target",
+    "Threads",
 ]
 
 Json = Annotated[
@@ -31,6 +32,7 @@ Dataset = Annotated[
     str | None, typer.Option(help="Label set: lip, cihp, atr, ppp, voc, mhp. Default: the model's own.")
 ]
 Stride = Annotated[int | None, typer.Option("--os", help="Output stride 8 or 16, for checkpoints that do not tell.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads of the networks. Default: the backend's own.")]
 Family = Annotated[str | None, typer.Option(help="With --random: ssseg (default), ssseg-2020, ce2p, schp, mce2p.")]
 Random = Annotated[
     bool, typer.Option("--random", help="MODEL is a name such as lip-r101-os16; use random weights, marked untrained.")

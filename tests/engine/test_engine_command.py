@@ -134,8 +134,10 @@ def test_float32_layers_of_a_half_precision_engine_are_reported(export: Run, gpu
         (("--batch", "dynamic"), "an engine is built for stated sizes"),
         (("--batch", "one"), "expected a number"),
         (("--workspace", "0"), "expected GiB above 0"),
-        (("--imgsz", "97"), "--imgsz is settled in an ONNX file"),
-        (("--family", "schp", "--os", "16"), "--os, --family is settled"),
+        (("--imgsz", "97"), "--imgsz: settled in an ONNX file already"),
+        (("--family", "schp", "--os", "16"), "--os, --family: settled"),
+        (("--precision", "fp16", "--no-search"), "--precision, --no-search: settled"),
+        (("--data", "people"), "--data: only for judging labels, and an engine made from an ONNX file is not judged"),
     ],
 )
 def test_mistakes(export: Run, gpu: None, model: Path, arguments: tuple[str, ...], line: str) -> None:
@@ -179,8 +181,8 @@ def test_an_engine_that_labels_otherwise_is_not_left_behind(
 
 
 def test_an_engine_that_nobody_judged_says_so(export: Run, gpu: None, checkpoint: Path, tmp_path: Path) -> None:
-    arguments = (checkpoint, "--imgsz", "65", "--no-plugins", "--gate-count", "1", "-o", "x.engine")
-    status, _, err = export(*arguments)
+    arguments = (checkpoint, "--imgsz", "65", "--no-plugins", "-o", "x.engine")
+    status, _, err = export(*arguments, "--gate-count", "1")
     assert status == 0, err
     assert "note: the engine's labels were not judged, since it does not run here" in err
     _, _, err = export(*arguments, "--gate", "off")
