@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .errors import MediaError
 from .files import atomic_path, existing_file
 from .listing import PICTURE_FORMATS, PICTURE_SUFFIXES, VIDEO_SUFFIXES, find_pictures, source_kind
+from .own_mark import marked
 from .picture_headers import missing_part, picture_size
 from .sniff import HEAD, sniff
 
@@ -68,7 +69,7 @@ def write_picture(path: str | Path, picture: NDArray[np.uint8]) -> Path:
     if not done:
         raise MediaError(f"{path}: no picture format for the suffix {suffix!r}; use .jpg, .png or .webp")
     with atomic_path(path) as temporary:
-        temporary.write_bytes(data.tobytes())
+        temporary.write_bytes(marked(data.tobytes()))
     return Path(path)
 
 

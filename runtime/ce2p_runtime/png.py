@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .files import atomic_path
+from .own_mark import marked
 
 __all__ = ["encode_png", "write_png"]
 
@@ -47,7 +48,7 @@ def write_png(
     """Write `encode_png(values, palette)` to `path` atomically and return the path."""
     data = encode_png(values, palette)
     with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
+        temporary.write_bytes(marked(data))
     return Path(path)
 
 

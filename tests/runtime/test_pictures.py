@@ -200,7 +200,8 @@ def test_folders_are_listed_in_natural_order(tmp_path: Path) -> None:
     for name in ("b10.png", "b9.PNG", "a2.jpg", ".hidden.png", "._b9.png", "notes.txt", "sub.png/inner.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-    assert [path.name for path in find_pictures(tmp_path)] == ["a2.jpg", "b9.PNG", "b10.png"]
+    assert [path.name for path in find_pictures(tmp_path)] == ["a2.jpg", "b9.PNG", "b10.png", "inner.png"]
+    assert [path.name for path in find_pictures(f"{tmp_path}/*")] == ["a2.jpg", "b9.PNG", "b10.png"]
     assert source_kind(tmp_path) == "folder"
 
 
