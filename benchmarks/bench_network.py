@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
@@ -28,6 +27,7 @@ from ce2p.models import CE2P
 from ce2p_export import GraphOptions, deploy, export_onnx, export_plain, open_source
 from ce2p_runtime.backends import open_backend
 from ce2p_runtime.openvino_core import openvino_core
+from ce2p_runtime.telemetry import import_onnxruntime
 from ce2p_runtime.timing import Timing, interleave, paired_ratio
 
 MODELS = ("schp:lip-r101-os16:473",)
@@ -53,6 +53,7 @@ def candidates(net: CE2P, plain: Path, ours: Path, image: NDArray[np.float32], t
 
 
 def _plain_onnxruntime(file: Path, image: NDArray[np.float32], threads: int | None) -> Callable[[], list[NDArray[Any]]]:
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     if threads:

@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from benchmarks.ceilings import Source
 from benchmarks.work import Arithmetic
 from ce2p_runtime.openvino_core import openvino_core
+from ce2p_runtime.telemetry import import_onnxruntime
 
 __all__ = ["CHAINS", "SQUARES", "Chain", "conv_chain", "sources"]
 
@@ -166,8 +167,7 @@ def _in_openvino(chain: Chain, arithmetic: Arithmetic, threads: int | None) -> C
 
 
 def _onnxruntime(model: onnx.ModelProto, feed: dict[str, Any], threads: int | None) -> Callable[[], object]:
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     if threads is not None:

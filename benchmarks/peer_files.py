@@ -23,6 +23,7 @@ from ce2p_runtime.files import atomic_path
 from ce2p_runtime.frame_steps import network_input
 from ce2p_runtime.metadata import ModelMetadata
 from ce2p_runtime.pictures import find_pictures, read_picture
+from ce2p_runtime.telemetry import import_onnxruntime
 
 __all__ = ["OURS", "STATIC_INT8", "Calibration", "Workshop", "calibration_pictures"]
 
@@ -106,6 +107,7 @@ class Workshop:
 
     def static_int8(self, setting: str, calibration: Calibration) -> Path:
         """ONNX Runtime's own static INT8 of the naive export; `setting` is one of STATIC_INT8."""
+        import_onnxruntime()
         from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
         from onnxruntime.quantization.shape_inference import quant_pre_process
 

@@ -28,6 +28,7 @@ from ce2p.models import CE2P
 from ce2p_runtime import HumanParser, ModelMetadata
 from ce2p_runtime.frame_steps import network_input
 from ce2p_runtime.openvino_core import openvino_core
+from ce2p_runtime.telemetry import import_onnxruntime
 
 __all__ = [
     "BACKENDS",
@@ -226,8 +227,7 @@ def in_torch_compiled(net: CE2P, size: tuple[int, int], seconds: int) -> Run:
 
 def in_onnxruntime(file: Path, threads: int | None) -> Run:
     """ONNX Runtime as it comes."""
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     if threads is not None:

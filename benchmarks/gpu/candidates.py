@@ -19,6 +19,7 @@ from benchmarks.gpu.parts import SkippedError
 from ce2p.models import CE2P
 from ce2p_runtime.backends import Backend, OnnxRuntimeCudaBackend, open_backend
 from ce2p_runtime.backends.base import DeviceBackend
+from ce2p_runtime.telemetry import import_onnxruntime
 
 __all__ = [
     "Candidate",
@@ -96,8 +97,7 @@ def from_torch_compiled(name: str, net: CE2P, images: Images, precision: str, de
 
 def from_naive_onnx(name: str, file: Path, images: Images, provider: str = "CUDAExecutionProvider") -> Candidate:
     """ONNX Runtime on somebody's plain export, inputs and outputs bound to device memory."""
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     if provider not in onnxruntime.get_available_providers():
         raise SkippedError(f"this onnxruntime {onnxruntime.__version__} has no {provider}; it needs onnxruntime-gpu")
     settings = {"use_tf32": "0"} if provider.startswith("CUDA") else {}

@@ -26,6 +26,7 @@ from ce2p_export import GraphOptions, export_onnx, export_plain, open_source
 from ce2p_runtime import HumanParser
 from ce2p_runtime.sinks import open_sink
 from ce2p_runtime.sources import open_source as open_media
+from ce2p_runtime.telemetry import import_onnxruntime
 from ce2p_runtime.timing import interleave
 from ce2p_runtime.video import VideoWriter
 
@@ -154,8 +155,7 @@ def _parse_photograph(parser: HumanParser, output: Path) -> None:
 
 def _time(parser: HumanParser, checkpoint: Path, model: Path, output: Path) -> None:
     """The network alone, interleaved: PyTorch, the export of a naive script, ours."""
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     net = open_source(str(checkpoint)).net
     plain = export_plain(net, output / "tiny_plain.onnx", SIZE)
     image = np.random.default_rng(0).standard_normal((1, 3, *SIZE), np.float32)

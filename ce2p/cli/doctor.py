@@ -11,6 +11,7 @@ from ce2p import __version__
 from ce2p.errors import CE2PError
 from ce2p_runtime.cache import cache_folder
 from ce2p_runtime.machine import versions
+from ce2p_runtime.openvino_core import openvino_core
 
 from .console import say, table, write_json
 from .doctor_gpu import examine_gpu
@@ -112,7 +113,7 @@ def _openvino() -> Finding:
     finding = package("backend openvino", "openvino", "openvino")
     if finding.status != "ok":
         return finding
-    devices = importlib.import_module("openvino").Core().available_devices
+    devices = openvino_core().available_devices
     if importlib.util.find_spec("onnx") is None:
         return Finding("backend openvino", "conflict", f"{finding.found}, without onnx", 'pip install "ce2p[openvino]"')
     return Finding("backend openvino", "ok", f"{finding.found}; devices {', '.join(devices)}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ce2p_runtime.machine import versions
+from ce2p_runtime.telemetry import QUIET_IMPORTS
 
 __all__ = ["Finding", "Status", "import_problem", "package", "shown"]
 
@@ -47,7 +48,7 @@ def shown(found: dict[str, str]) -> str:
 def import_problem(module: str) -> str | None:
     """Why a package that is installed does not import, in one line; None when it does."""
     try:
-        importlib.import_module(module)
+        QUIET_IMPORTS.get(module, lambda: importlib.import_module(module))()
     except Exception as error:  # a broken binary package can raise anything
         return (str(error).splitlines() or [type(error).__name__])[0]
     return None

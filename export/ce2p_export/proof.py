@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from ce2p.errors import CE2PError
 from ce2p.models import CE2P
 from ce2p.preprocessing import Preprocessing
+from ce2p_runtime.telemetry import import_onnxruntime
 
 from .onnx_graph import GraphOptions
 from .precision import with_roundings
@@ -178,9 +179,7 @@ def _as_float32(output: NDArray[Any]) -> NDArray[Any]:
 
 def _session(model: str | bytes) -> Any:
     try:
-        import onnxruntime
-
-        return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        return import_onnxruntime().InferenceSession(model, providers=["CPUExecutionProvider"])
     except ImportError:
         raise ProofError('the proof needs ONNX Runtime, which is not installed; pip install "ce2p[cpu]"') from None
     except Exception as error:  # ONNX Runtime's errors share no base class
@@ -188,9 +187,7 @@ def _session(model: str | bytes) -> Any:
 
 
 def _runtime_version() -> str:
-    import onnxruntime
-
-    return str(onnxruntime.__version__)
+    return str(import_onnxruntime().__version__)
 
 
 def _batches(count: int, batch: int | None) -> list[list[int]]:

@@ -10,12 +10,15 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from .forks import keep_in_children
+from .telemetry import import_openvino
+
 __all__ = ["openvino_core"]
 
 
 @cache
 def openvino_core() -> Any:
     """Never goes. Raises ImportError where OpenVINO is not installed."""
-    import openvino
-
-    return openvino.Core()
+    core = import_openvino().Core()
+    keep_in_children(core)
+    return core

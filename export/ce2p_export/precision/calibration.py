@@ -24,6 +24,7 @@ from ce2p.errors import CE2PError
 from ce2p_runtime.cache import cache_folder
 from ce2p_runtime.errors import MediaError
 from ce2p_runtime.files import atomic_path
+from ce2p_runtime.telemetry import import_onnxruntime
 
 __all__ = ["BINS", "ActivationStatistics", "calibrate", "collect", "session_with_outputs", "too_large_for_half"]
 
@@ -124,7 +125,7 @@ def _summary(low: float, high: float, samples: list[NDArray[np.float32]]) -> Act
 
 def session_with_outputs(model: bytes, tensors: Sequence[str]) -> Any:
     try:
-        import onnxruntime
+        onnxruntime = import_onnxruntime()
     except ImportError:
         raise CE2PError('calibration needs ONNX Runtime, which is not installed; pip install "ce2p[cpu]"') from None
     proto = onnx.load_from_string(model)

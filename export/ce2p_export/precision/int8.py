@@ -27,6 +27,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ce2p.errors import CE2PError
+from ce2p_runtime.telemetry import import_onnxruntime
 
 from .groups import layer_groups
 from .ranges import Range
@@ -100,6 +101,7 @@ def tensors_to_calibrate(graph: ir.Graph) -> list[str]:
 
 def quantise(model: bytes, ranges: Mapping[str, Range], flavour: Flavour, nodes: Sequence[str]) -> ir.Model:
     """A serialised float32 model with Q/DQ pairs around `nodes`. Raises CE2PError without a node to quantise."""
+    import_onnxruntime()
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.calibrate import TensorData
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer

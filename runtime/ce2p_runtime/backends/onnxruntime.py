@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import BackendError, ModelFileError
 from ..onnx_file import onnx_properties
+from ..telemetry import import_onnxruntime
 from .base import check_model_file, check_signature, metadata_from
 from .choice_memory import BackendChoice
 
@@ -62,7 +63,7 @@ class OnnxRuntimeBackend:
 def _open_session(path: Path, device: str, threads: int | None, disabled: list[str]) -> tuple[Any, str]:
     """A session and the device it really runs on."""
     try:
-        import onnxruntime
+        onnxruntime = import_onnxruntime()
     except ImportError:
         raise BackendError('ONNX Runtime is not installed; pip install "ce2p[cpu]" (or "ce2p[gpu]" for CUDA)') from None
     kind, _, index = device.partition(":")

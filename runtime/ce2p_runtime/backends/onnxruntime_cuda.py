@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..cuda.driver import CudaDevice, Resources, Stream, device_index
 from ..cuda.kernels import CarriedKernels
 from ..errors import BackendError, ModelFileError
+from ..telemetry import import_onnxruntime
 from .base import TensorSpec, check_model_file, check_signature, metadata_from
 from .device_run import HostRunner
 
@@ -31,7 +32,7 @@ _DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(u
 def cuda_provider_is_there() -> bool:
     """Whether an ONNX Runtime that knows CUDA is installed."""
     try:
-        import onnxruntime
+        onnxruntime = import_onnxruntime()
     except ImportError:
         return False
     return _CUDA in onnxruntime.get_available_providers()
@@ -180,8 +181,7 @@ class _Session:
         self._options: Any = None
 
     def bind(self, binding: Any) -> None:
-        import onnxruntime
-
+        onnxruntime = _import_onnxruntime()
         self._binding = binding
         # Each pass waits for its stream. With disable_synchronize_execution_providers it would not, but then ONNX
         # Runtime keeps the pinned memory of every pass until the session ends, and may end the process there: it frees
@@ -240,11 +240,9 @@ def _register_rtx(onnxruntime: ModuleType) -> str:
 
 def _import_onnxruntime() -> ModuleType:
     try:
-        import onnxruntime
+        return import_onnxruntime()
     except ImportError:
         raise BackendError('ONNX Runtime is not installed; pip install "ce2p[gpu]"') from None
-    module: ModuleType = onnxruntime
-    return module
 
 
 def _cuda_session(onnxruntime: Any, path: Path, settings: dict[str, str]) -> Any:
