@@ -19,7 +19,7 @@ import cv2
 
 from ce2p.errors import ConfigError
 from ce2p_runtime.engine_file import file_sha256
-from ce2p_runtime.errors import MediaError
+from ce2p_runtime.errors import CE2PRuntimeError, MediaError
 from ce2p_runtime.files import atomic_path
 from ce2p_runtime.machine import machine, source_commit
 from ce2p_runtime.machine_state import MachineState, disturbances
@@ -27,7 +27,7 @@ from ce2p_runtime.timing import REST, Timing, interleave_stages
 
 from .benchmarking import report
 from .benchmarking.accuracy import Accuracy, judge_all, unjudged
-from .benchmarking.candidates import Candidate, Opening, open_candidates
+from .benchmarking.candidates import Candidate, NotMeasured, Opening, open_candidates
 from .benchmarking.comparison import GATE_PASSED, Change, Comparison, compare
 from .benchmarking.document import Judgement, Result, Row, read_result
 from .benchmarking.frames import Footage, drawn_footage, open_footage
@@ -73,14 +73,16 @@ class BenchmarkRequest:
 def run(request: BenchmarkRequest) -> bool:
     """Measure, report, compare; False where the comparison found a regression.
 
-    Raises CE2PRuntimeError where a model cannot be loaded or a named backend not be used; ConfigError, DataError and
-    MediaError for bad options and files.
+    A model that some backend does not run is measured on the others, and the result says why it is not measured there.
+    Raises CE2PRuntimeError where nothing can be measured and, after everything else is measured and reported, where a
+    model or a backend that was named could not be measured at all; ConfigError, DataError and MediaError for bad
+    options and files.
     """
     _check(request)
     # Read before anything is measured: a bad file should not cost the minutes that measuring takes.
     old = read_result(request.compare) if request.compare else None
     saved = request.models[0].suffix == ".json"
-    result = read_result(request.models[0]) if saved else _measure(request)
+    result, unmet = (read_result(request.models[0]), []) if saved else _measure(request)
     comparison = compare(old, result, request.tolerance) if old else None
     document = result.to_dict()
     if comparison:
@@ -92,6 +94,10 @@ def run(request: BenchmarkRequest) -> bool:
             _show(result)
         if comparison:
             _show_comparison(comparison)
+    for error in unmet[1:]:
+        remark(f"also: {error}")
+    if unmet:
+        raise unmet[0]
     return not (comparison and comparison.regressions)
 
 
@@ -113,13 +119,20 @@ def _check(request: BenchmarkRequest) -> None:
         raise ConfigError("--no-gate: compares nothing, so --reference and --data have no use; leave either out")
 
 
-def _measure(request: BenchmarkRequest) -> Result:
+def _measure(request: BenchmarkRequest) -> tuple[Result, Sequence[CE2PRuntimeError]]:
+    """What was found, and what was asked for and could not be measured."""
     started = MachineState.now()
     date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     footage = open_footage(request.source) if request.source else drawn_footage(request.size)
     opening = Opening(request.device, request.threads)
+    skipped: dict[str, str] = {}
+
+    def not_measured(name: str, reason: str) -> None:
+        skipped[name] = reason
+        remark(f"not measured: {name}: {reason}")
+
     with ExitStack() as opened:
-        candidates, skipped = open_candidates(request.models, request.backends, opening, footage, opened, remark)
+        candidates, unmet = open_candidates(request.models, request.backends, opening, footage, opened, not_measured)
         accuracy = None
         if request.gate:
             with _progress("gate", "pictures") as advance:
@@ -127,7 +140,7 @@ def _measure(request: BenchmarkRequest) -> Result:
         stages, before, after = _rounds(candidates, request)
         # The load before us, the clocks of a machine that is warm.
         before = dataclasses.replace(before, load=started.load)
-        measured = _rates(candidates, request, opening)
+        measured = _rates(candidates, request, opening, not_measured)
         judgements = accuracy.judgements if accuracy else unjudged(candidates)
         rows = tuple(_row(c, stages[c.name], *measured[c.name], judgements[c.name]) for c in candidates)
         result = Result(
@@ -136,7 +149,7 @@ def _measure(request: BenchmarkRequest) -> Result:
         )  # fmt: skip
         if request.output:
             _write(result, accuracy, request.output)
-    return result
+    return result, unmet
 
 
 def _rounds(
@@ -157,14 +170,14 @@ def _rounds(
 
 
 def _rates(
-    candidates: Sequence[Candidate], request: BenchmarkRequest, opening: Opening
+    candidates: Sequence[Candidate], request: BenchmarkRequest, opening: Opening, not_measured: NotMeasured
 ) -> dict[str, tuple[dict[int, Timing], dict[str, Timing]]]:
     """Throughput over batch sizes and of the stream, by candidate; empty where not wanted."""
     if not request.throughput:
         return {candidate.name: ({}, {}) for candidate in candidates}
     rounds = sweep_rounds(request.rounds)
     remark("measuring throughput ...")
-    sweep = batch_sweep(candidates, request.batches, opening, rounds, remark)
+    sweep = batch_sweep(candidates, request.batches, opening, rounds, not_measured)
     stream = stream_rates(candidates, rounds)
     return {candidate.name: (sweep[candidate.name], stream[candidate.name]) for candidate in candidates}
 
@@ -238,6 +251,8 @@ def _show(result: Result) -> None:
     for row in result.rows:
         for text in (*row.judgement.failures, *filter(None, [row.judgement.note])):
             say(f"{row.name}: {text}")
+    if result.skipped:
+        table("Not measured", ("candidate", "why"), list(result.skipped.items()), numbers=False)
     for line in report.method(result):
         say(line)
     for text in result.warnings:

@@ -419,22 +419,23 @@ def test_streams_parse_the_same_frames_in_both_ways(tiny_model: Path) -> None:
 def test_a_static_batch_is_not_measured_at_other_sizes_and_a_refusing_backend_is_noted(
     tiny_model: Path, dynamic_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    notes: list[str] = []
+    notes: list[tuple[str, str]] = []
+    told = lambda name, reason: notes.append((name, reason))  # noqa: E731
     with (
         HumanParser(tiny_model, threads=1, backend="onnxruntime") as one,
         HumanParser(dynamic_model, threads=1, backend="onnxruntime") as many,
     ):
         both = [Candidate("one", "one", "onnxruntime", one, numbered())]
         both.append(Candidate("many", "many", "onnxruntime", many, numbered()))
-        found = batch_sweep(both, (2,), Opening("cpu", 1), 1, notes.append)
+        found = batch_sweep(both, (2,), Opening("cpu", 1), 1, told)
         assert {name: list(sizes) for name, sizes in found.items()} == {"one": [1], "many": [2]}
 
         def refuse(*arguments: object, **options: object) -> HumanParser:
             raise BackendError("no such profile")
 
         monkeypatch.setattr(HumanParser, "on", refuse)
-        assert batch_sweep(both, (2,), Opening("cpu", 1), 1, notes.append)["many"] == {}
-    assert notes == ["not measured: many at batch 2: no such profile"]
+        assert batch_sweep(both, (2,), Opening("cpu", 1), 1, told)["many"] == {}
+    assert notes == [("many at batch 2", "no such profile")]
 
 
 def test_rates_are_per_frame(dynamic_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

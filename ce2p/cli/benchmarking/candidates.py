@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
@@ -12,15 +12,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ce2p_runtime import BackendError, HumanParser
+from ce2p_runtime import BackendError, HumanParser, ModelFileError
 from ce2p_runtime.backends import BACKENDS
 from ce2p_runtime.timing import timed
 
 from .frames import Footage
 
-__all__ = ["COMPONENTS", "Candidate", "Opening", "by_stage", "open_candidates", "short_names"]
+__all__ = ["COMPONENTS", "Candidate", "NotMeasured", "Opening", "by_stage", "open_candidates", "short_names"]
 
 Frame = NDArray[np.uint8]
+NotMeasured = Callable[[str, str], None]
+"""Told what is left out (model and backend, and the batch size where only that is) and why."""
 
 COMPONENTS = ("decode", "prepare", "network", "labels", "copy", "other")
 """The parts of a picture's time, in the order they are shown. Beside them stand `frame`, from pixels to labels, and
@@ -77,34 +79,53 @@ def by_stage(timings: dict[str, float], decode: float, frame: float) -> dict[str
 
 def open_candidates(
     models: Sequence[Path], backends: Sequence[str], opening: Opening, footage: Footage, opened: ExitStack,
-    note: Callable[[str], None],
-) -> tuple[list[Candidate], dict[str, str]]:  # fmt: skip
-    """Every pair of model and backend that runs, to be closed by `opened`, and why the others do not.
+    not_measured: NotMeasured,
+) -> tuple[list[Candidate], list[BackendError | ModelFileError]]:  # fmt: skip
+    """Every pair of model and backend that parses a frame, to be closed by `opened`.
 
-    `backends`: empty for every installed one that takes the file; one asked for by name has to work. `note` is told of
-    pairs that are left out. Raises BackendError and ModelFileError.
+    `backends`: empty for every installed one that takes the file. `not_measured` is told of every other pair. Also
+    returned is, for each model, and each backend named, of which there is no candidate at all, why: somebody asked for
+    it, so the command has not done what it was told. Where there is no candidate, the first reason is raised.
     """
     candidates: dict[str, Candidate] = {}
-    skipped: dict[str, str] = {}
+    failures: dict[tuple[Path, str], BackendError | ModelFileError] = {}
     names = short_names(list(dict.fromkeys(models)))
-    for model, short in names.items():
-        for backend in backends or _backends_of(model):
-            try:
-                parser = HumanParser(model, backend=backend, device=opening.device, threads=opening.threads)
-            except BackendError as error:
-                if backends:
-                    raise
-                skipped[f"{short} {backend}"] = str(error)
-                note(f"not measured: {short} {backend}: {error}")
-                continue
-            opened.enter_context(parser)
-            name = f"{short} {parser.backend.name}"
-            candidates.setdefault(
-                name, Candidate(name, short, backend, parser, footage)
-            )  # `auto` may be one named, too
+    pairs = [(model, backend) for model in names for backend in dict.fromkeys(backends or _backends_of(model))]
+    for model, backend in pairs:
+        try:
+            candidate = _open(model, names[model], backend, opening, footage, opened)
+        except (BackendError, ModelFileError) as error:
+            failures[model, backend] = error
+            not_measured(f"{names[model]} {backend}", str(error))
+            continue
+        candidates.setdefault(candidate.name, candidate)  # `auto` may be one named, too
     if not candidates:
-        raise BackendError(next(iter(skipped.values())))
-    return list(candidates.values()), skipped
+        raise next(iter(failures.values()))
+    return list(candidates.values()), _unmet([*names, *backends], pairs, failures)
+
+
+def _open(model: Path, short: str, backend: str, opening: Opening, footage: Footage, opened: ExitStack) -> Candidate:
+    """A candidate that has parsed its first frames: some files load and do not run."""
+    with ExitStack() as closing:
+        parser = HumanParser(model, backend=backend, device=opening.device, threads=opening.threads)
+        closing.enter_context(parser)
+        candidate = Candidate(f"{short} {parser.backend.name}", short, backend, parser, footage)
+        parser.parse_batch(footage.first(parser.group_size))
+        opened.push(closing.pop_all())
+    return candidate
+
+
+def _unmet(
+    asked: Sequence[Path | str], pairs: Sequence[tuple[Path, str]],
+    failures: Mapping[tuple[Path, str], BackendError | ModelFileError],
+) -> list[BackendError | ModelFileError]:  # fmt: skip
+    """For each model and backend in `asked` of which every pair failed the first reason; each reason once."""
+    lacking = {}
+    for one in asked:
+        reasons = [failures.get(pair) for pair in pairs if one in pair]
+        if reasons[0] is not None and None not in reasons:
+            lacking[str(reasons[0])] = reasons[0]
+    return list(lacking.values())
 
 
 def short_names(models: Sequence[Path]) -> dict[Path, str]:

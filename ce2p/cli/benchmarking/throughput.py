@@ -14,7 +14,7 @@ from ce2p_runtime.sources import SourceFrame
 from ce2p_runtime.threads import prefetch
 from ce2p_runtime.timing import Timing, interleave
 
-from .candidates import Candidate, Opening
+from .candidates import Candidate, NotMeasured, Opening
 from .frames import DRAWN, Frame
 
 __all__ = ["IN_TURN", "OVERLAPPED", "WARMUP", "batch_sweep", "stream_rates", "sweep_rounds"]
@@ -38,12 +38,12 @@ def sweep_rounds(rounds: int) -> int:
 
 
 def batch_sweep(
-    candidates: Sequence[Candidate], batches: Sequence[int], opening: Opening, rounds: int, note: Callable[[str], None]
+    candidates: Sequence[Candidate], batches: Sequence[int], opening: Opening, rounds: int, not_measured: NotMeasured
 ) -> Rates:
     """Milliseconds per frame by candidate and batch size; of a file with a static batch at that size only.
 
-    Sizes come one after the other, the candidates of one size interleaved. `note` is told of sizes that a candidate
-    does not take.
+    Sizes come one after the other, the candidates of one size interleaved. `not_measured` is told of sizes that a
+    candidate does not take.
     """
     rates: Rates = {candidate.name: {} for candidate in candidates}
     sizes = sorted(set(batches) | {c.parser.backend.batch for c in candidates if c.parser.backend.batch is not None})
@@ -59,7 +59,7 @@ def batch_sweep(
                 try:
                     parser = _at_batch(candidate, size, opening, opened)
                 except BackendError as error:
-                    note(f"not measured: {candidate.name} at batch {size}: {error}")
+                    not_measured(f"{candidate.name} at batch {size}", str(error))
                     continue
                 count = size * (_GROUPS_ON_GPU if isinstance(parser.backend, DeviceBackend) else 1)
                 frames = list(islice(cycle(candidate.footage.first(DRAWN)), count))
