@@ -40,8 +40,14 @@ class HumanParser:
     "auto" times the installed backends, once per network and machine, and takes the fastest (see `open_backend`). A
     device asked for by name fails rather than falling back. `threads`: CPU threads of the network. `batch`: frames per
     forward pass for files with a dynamic batch; a CPU gains nothing from more than 1. `trust_engine`: load a TensorRT
-    engine that is not the one its .json was written for. Not thread-safe: one parser per thread. Raises BackendError
-    and ModelFileError.
+    engine that is not the one its .json was written for. Raises BackendError and ModelFileError.
+
+    One parser serves any number of threads: every call gets the labels of its own frame, also through
+    `asyncio.to_thread(parser, frame)`. On the CPU calls overlap, on a GPU they take turns. A generator (`stream`,
+    `parse_frames`) is for one thread at a time, but many may be under way. `close` may come meanwhile: what has begun
+    ends as usual or with a BackendError, what comes later is a BackendError. A process forked while nothing was being
+    parsed may use its parent's parser on the CPU (ONNX Runtime, OpenVINO), with one thread per call; on a GPU that is a
+    BackendError: open one in each process there.
 
     On an NVIDIA GPU a frame travels as uint8 and comes back as labels, two groups of frames at once where several are
     to be parsed. Frames that are there already (DLPack or __cuda_array_interface__) are taken as they are, and
@@ -217,11 +223,13 @@ class HumanParser:
 
     def _mapping(self, frame: Frame) -> FrameMapping:
         size = frame.shape[:2]
-        if size not in self._mappings:
+        mapping = self._mappings.get(size)
+        if mapping is None:
+            mapping = frame_mapping(self.metadata.geometry, size, self.metadata.input_size)
             if len(self._mappings) > 256:  # folders of pictures, each of another size
                 self._mappings.clear()
-            self._mappings[size] = frame_mapping(self.metadata.geometry, size, self.metadata.input_size)
-        return self._mappings[size]
+            self._mappings[size] = mapping
+        return mapping
 
 
 def _check_batch(batch: int) -> None:

@@ -21,7 +21,7 @@ __all__ = ["Backend", "DeviceBackend", "TensorSpec", "check_model_file", "check_
 
 
 class Backend(Protocol):
-    """A loaded network. Not thread-safe: use one per thread."""
+    """A loaded network. `run` and `close` may be called from any thread, at any time."""
 
     name: str
     """Short name: "onnxruntime", "openvino"."""
@@ -40,7 +40,7 @@ class Backend(Protocol):
         """
 
     def close(self) -> None:
-        """Release the network; further calls are an error."""
+        """Release the network; again is allowed. Further runs are a BackendError; those that are on end as usual."""
 
 
 @dataclass(frozen=True)

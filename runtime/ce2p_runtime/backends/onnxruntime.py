@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BackendError, ModelFileError
+from ..forks import keep_in_children
 from ..onnx_file import onnx_properties
 from ..telemetry import import_onnxruntime
 from .base import check_model_file, check_signature, metadata_from
@@ -44,16 +45,24 @@ class OnnxRuntimeBackend:
         check_model_file(path)
         self.metadata = metadata_from(path, onnx_properties(path))
         disabled = _DISABLED_OPTIMIZERS.get(self.metadata.precision, [])
-        self._session, self.device = _open_session(path, device, threads, disabled)
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        session, self.device = _open_session(path, device, threads, disabled)
+        keep_in_children(session)
+        inputs, outputs = session.get_inputs(), session.get_outputs()
         self.batch = check_signature(path, self.metadata, [i.shape for i in inputs], [o.shape for o in outputs])
         self._input_name = inputs[0].name
+        self._path = path
+        self._session: Any = session
 
     def run(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
         """See Backend.run."""
-        if self._session is None:
-            raise BackendError("this ONNX Runtime session is closed")
-        return [np.asarray(output) for output in self._session.run(None, {self._input_name: batch})]
+        session = self._session  # ours until we are done, whoever closes meanwhile
+        if session is None:
+            raise BackendError(f"{self._path}: this ONNX Runtime session is closed; open it again")
+        try:
+            # A session may run in several threads at once; every run makes arrays of its own.
+            return [np.asarray(output) for output in session.run(None, {self._input_name: batch})]
+        except Exception as error:  # ONNX Runtime's errors share no base class
+            raise BackendError(f"{self._path}: ONNX Runtime cannot run it ({_first_line(error)})") from error
 
     def close(self) -> None:
         """See Backend.close."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BackendError, ModelFileError
+from ..forks import keep_in_children
 from ..openvino_core import openvino_core
 from .base import check_model_file, check_signature, metadata_from
 from .choice_memory import BackendChoice
@@ -42,24 +44,49 @@ class OpenVinoBackend:
         check_model_file(path)
         model, properties = _inlined(path)
         self.metadata = metadata_from(path, properties)
-        self._compiled, self.device = _compile(path, model, device, threads, self.metadata.precision)
-        inputs, outputs = (
-            [_shape(port) for port in ports] for ports in (self._compiled.inputs, self._compiled.outputs)
-        )
+        compiled, self.device = _compile(path, model, device, threads, self.metadata.precision)
+        inputs, outputs = ([_shape(port) for port in ports] for ports in (compiled.inputs, compiled.outputs))
         self.batch = check_signature(path, self.metadata, inputs, outputs)
-        self._request = self._compiled.create_infer_request()
+        self._path = path
+        self._network: _Network | None = _Network(compiled)
 
     def run(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
         """See Backend.run."""
-        if self._request is None:
-            raise BackendError("this OpenVINO network is closed")
-        self._request.infer([batch], share_inputs=True)
-        # Copied: the request overwrites its own buffers at the next call.
-        return [np.array(self._request.get_output_tensor(i).data) for i in range(len(self._compiled.outputs))]
+        network = self._network  # ours until we are done, whoever closes meanwhile
+        if network is None:
+            raise BackendError(f"{self._path}: this OpenVINO network is closed; open it again")
+        try:
+            return network.run(batch)
+        except Exception as error:  # RuntimeError, but nothing promises that
+            raise BackendError(f"{self._path}: OpenVINO cannot run it ({_last_line(error)})") from error
 
     def close(self) -> None:
         """See Backend.close."""
-        self._request = self._compiled = None
+        self._network = None
+
+
+class _Network:
+    """A compiled network and those of its inference requests that are not running: one for each caller at a time.
+
+    A request holds the values of its latest run, so two callers of one would read each other's.
+    """
+
+    def __init__(self, compiled: Any) -> None:
+        self._compiled = compiled
+        self._outputs = range(len(compiled.outputs))
+        self._idle: deque[Any] = deque([compiled.create_infer_request()])
+        keep_in_children(self)
+
+    def run(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
+        try:
+            request = self._idle.pop()
+        except IndexError:  # as many callers as never before
+            request = self._compiled.create_infer_request()
+        request.infer([batch], share_inputs=True)
+        # Copied: the request overwrites its own buffers at its next run.
+        outputs = [np.array(request.get_output_tensor(i).data) for i in self._outputs]
+        self._idle.append(request)  # not after a failure or an interrupt, which may have left it in the middle
+        return outputs
 
 
 def _inlined(path: Path) -> tuple[bytes, dict[str, str]]:
@@ -99,14 +126,18 @@ def _compile(path: Path, model: bytes, device: str, threads: int | None, precisi
     try:
         compiled = core.compile_model(core.read_model(model), name, properties)
     except RuntimeError as error:
-        reason = (str(error).strip().splitlines() or [""])[-1]
-        raise ModelFileError(f"{path}: OpenVINO cannot load it ({reason}); try --backend onnxruntime") from error
+        raise ModelFileError(f"{path}: OpenVINO cannot load it ({_last_line(error)}); try --backend onnxruntime") from error
     used = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
     if used != hint:
         raise BackendError(
             f"{path}: OpenVINO would compute in {used} on {name} instead of {hint}; choose another device"
         )
     return compiled, name.lower()
+
+
+def _last_line(error: Exception) -> str:
+    """OpenVINO begins with where in its sources it was."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 def _shape(port: Any) -> list[Any]:
