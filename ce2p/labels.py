@@ -6,6 +6,7 @@ Names and orders follow the published annotations (LIP, CIHP, ATR, Pascal-Person
 from __future__ import annotations
 
 import dataclasses
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ class LabelSet:
 
     def __post_init__(self) -> None:
         for left, right in self.flip_pairs:
+            if not (0 <= left < self.num_classes and 0 <= right < self.num_classes):
+                raise ConfigError(f"{self.dataset}: no classes {left} and {right} among {self.num_classes} to exchange")
             if self.names[left].replace("Left", "Right") != self.names[right]:
                 raise ConfigError(f"{self.dataset}: {self.names[left]} and {self.names[right]} are no left/right pair")
 
@@ -54,10 +57,26 @@ class LabelSet:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> LabelSet:
-        """Inverse of `to_dict`. Raises KeyError, TypeError, ValueError, IndexError or ConfigError for other things."""
-        pairs = tuple((int(left), int(right)) for left, right in fields["flip_pairs"])
-        names = tuple(str(name) for name in fields["names"])
-        return cls(str(fields["dataset"]), str(fields["title"]), names, pairs)
+        """Inverse of `to_dict`. Raises ValueError or ConfigError for other things."""
+        try:
+            texts, names = (fields["dataset"], fields["title"]), tuple(fields["names"])
+            pairs = tuple((left, right) for left, right in fields["flip_pairs"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"a label set lacks or garbles a field ({error})") from None
+        if not all(isinstance(text, str) and _is_name(text) for text in (*texts, *names)):
+            raise ValueError("a label set's names are not all texts of 1 to 200 characters on one line")
+        if not all(type(index) is int for pair in pairs for index in pair):
+            raise ValueError(f"flip_pairs is {pairs!r:.40}, expected pairs of whole numbers")
+        return cls(*texts, names, pairs)
+
+
+def _is_name(text: str) -> bool:
+    """Whether a text can be shown as a name: control characters and halves of characters cannot."""
+    return 0 < len(text) <= 200 and not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text)
+
+
+_MOST_BYTES = 2**18
+"""Of a classes.txt: room for 255 names of 200 characters."""
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -169,7 +188,19 @@ def read_label_set(root: Path) -> LabelSet:
     path = root / "classes.txt"
     if not path.is_file():
         raise DataError(f"{path}: no such file; a custom data set lists its classes there, one per line")
-    names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not UTF-8 text, expected one class name per line; save it as UTF-8") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}), expected one class name per line") from error
+    if len(data) > _MOST_BYTES:
+        raise DataError(f"{path}: has more than {_MOST_BYTES:,} bytes, expected 2 to 255 class names, one per line")
+    names = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if odd := [name for name in names if not _is_name(name)]:
+        raise DataError(f"{path}: {odd[0]!r:.60} is no name, expected up to 200 characters without control characters")
     if not 2 <= len(names) <= IGNORE or len(set(names)) < len(names):
         raise DataError(f"{path}: {len(names)} names, {len(set(names))} different; expected 2 to 255 different ones")
     opposite = {name: name.replace("Left", "Right") for name in names if "Left" in name}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,12 @@ from ..models.config import CE2PConfig
 from ..models.network import CE2P
 from ..preprocessing import default_input_size
 from .layouts import LAYOUTS, Layout, recognise
-from .reading import RawCheckpoint, read_tensors, sha256_of
+from .own_metadata import METADATA_KEY, read_own_metadata
+from .reading import RawCheckpoint, read_tensors, sha256_of, shown
 
 __all__ = ["INPLACE_ABN_EPS", "LoadedCheckpoint", "load_checkpoint"]
 
 INPLACE_ABN_EPS = 1e-5
-
-METADATA_KEY = "ce2p"
-"""Key of our own metadata (one JSON document) in safetensors files."""
 
 
 @dataclass(frozen=True)
@@ -92,30 +89,26 @@ def load_checkpoint(
 
 def _load_own(raw: RawCheckpoint, dataset: str | None, output_stride: int | None) -> LoadedCheckpoint:
     try:
-        document = json.loads(raw.metadata[METADATA_KEY])
-        config = CE2PConfig.from_dict(document["config"])
-        saved_dataset, weights = str(document["dataset"]), str(document["weights"])
-        training = dict(document.get("training", {}))
-        saved = LabelSet.from_dict(document["labels"]) if "labels" in document else None
-        if saved_dataset != "custom":
-            saved = label_set(saved_dataset)
-        if saved is not None and saved.num_classes != config.num_classes:
-            raise ConfigError(f"{saved.num_classes} class names for {config.num_classes} classes")
-        if not all(isinstance(side, int) and side > 0 for side in training.get("input_size", ())):
-            raise ConfigError(f"input size {training['input_size']}")
-    except (ValueError, KeyError, TypeError, IndexError, ConfigError) as error:
+        own = read_own_metadata(raw.metadata[METADATA_KEY])
+    except (ValueError, ConfigError) as error:
         raise CheckpointError(f"{raw.path}: its ce2p metadata cannot be read ({error}); save it again") from None
+    config = own.config
     if output_stride not in (None, config.output_stride):
         raise CheckpointError(
             f"{raw.path}: trained at output stride {config.output_stride}, --os {output_stride} asked for; "
             "leave the option out"
         )
+    if own.labels is not None and dataset is not None and label_set(dataset).dataset != own.labels.dataset:
+        raise CheckpointError(
+            f"{raw.path}: trained on the classes of {own.labels.title}, --dataset {dataset} asked for; "
+            "leave the option out"
+        )
     notes: list[str] = []
-    labels = saved if saved and dataset is None else _labels_for(config, dataset, raw.path, notes)
+    labels = own.labels or _labels_for(config, dataset, raw.path, notes)
     net = _fill(config, raw.tensors, None, True, raw.path)
     return LoadedCheckpoint(
-        net, config, labels, raw.path, sha256_of(raw.path), "ce2p", raw.wrapper, "BatchNorm", weights,
-        tuple(notes), training,
+        net, config, labels, raw.path, sha256_of(raw.path), "ce2p", raw.wrapper, "BatchNorm", own.weights,
+        tuple(notes), own.training,
     )  # fmt: skip
 
 
@@ -124,7 +117,7 @@ def _fill(config: CE2PConfig, tensors: dict[str, Tensor], layout: Layout | None,
     try:
         with torch.device("meta"):
             net = CE2P(config)
-    except (TypeError, ValueError, RuntimeError) as error:  # only our own metadata can ask for such widths
+    except (ValueError, RuntimeError) as error:  # only our own metadata can ask for such widths
         raise CheckpointError(f"{path}: its configuration makes no network ({error}); save it again") from None
     norms = {name for name, module in net.named_modules() if isinstance(module, nn.BatchNorm2d)}
     counted = any(key.endswith("num_batches_tracked") for key in tensors)  # InPlaceABN and torch 0.4.0 do not
@@ -140,11 +133,14 @@ def _fill(config: CE2PConfig, tensors: dict[str, Tensor], layout: Layout | None,
             wrong.append(f"missing {key} {_shape(slot)}")
         elif tensors[key].shape != slot.shape:
             wrong.append(f"{key} is {_shape(tensors[key])}, expected {_shape(slot)}")
+        elif tensors[key].is_floating_point() != slot.is_floating_point():
+            wrong.append(f"{key} is {tensors[key].dtype}, expected {slot.dtype}")
         else:
-            value = tensors[key] if parameter == "num_batches_tracked" else tensors[key].float()
+            value = tensors[key].to(slot.dtype)
+            value = value if value.is_contiguous() else value.clone()  # expanded: one number in many places
             is_abn_gamma = not batchnorm and parameter == "weight" and module in norms
             state[ours] = value.abs() + INPLACE_ABN_EPS if is_abn_gamma else value
-    wrong += [f"unexpected {key} {_shape(value)}" for key, value in tensors.items() if key not in expected]
+    wrong += [f"unexpected {shown(key)} {_shape(value)}" for key, value in tensors.items() if key not in expected]
     if wrong:
         listed = "; ".join(wrong[:6]) + (f"; and {len(wrong) - 6} more" if len(wrong) > 6 else "")
         raise CheckpointError(f"{path}: does not fit {config.name} with {config.num_classes} classes: {listed}")
@@ -157,11 +153,11 @@ def _fill(config: CE2PConfig, tensors: dict[str, Tensor], layout: Layout | None,
 
 
 def _shape(tensor: Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "scalar"
+    return f"{'x'.join(map(str, tensor.shape)) or 'scalar':.60}"
 
 
 def _unknown_layout(raw: RawCheckpoint) -> str:
-    sample = ", ".join(list(raw.tensors)[:3]) or "no tensors"
+    sample = ", ".join(map(shown, list(raw.tensors)[:3])) or "no tensors"
     titles = ", ".join(layout.title for layout in LAYOUTS)
     return (
         f"{raw.path}: {len(raw.tensors)} tensors ({sample}, ...) in none of the layouts known ({titles}, ce2p); "

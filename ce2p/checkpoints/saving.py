@@ -11,7 +11,7 @@ from safetensors.torch import save
 from ..files import atomic_path
 from ..labels import LabelSet, label_set
 from ..models.network import CE2P
-from .loading import METADATA_KEY
+from .own_metadata import METADATA_KEY
 
 __all__ = ["save_checkpoint"]
 

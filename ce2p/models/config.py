@@ -23,6 +23,11 @@ FAMILIES: tuple[Family, ...] = get_args(Family)
 BACKBONES: tuple[Backbone, ...] = get_args(Backbone)
 
 
+_FLAGS = ("ceil_pool", "half_dilated_first_block", "align_corners", "pyramid_input_first", "lateral")
+_WIDTHS = ("pyramid_width", "edge_width", "decoder_width", "shortcut_width", "base_width")
+_MOST_CHANNELS = 4096
+
+
 @dataclass(frozen=True)
 class CE2PConfig:
     """Everything needed to build a network. Use `CE2PConfig.of(family, ...)`: the family fills the rest in."""
@@ -64,11 +69,21 @@ class CE2PConfig:
             ("output_stride", (8, 16)),
             ("stem", ("deep-128", "deep-64", "7x7")),
             ("fusion_layers", (1, 2)),
+            *((flag, (False, True)) for flag in _FLAGS),
         ):
-            if getattr(self, name) not in allowed:
-                raise ConfigError(f"{name} is {getattr(self, name)!r}, expected one of {allowed}")
-        if not 2 <= self.num_classes <= 255:
-            raise ConfigError(f"num_classes is {self.num_classes}, expected 2 to 255 (labels are uint8, 255 is ignore)")
+            value = getattr(self, name)
+            if type(value) is not type(allowed[0]) or value not in allowed:  # to Python 1, 1.0 and True are the same
+                raise ConfigError(f"{name} is {value!r:.40}, expected one of {allowed}")
+        if type(self.num_classes) is not int or not 2 <= self.num_classes <= 255:
+            raise ConfigError(
+                f"num_classes is {self.num_classes!r:.40}, expected 2 to 255 (labels are uint8, 255 is ignore)"
+            )
+        for name in _WIDTHS:
+            if type(getattr(self, name)) is not int or not 1 <= getattr(self, name) <= _MOST_CHANNELS:
+                raise ConfigError(f"{name} is {getattr(self, name)!r:.40}, expected 1 to {_MOST_CHANNELS} channels")
+        for name in ("head_slope", "dropout"):
+            if type(getattr(self, name)) not in (int, float) or not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)!r:.40}, expected a number from 0 to below 1")
 
     @classmethod
     def of(cls, family: str, backbone: str, output_stride: int, num_classes: int) -> CE2PConfig:

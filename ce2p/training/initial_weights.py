@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ..checkpoints import load_checkpoint
 from ..checkpoints.layouts import LAYOUTS, Layout, recognise
-from ..checkpoints.loading import METADATA_KEY
+from ..checkpoints.own_metadata import METADATA_KEY
 from ..checkpoints.reading import read_tensors
 from ..errors import CheckpointError
 from ..models.config import FAMILIES, CE2PConfig
@@ -107,6 +107,8 @@ def load_backbone(net: CE2P, path: str | Path) -> InitReport:
             wrong.append(f"{key} is missing, expected {_shape(slot)}")
         elif tensors[key].shape != slot.shape:
             wrong.append(f"{key} is {_shape(tensors[key])}, expected {_shape(slot)}")
+        elif tensors[key].is_floating_point() != slot.is_floating_point():
+            wrong.append(f"{key} is {tensors[key].dtype}, expected {slot.dtype}")
         elif not torch.isfinite(tensors[key]).all():
             wrong.append(f"{key} holds NaN or infinity")
         else:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from ce2p.checkpoints import load_checkpoint, saving, sha256_of
 from ce2p.checkpoints.layouts import LAYOUTS, Layout, recognise
 from ce2p.errors import CheckpointError
+from ce2p.labels import LabelSet
 from ce2p.models import CE2P, FAMILIES, CE2PConfig
 from ce2p.models.layers import ConvNormAct
 
@@ -602,9 +603,20 @@ def test_own_format_keeps_custom_classes(tmp_path: Path, tiny: Tiny) -> None:
     assert loaded.training == {}
 
 
-def test_own_format_takes_another_dataset_of_the_same_size(tmp_path: Path, tiny: Tiny) -> None:
-    path = saving.save_checkpoint(tmp_path / "own.safetensors", tiny("schp", 16), "cihp", "untrained")
+def test_own_format_knows_its_data_set_and_refuses_to_be_of_another(tmp_path: Path, tiny: Tiny) -> None:
+    path = saving.save_checkpoint(tmp_path / "own.safetensors", tiny("schp", 16), "lip", "untrained")
     assert load_checkpoint(path, dataset="lip", output_stride=16).labels.dataset == "lip"
+    with pytest.raises(CheckpointError, match=r"trained on the classes of Look into Person, --dataset cihp asked for"):
+        load_checkpoint(path, dataset="cihp")
+    named = LabelSet("custom", "shop", ("Background", *(f"part {index}" for index in range(1, 20))))
+    path = saving.save_checkpoint(tmp_path / "named.safetensors", tiny("schp", 16), named, "untrained")
+    with pytest.raises(CheckpointError, match="trained on the classes of shop, --dataset lip asked for"):
+        load_checkpoint(path, dataset="lip")
+
+
+def test_own_format_without_class_names_takes_those_asked_for(tmp_path: Path, tiny: Tiny) -> None:
+    path = saving.save_checkpoint(tmp_path / "own.safetensors", tiny("schp", 16), "custom", "untrained")
+    assert load_checkpoint(path, dataset="cihp").labels.dataset == "cihp"
 
 
 def test_own_format_is_one_json_document_beside_the_tensors(tmp_path: Path, tiny: Tiny) -> None:
