@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
+from ..errors import ConfigError
 from ..files import atomic_path
 from .loop import StepReport
 
@@ -63,16 +64,21 @@ class RunLogs:
 
 
 def _cut(path: Path, last_step: int) -> None:
-    """Keep the rows up to `last_step`; a half-written last row goes with the rest."""
+    """Keep the rows up to `last_step`; a half-written last row goes with the rest. Raises ConfigError."""
     if not path.exists():
         return
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    kept = [
-        row
-        for row in rows
-        if (row["step"] or "").isdigit() and int(row["step"]) <= last_step and None not in row.values()
-    ]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        kept = [
+            row
+            for row in rows
+            if (row["step"] or "").isdigit() and int(row["step"]) <= last_step and not {None} & {*row, *row.values()}
+        ]
+    except (KeyError, ValueError, TypeError, csv.Error) as error:
+        raise ConfigError(
+            f"{path}: is no log of this run ({type(error).__name__}: {error!s:.80}); move it away to go on without it"
+        ) from None
     if not kept:
         path.unlink()
         return

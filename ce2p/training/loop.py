@@ -231,15 +231,23 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go back to what `state` returned, in a trainer of the same configuration."""
+        """Go back to what `state` returned, in a trainer of the same configuration. Raises ValueError elsewhere."""
+        position = Position(*state["position"])
+        if not (0 <= position.epoch <= self.config.epochs and 0 <= position.step <= self.steps_per_epoch):
+            raise ValueError(f"{position} in {self.config.epochs} epochs of {self.steps_per_epoch} steps")
         self.net.load_state_dict(state["net"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        # How it steps is the configuration's to say; what it remembers of its steps is the state's.
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": state["optimiser"]["state"], "param_groups": groups})
+        for parameter, memory in self.optimiser.state.items():
+            if any(value.shape not in (parameter.shape, ()) for value in memory.values() if isinstance(value, Tensor)):
+                raise ValueError("the optimiser's memory is of other layers")
         self.scaler.load_state_dict(state["scaler"])
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])
         if self.teacher is not None:
             self.teacher.load_state_dict(state["teacher"])
-        self.position = Position(*state["position"])
+        self.position = position
 
 
 class _Timed(Iterator[dict[str, Tensor]]):

@@ -13,7 +13,9 @@ from pydantic import BaseModel, ValidationError
 
 from ..errors import ConfigError
 
-__all__ = ["combined", "parse_overrides", "read_mapping", "validated"]
+__all__ = ["combined", "parse_overrides", "read_mapping", "read_text", "validated"]
+
+_MOST_BYTES = 2**20
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
@@ -37,20 +39,35 @@ _Loader.add_implicit_resolver(
 def _parse(text: str, source: str) -> Any:
     try:
         return yaml.load(text, _Loader)  # noqa: S506  (a SafeLoader)
+    except RecursionError:
+        raise ConfigError(f"{source}: nested too deep; expected a configuration") from None
+    except (ValueError, OverflowError) as error:  # dates and numbers that are none
+        raise ConfigError(f"{source}: holds a value that cannot be read ({error!s:.100})") from None
     except yaml.YAMLError as error:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         place = f" in line {mark.line + 1}" if mark is not None else ""
         raise ConfigError(f"{source}: not readable as YAML, {problem or 'damaged'}{place}") from None
 
 
-def read_mapping(path: Path) -> dict[str, Any]:
-    """The keys and values of a YAML file. Raises ConfigError."""
+def read_text(path: Path) -> str:
+    """The text of a configuration file, at most 1 MiB. Raises ConfigError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{path}: is a folder, device or pipe; expected a text file")
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+        text = data.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
-        raise ConfigError(f"{path}: cannot be read ({reason}); expected a YAML file") from None
-    values = _parse(text, str(path))
+        raise ConfigError(f"{path}: cannot be read ({reason}); expected a text file") from None
+    if len(data) > _MOST_BYTES:
+        raise ConfigError(f"{path}: has more than {_MOST_BYTES:,} bytes; expected a configuration")
+    return text
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The keys and values of a YAML file. Raises ConfigError."""
+    values = _parse(read_text(path), str(path))
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise ConfigError(f"{path}: holds no keys with values; expected a configuration, e.g. model: lip-r101-os16")
     return values

@@ -18,18 +18,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
+
 from ..checkpoints import save_checkpoint
 from ..data.layouts import Sample
-from ..errors import CE2PError, ConfigError
+from ..errors import CE2PError, CheckpointError, ConfigError
 from ..files import atomic_path
 from ..labels import LabelSet
 from ..models import CE2P
 from .logs import RunLogs
 from .loop import Position, StepReport, Trainer
 from .recipe import TrainConfig, to_yaml
-from .snapshot import latest_snapshot, read_snapshot, write_snapshot
+from .recipe_files import read_text
+from .snapshot import check_state, latest_snapshot, read_snapshot, write_snapshot
 
 __all__ = ["Run", "RunFolder", "Validate"]
+
+_ANEW = "bring it back, or begin another run with -o"
 
 Validate = Callable[[CE2P, int], Mapping[str, float]]
 """(network in eval mode, epoch) -> scores by name, `mean_iou` among them."""
@@ -66,13 +71,8 @@ class RunFolder:
             return None
         if not resume:
             raise ConfigError(f"{self.path}: holds a run already; --resume goes on with it, -o names another folder")
-        _same(self.config, self.config.read_text(), text, "leave out what changes it, or begin another run with -o")
-        was = json.loads((self.path / "data.json").read_text())
-        if was != data:
-            raise ConfigError(
-                f"{self.path}: trained on {was['pictures']} pictures, --data has {data['pictures']} or others by name; "
-                "give the same data set, or begin another run with -o"
-            )
+        _same_config(self.config, text, self.path / "last.safetensors")
+        _same_pictures(self.path / "data.json", data)
         for leftover in (*self.snapshots.glob(".step-*"), *self.path.glob(".*.safetensors")):
             leftover.unlink()
         newest = latest_snapshot(self.snapshots)
@@ -98,9 +98,19 @@ class Run:
     _logs: RunLogs | None = None
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a snapshot."""
-        self.trainer.restore(state)
-        self.best = float(state["best"])
+        """Go on from a snapshot. Raises CheckpointError where it is none of this run."""
+        try:
+            # Of the optimiser only its memory of the steps: how it steps is the configuration's to say.
+            expected = self.trainer.state() | {"best": self.best, "optimiser": state["optimiser"]}
+            check_state(state, expected)
+            self.trainer.restore(state)
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RuntimeError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise CheckpointError(
+                f"{latest_snapshot(self.folder.snapshots)}: is no snapshot of this run ({reason:.300}); remove it to "
+                "resume from the one before it"
+            ) from None
+        self.best = state["best"]
 
     def fit(self) -> None:
         """Train to the end. Raises CE2PError."""
@@ -178,8 +188,27 @@ def _fingerprint(samples: Sequence[Sample]) -> dict[str, Any]:
     return {"pictures": len(samples), "sha256_of_names": hashlib.sha256(names.encode()).hexdigest()}
 
 
-def _same(path: Path, was: str, now: str, cure: str) -> None:
-    """Raises ConfigError with the first line that differs."""
-    for old, new in zip([*was.splitlines(), ""], [*now.splitlines(), ""], strict=False):
-        if old != new:
-            raise ConfigError(f"{path}: the run has {old.strip()!r}, this command {new.strip()!r}; {cure}")
+def _same_config(path: Path, now: str, last: Path) -> None:
+    """Raises ConfigError with the first line in which the run's configuration at `path` is not `now`."""
+    for old, new in zip([*read_text(path).splitlines(), ""], [*now.splitlines(), ""], strict=False):
+        if old == new:
+            continue
+        cure = "leave out what changes it, or begin another run with -o"
+        if old.startswith("epochs:"):  # the learning rate has run out with them: going on would repeat nothing
+            cure = f"a run's length is fixed; to train its network further, begin another run with --init {last}"
+        raise ConfigError(f"{path}: the run has {old.strip()!r:.100}, this command {new.strip()!r:.100}; {cure}")
+
+
+def _same_pictures(path: Path, now: dict[str, Any]) -> None:
+    """Raises ConfigError where the run trained on other pictures than `now` says."""
+    try:
+        was = from_json(read_text(path))
+    except ValueError as error:
+        raise ConfigError(f"{path}: is damaged ({error}), expected which pictures the run has; {_ANEW}") from None
+    if not isinstance(was, dict) or was.keys() != now.keys() or type(was["pictures"]) is not int:
+        raise ConfigError(f"{path}: does not say which pictures the run has, expected {', '.join(now)}; {_ANEW}")
+    if was != now:
+        raise ConfigError(
+            f"{path.parent}: trained on {was['pictures']} pictures, --data has {now['pictures']} or others by name; "
+            "give the same data set, or begin another run with -o"
+        )

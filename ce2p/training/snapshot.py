@@ -6,18 +6,19 @@ cuts included, a whole one is there. The last two are kept.
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ..checkpoints.torch_files import read_torch_file
 from ..errors import CE2PError, CheckpointError
 from ..files import atomic_path
 
-__all__ = ["KEPT", "latest_snapshot", "read_snapshot", "write_snapshot"]
+__all__ = ["KEPT", "check_state", "latest_snapshot", "read_snapshot", "write_snapshot"]
 
 KEPT = 2
+_CURE = "remove it to resume from the one before it"
 
 
 def write_snapshot(folder: Path, step: int, state: dict[str, Any]) -> Path:
@@ -47,16 +48,44 @@ def latest_snapshot(folder: Path) -> Path | None:
 
 def read_snapshot(path: Path) -> dict[str, Any]:
     """What `write_snapshot` wrote, on the CPU. Raises CheckpointError; runs no code from the file."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(
-            f"{path}: damaged or no snapshot ({reason}); remove it to resume from the one before it"
-        ) from None
+    if not path.is_file():
+        raise CheckpointError(f"{path}: is no file, expected a snapshot written by `ce2p train`; {_CURE}")
+    state = read_torch_file(path, _CURE)
     if not isinstance(state, dict):
-        raise CheckpointError(f"{path}: holds one {type(state).__name__}, expected a snapshot written by `ce2p train`")
+        raise CheckpointError(f"{path}: holds one {type(state).__name__}, expected a snapshot; {_CURE}")
     return state
+
+
+def check_state(found: Any, expected: Any, name: str = "the snapshot") -> None:
+    """Raise ValueError where `found` is not built like `expected`, what a run of the same configuration holds.
+
+    That is: the same keys, tensors of the same shapes and types, values of the same kinds. Values may differ.
+    """
+    if isinstance(expected, dict):
+        if not isinstance(found, dict):
+            raise ValueError(f"{name} is {_kind(found)}, expected keys with values"[:300])
+        if differing := sorted(map(repr, found.keys() ^ expected.keys())):
+            raise ValueError(f"{name} lacks, or should not have, {', '.join(differing[:3])}"[:300])
+        for key, value in expected.items():
+            check_state(found[key], value, f"{key} of {name}")
+    elif isinstance(expected, torch.Tensor):
+        if not isinstance(found, torch.Tensor) or (found.shape, found.dtype) != (expected.shape, expected.dtype):
+            raise ValueError(f"{name} is {_kind(found)}, expected {_kind(expected)}"[:300])
+        if found.layout != expected.layout:
+            raise ValueError(f"{name} is stored as {found.layout}, expected {expected.layout}"[:300])
+    elif isinstance(expected, list):
+        if not isinstance(found, list) or len(found) != len(expected):
+            raise ValueError(f"{name} is {_kind(found)}, expected {len(expected)} entries"[:300])
+        for index, value in enumerate(expected):
+            check_state(found[index], value, f"entry {index} of {name}")
+    elif type(found) is not type(expected):
+        raise ValueError(f"{name} is {_kind(found)}, expected {_kind(expected)}"[:300])
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"{'x'.join(map(str, value.shape)) or 'one'} {value.dtype}"
+    return f"one {type(value).__name__}"
 
 
 def _snapshots(folder: Path) -> list[Path]:

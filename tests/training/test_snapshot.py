@@ -45,7 +45,7 @@ def test_a_folder_without_snapshots_has_none(tmp_path: Path) -> None:
 def test_a_damaged_snapshot_is_named_with_the_cure(tmp_path: Path, kept_bytes: int) -> None:
     path = write_snapshot(tmp_path, 3, state(1))
     path.write_bytes(path.read_bytes()[:kept_bytes])
-    with pytest.raises(CheckpointError, match=r"step-000000003\.pt: damaged .*remove it to resume"):
+    with pytest.raises(CheckpointError, match=r"step-000000003\.pt: .*(damaged|truncated).*remove it to resume"):
         read_snapshot(path)
 
 
@@ -55,7 +55,7 @@ def test_a_snapshot_that_holds_code_is_refused(tmp_path: Path) -> None:
             return os.system, (f"touch {tmp_path}/harmed",)
 
     torch.save({"net": Harm()}, tmp_path / "step-000000001.pt")
-    with pytest.raises(CheckpointError, match="damaged or no snapshot"):
+    with pytest.raises(CheckpointError, match=r"asks to run posix\.system"):
         read_snapshot(tmp_path / "step-000000001.pt")
     assert not (tmp_path / "harmed").exists()
 
