@@ -23,6 +23,11 @@ __all__ = ["decode_counts", "polygon_mask", "run_length_mask", "segmentation_mas
 Mask = NDArray[np.bool_]
 Size = tuple[int, int]
 
+_MOST_POLYGONS, _MOST_POINTS = 1_000, 20_000
+"""Of one person, and of one polygon. COCO's largest have a few hundred; each one costs a pass over the picture."""
+_MOST_BITS = 60
+"""Of one compressed run length: 12 characters."""
+
 
 def segmentation_mask(segmentation: Any, size: Size) -> Mask:
     """The mask, bool [H, W], of a `segmentation` value for a picture of `size` = (H, W). Raises ValueError."""
@@ -38,8 +43,12 @@ def segmentation_mask(segmentation: Any, size: Size) -> Mask:
     if isinstance(segmentation, list) and segmentation:
         if not isinstance(segmentation[0], list):
             segmentation = [segmentation]  # one polygon without the outer list
+        if len(segmentation) > _MOST_POLYGONS:
+            raise ValueError(f"its segmentation has {len(segmentation)} polygons, expected at most {_MOST_POLYGONS}")
         mask = np.zeros(size, np.bool_)
         for polygon in segmentation:
+            if not isinstance(polygon, list):
+                raise ValueError(f"a polygon of its segmentation is {polygon!s:.60}, expected [x, y, x, y, ...]")
             mask |= polygon_mask(polygon, size)
         return mask
     raise ValueError("its segmentation is neither polygons [[x, y, x, y, ...]] nor {size, counts}")
@@ -62,6 +71,8 @@ def decode_counts(text: str) -> list[int]:
         bits = ord(character) - 48
         if not 0 <= bits < 64:
             raise ValueError(f"its compressed run lengths hold {character!r}, which is none of their characters")
+        if shift >= _MOST_BITS:  # and Python's numbers would grow with every character
+            raise ValueError("its compressed run lengths hold a number that no picture has pixels for")
         value |= (bits & 31) << shift
         shift += 5
         if bits & 32:
@@ -81,12 +92,16 @@ def polygon_mask(polygon: Sequence[float], size: Size) -> Mask:
     Points may lie outside the picture.
     """
     numbers = [value for value in polygon if isinstance(value, (int, float)) and math.isfinite(value)]
-    if len(numbers) != len(polygon) or len(numbers) < 6 or len(numbers) % 2:
-        raise ValueError(f"its polygon has {len(polygon)} entries, expected at least 3 pairs of finite numbers")
+    if len(numbers) != len(polygon) or not 6 <= len(numbers) <= 2 * _MOST_POINTS or len(numbers) % 2:
+        raise ValueError(
+            f"its polygon has {len(polygon)} entries, expected at least 3 pairs of finite numbers, at most "
+            f"{_MOST_POINTS:,}"
+        )
     height, width = size
     points = np.asarray(numbers, np.float64).reshape(-1, 2)
-    # Every edge flips all pixels of a row whose centres lie right of it: odd numbers of flips are inside.
-    flips = np.zeros((height, width + 1), np.int64)
+    # Every edge flips all pixels of a row whose centres lie right of it: odd numbers of flips are inside. A byte may
+    # run over: 256 is even.
+    flips = np.zeros((height, width + 1), np.uint8)
     for (x0, y0), (x1, y1) in zip(points, np.roll(points, -1, axis=0), strict=True):
         first, last = (max(math.ceil(y - 0.5), 0) for y in sorted((y0, y1)))
         rows = np.arange(min(first, height), min(last, height))
@@ -94,4 +109,4 @@ def polygon_mask(polygon: Sequence[float], size: Size) -> Mask:
             x = x0 + (rows + 0.5 - y0) * ((x1 - x0) / (y1 - y0))
             columns = np.clip(np.ceil(x - 0.5), 0, width).astype(np.intp)
             np.add.at(flips, (rows, columns), 1)
-    return (np.cumsum(flips[:, :width], axis=1) & 1).astype(np.bool_)
+    return (np.bitwise_xor.accumulate(flips[:, :width], axis=1) & 1).astype(np.bool_)

@@ -25,12 +25,16 @@ __all__ = ["read_index_png"]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GRAY, _PALETTE = 0, 3
+_MOST_BYTES = 256 * 2**20
+"""16-bit ids of the largest picture that is read have 100 MB before they are compressed."""
 _KINDS = {2: "RGB", 4: "gray with transparency", 6: "RGB with transparency"}
 
 
 def read_index_png(path: str | Path) -> NDArray[Any]:
     """The numbers of a PNG: uint8 [H, W], or uint16 [H, W] for 16-bit files. Raises MediaError naming the file."""
     file = existing_file(path, "a PNG of ids")
+    if file.stat().st_size > _MOST_BYTES:
+        raise MediaError(f"{file}: has more than {_MOST_BYTES >> 20} MiB, expected a PNG of ids; make it smaller first")
     try:
         data = file.read_bytes()
     except OSError as error:

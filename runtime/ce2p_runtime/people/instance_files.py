@@ -18,21 +18,23 @@ A folder holds `<name>.png` per picture, whose pixels are person ids, 0 for nobo
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from ..bounded_json import read_json
 from ..errors import MediaError
 from .coco_masks import segmentation_mask
 from .index_png import read_index_png
-from .instances import Person, crop_box, people_of_ids
+from .instances import Person, check_people, crop_box, people_of_ids
 
 __all__ = ["InstanceFolder", "InstanceJson", "Instances", "open_instances"]
 
 _PERSON = 1
+_MOST_BYTES = 512 * 2**20
+"""Of a JSON file: COCO's largest has 450 MB."""
 Size = tuple[int, int]
 
 
@@ -45,11 +47,15 @@ class Instances(Protocol):
     def names(self) -> frozenset[str]:
         """Every picture this source knows of, with people or without."""
 
-    def people(self, name: str, size: Size) -> list[Person] | None:
+    def people(self, name: str, size: Size, least_score: float = -math.inf) -> list[Person] | None:
         """The people of the picture `name`, whose size is (H, W) pixels; None for a picture that is not there.
 
-        Raises MediaError naming file and entry where they do not fit.
+        Those with a score below `least_score` may be left out, which saves their masks. Raises MediaError naming file
+        and entry where they do not fit, or are more than `check_people` allows.
         """
+
+    def below(self, name: str, least_score: float) -> int:
+        """How many people of a picture `people` leaves out because of their score."""
 
 
 def open_instances(path: str | Path) -> InstanceFolder | InstanceJson:
@@ -77,7 +83,11 @@ class InstanceFolder:
         """See Instances."""
         return self._names
 
-    def people(self, name: str, size: Size) -> list[Person] | None:
+    def below(self, name: str, least_score: float) -> int:
+        """See Instances: pictures have no scores, so that all are 1."""
+        return 0
+
+    def people(self, name: str, size: Size, least_score: float = -math.inf) -> list[Person] | None:
         """See Instances."""
         if name not in self._names:
             return None
@@ -87,7 +97,10 @@ class InstanceFolder:
             raise MediaError(
                 f"{file}: has {ids.shape[1]}x{ids.shape[0]} pixels, its picture {size[1]}x{size[0]}; use its own ids"
             )
-        return people_of_ids(ids)
+        try:
+            return people_of_ids(ids)
+        except ValueError as error:
+            raise MediaError(f"{file}: {error}") from error
 
 
 class InstanceJson:
@@ -98,7 +111,9 @@ class InstanceJson:
         self.left_out = 0
         self._entries: dict[str, list[tuple[int, dict[str, Any]]]] = {}
         try:
-            document = json.loads(file.read_text(encoding="utf-8"))
+            if file.stat().st_size > _MOST_BYTES:
+                raise MediaError(f"{file}: has more than {_MOST_BYTES >> 20} MiB; split it by pictures")
+            document = read_json(file.read_bytes(), what="it")
         except (OSError, ValueError) as error:
             raise MediaError(f"{file}: is not readable as JSON ({error}); expected a list of people") from error
         try:
@@ -110,12 +125,21 @@ class InstanceJson:
         """See Instances."""
         return frozenset(self._entries)
 
-    def people(self, name: str, size: Size) -> list[Person] | None:
+    def below(self, name: str, least_score: float) -> int:
+        """See Instances."""
+        return sum(_score(entry) < least_score for _, entry in self._entries.get(name, []))
+
+    def people(self, name: str, size: Size, least_score: float = -math.inf) -> list[Person] | None:
         """See Instances."""
         if name not in self._entries:
             return None
+        chosen = [(number, entry) for number, entry in self._entries[name] if _score(entry) >= least_score]
+        try:
+            check_people(len(chosen), size)  # before any mask is decoded
+        except ValueError as error:
+            raise MediaError(f"{self.file}: {name}: {error}") from error
         people = []
-        for number, entry in self._entries[name]:
+        for number, entry in chosen:
             try:
                 people.append(_person(entry, size))
             except ValueError as error:
@@ -124,13 +148,17 @@ class InstanceJson:
 
     def _enter(self, document: Any) -> None:
         """Sort the entries by picture. Raises ValueError."""
-        files: dict[Any, str] = {}
+        files: dict[int | str, str] = {}
         entries = document
         if isinstance(document, dict) and isinstance(document.get("annotations"), list):
-            entries = document["annotations"]
-            for image in document.get("images") or []:
-                if not isinstance(image, dict) or not isinstance(image.get("file_name"), str) or "id" not in image:
+            entries, images = document["annotations"], document.get("images") or []
+            if not isinstance(images, list):
+                raise ValueError(f"its images are {images!s:.60}, expected [{{id, file_name}}, ...]")
+            for image in images:
+                if not isinstance(image, dict) or not isinstance(image.get("file_name"), str):
                     raise ValueError(f"an image is {image!s:.80}, expected id and file_name")
+                if not isinstance(image.get("id"), (int, str)):
+                    raise ValueError(f"the id of an image is {image.get('id')!s:.60}, expected a number or a text")
                 files[image["id"]] = image["file_name"]
                 self._entries.setdefault(_stem(image["file_name"]), [])
         if not isinstance(entries, list):
@@ -152,7 +180,7 @@ def _stem(name: str) -> str:
     return Path(name).stem
 
 
-def _image_name(entry: Any, files: dict[Any, str]) -> str:
+def _image_name(entry: Any, files: dict[int | str, str]) -> str:
     """The name of the picture an entry belongs to. Raises ValueError."""
     if not isinstance(entry, dict):
         raise ValueError(f"is {entry!s:.60}, expected an object with image, bbox, score, segmentation")
@@ -161,8 +189,8 @@ def _image_name(entry: Any, files: dict[Any, str]) -> str:
             return _stem(entry[key])
     number = entry.get("image_id")
     if files:
-        if number not in files:
-            raise ValueError(f"its image_id is {number!r}, which is not among the file's images")
+        if not isinstance(number, (int, str)) or number not in files:
+            raise ValueError(f"its image_id is {number!r:.60}, which is not among the file's images")
         return _stem(files[number])
     if isinstance(number, str):
         return _stem(number)
@@ -186,11 +214,15 @@ def _is_finite(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def _score(entry: dict[str, Any]) -> float:
+    return float(entry.get("score", 1.0))
+
+
 def _person(entry: dict[str, Any], size: Size) -> Person:
     """Raises ValueError where the entry does not fit a (H, W) picture."""
     segmentation, box = entry.get("segmentation"), entry.get("bbox")
     mask = segmentation_mask(segmentation, size) if segmentation else None
-    score = float(entry.get("score", 1.0))
+    score = _score(entry)
     if box is None:
         assert mask is not None  # noqa: S101  (checked when the file was read)
         whole = people_of_ids(mask.astype(np.uint8))

@@ -15,7 +15,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Box", "Person", "crop_box", "mask_nms", "people_of_ids", "person_mask", "select_people"]
+__all__ = [
+    "MOST_PEOPLE",
+    "Box",
+    "Person",
+    "check_people",
+    "crop_box",
+    "mask_nms",
+    "people_of_ids",
+    "person_mask",
+    "select_people",
+]
+
+MOST_PEOPLE = 255
+"""In one picture: what the layout of results holds."""
+_MOST_MASK_BYTES = 2**31
 
 Box = tuple[int, int, int, int]
 """x0, y0, x1, y1 in whole pixels; x1 and y1 are the first column and row outside."""
@@ -45,6 +59,20 @@ class Person:
         if self.mask is not None:
             return float(np.count_nonzero(self.mask))
         return (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])
+
+
+def check_people(number: int, frame_size: tuple[int, int]) -> None:
+    """Raise ValueError for more people in a (H, W) frame than results hold, or whose masks would fill the memory."""
+    height, width = frame_size
+    if number > MOST_PEOPLE:
+        raise ValueError(
+            f"{number} people in one picture, expected at most {MOST_PEOPLE}; raise the threshold or cut the picture"
+        )
+    if number * height * width > _MOST_MASK_BYTES:
+        raise ValueError(
+            f"the masks of {number} people in {width}x{height} pixels take {number * height * width / 2**30:.1f} GiB, "
+            f"expected at most {_MOST_MASK_BYTES / 2**30:g}; make the picture smaller or cut it"
+        )
 
 
 def select_people(people: Iterable[Person], threshold: float = 0.7) -> list[Person]:
@@ -111,12 +139,12 @@ def person_mask(person: Person, frame_size: tuple[int, int]) -> NDArray[np.bool_
 def people_of_ids(ids: NDArray[np.integer]) -> list[Person]:
     """The people of an id map [H, W] (0 = nobody), in the order of their ids, with tight boxes and score 1.
 
-    CIHP's Human_ids and our own global_tag pictures are such maps.
+    CIHP's Human_ids and our own global_tag pictures are such maps. Raises ValueError as `check_people`.
     """
+    numbers = [number for number in np.unique(ids) if number != 0]
+    check_people(len(numbers), (ids.shape[0], ids.shape[1]))
     people = []
-    for number in np.unique(ids):
-        if number == 0:
-            continue
+    for number in numbers:
         mask = ids == number
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         box = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))

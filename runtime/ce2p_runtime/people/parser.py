@@ -24,7 +24,7 @@ from ..frame_steps import check_frame, prepare_batch
 from ..geometry import frame_mapping
 from .crop_logits import CropLogits
 from .fusion import FusedLabels, fuse
-from .instances import Box, Person, crop_box, person_mask
+from .instances import Box, Person, check_people, crop_box, person_mask
 from .part_instances import Confidence, PartInstance, human_map, part_confidences, part_map
 from .refine import refine
 from .result import PeopleResult
@@ -109,10 +109,11 @@ class PeopleParser:
         """Parse one frame, uint8 BGR [H, W, 3], with these people in it (see `select_people`), in any order.
 
         Without people the global network decides alone; without one, too, everything is background. Raises ValueError
-        for another frame, and for masks or boxes that do not fit it.
+        for another frame, for masks or boxes that do not fit it, and for more people than `check_people` allows.
         """
         check_frame(frame)
         size = (frame.shape[0], frame.shape[1])
+        check_people(len(people), size)
         people = sorted(people, key=lambda person: -person.area)  # the published order; later ones win overlaps
         boxes = [crop_box(person.box, size, self._enlarge) for person in people]
         masks = np.zeros((len(people), *size), np.bool_)

@@ -13,6 +13,7 @@ and keeps the lines of other pictures from earlier runs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -26,12 +27,13 @@ from ..errors import MediaError
 from ..files import atomic_path
 from ..png import write_png
 from .index_png import read_index_png
+from .instances import MOST_PEOPLE
 from .result import PeopleResult
 
 __all__ = ["PeopleWriter", "StoredPeople", "read_people"]
 
 _CLASSES, _PARTS, _PEOPLE, _SCORES = "global_parsing", "instance_parsing", "global_tag", "results.txt"
-_MOST = 255
+_MOST = MOST_PEOPLE
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +98,10 @@ def read_people(folder: str | Path, name: str) -> StoredPeople:
         try:
             class_id, score = line.split()
             part_scores.append((int(class_id), float(score)))
+            if not 0 <= part_scores[-1][0] <= 255 or not math.isfinite(part_scores[-1][1]):
+                raise ValueError
         except ValueError:
-            raise MediaError(f"{lines}: line {number} is {line!r}, expected a class and a confidence") from None
+            raise MediaError(f"{lines}: line {number} is {line!r:.80}, expected a class and a confidence") from None
     if not labels.shape == parts.shape == humans.shape:
         raise MediaError(f"{folder}: the three pictures of {name} are {labels.shape}, {parts.shape}, {humans.shape}")
     if parts.max() > len(part_scores) or humans.max() > len(scores[name]):
@@ -124,6 +128,8 @@ def _read_scores(path: Path) -> dict[str, tuple[float, ...]]:
             if [int(entry) for entry in rest[::2]] != list(range(1, len(rest) // 2 + 1)) or len(rest) % 2:
                 raise ValueError
             scores[name] = tuple(float(entry) for entry in rest[1::2])
+            if not all(map(math.isfinite, scores[name])):
+                raise ValueError
         except ValueError:
             raise MediaError(f"{path}: line {number} is {line!r:.80}, expected: name 1 score 2 score ...") from None
     return scores
