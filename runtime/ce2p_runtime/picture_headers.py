@@ -1,19 +1,25 @@
 """Size and completeness of picture files, read from their structure before any pixel is decoded.
 
 A 190 kB PNG can unfold to 14000x14000 pixels, and OpenCV up to 4.x returns gray filling for the missing part
-of a cut JPEG without a word. So the size is known and the end is found before the decoder is started.
+of a cut JPEG without a word. So the size is known and the end is found before a decoder is started.
 """
 
 from __future__ import annotations
 
-import re
 import struct
 import zlib
 
-__all__ = ["missing_part", "picture_size"]
+from .picture_chunks import gif_images, jpeg_segments, png_chunks, webp_chunks
+from .tiff_directory import DirectoryError, TiffPage
 
-# Not `\xff+`: on a long run of fill bytes that is quadratic, and the last 0xff of a run is enough.
-_JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
+__all__ = ["MAX_JPEG_SCANS", "missing_part", "picture_size"]
+
+MAX_JPEG_SCANS = 100
+"""A progressive JPEG is decoded once over for each of its scans, so that 400 kB can cost minutes. Encoders write 10
+(libjpeg's script) to about 20; 100 of them over the largest picture that is read cost some seconds.
+"""
+
+_TIFF = (b"II*\0", b"MM\0*")
 
 
 def picture_size(data: bytes) -> tuple[int, int] | None:
@@ -33,11 +39,12 @@ def picture_size(data: bytes) -> tuple[int, int] | None:
             width, height = struct.unpack_from("<HH" if core else "<ii", data, 18)
         elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
             return _webp_size(data)
-        elif data[:4] in (b"II*\0", b"MM\0*"):
-            return _tiff_size(data)
+        elif data[:4] in _TIFF:
+            page = TiffPage.read(data)
+            height, width = page.height, page.width
         else:
             return None
-    except (struct.error, IndexError):
+    except (struct.error, IndexError, DirectoryError):
         return None
     return abs(height), abs(width)  # a negative height of a BMP means rows from the top
 
@@ -45,75 +52,64 @@ def picture_size(data: bytes) -> tuple[int, int] | None:
 def missing_part(data: bytes) -> str | None:
     """What shows that a picture is cut short or damaged, as a clause for a message; None when nothing does.
 
-    Looks at JPEG (end marker), PNG (end chunk, checksums of the chunks that matter), WebP (announced length)
-    and GIF (end byte). For the others the decoder itself notices.
+    Looks at JPEG (end marker, number of scans), PNG (end chunk, checksums of the chunks that matter), WebP (announced
+    length, chunks), GIF (blocks up to the end) and TIFF (directory, place of the pixels). Nothing is decoded.
     """
-    if data.startswith(b"\xff\xd8"):
-        return None if _jpeg_ends(data) else "its end marker is missing"
-    if data.startswith(b"\x89PNG"):
-        return _png_fault(data)
-    if data[:4] == b"RIFF" and len(data) >= 8:
-        announced = struct.unpack_from("<I", data, 4)[0] + 8
-        # The last chunk may lack its padding byte.
-        return f"it announces {announced} bytes and has {len(data)}" if announced > len(data) + 1 else None
-    if data.startswith(b"GIF8"):
-        return None if data.rstrip(b"\0").endswith(b";") else "its end byte is missing"
+    try:
+        if data.startswith(b"\xff\xd8"):
+            return _jpeg_fault(data)
+        if data.startswith(b"\x89PNG"):
+            return _png_fault(data)
+        if data[:4] == b"RIFF" and len(data) >= 8:
+            return _webp_fault(data)
+        if data.startswith(b"GIF8"):
+            gif_images(data)
+        if data[:4] in _TIFF:
+            TiffPage.read(data)
+    except ValueError as fault:
+        return str(fault)
     return None
 
 
-def _jpeg_segments(data: bytes, position: int) -> tuple[int, int, int] | None:
-    """(marker, offset of its length field, offset after its segment) of the next marker."""
-    found = _JPEG_MARKER.search(data, position)
-    if found is None:
-        return None
-    marker, start = found[1][0], found.end()
-    if marker == 0x01 or 0xD0 <= marker <= 0xD9:  # these stand alone
-        return marker, start, start
-    if start + 2 > len(data):
-        return None
-    return marker, start, start + struct.unpack_from(">H", data, start)[0]
-
-
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    position = 2
-    while (segment := _jpeg_segments(data, position)) is not None:
-        marker, start, position = segment
-        if 0xC0 <= marker <= 0xCF and marker not in (
-            0xC4,
-            0xC8,
-            0xCC,
-        ):  # a start of frame; the others are tables
-            height, width = struct.unpack_from(">HH", data, start + 3)
+    for marker, start, _ in jpeg_segments(data):
+        # A start of frame; the other three are tables.
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack_from(">HH", data, start + 1)
             return height, width
         if marker in (0xD9, 0xDA):
             return None
     return None
 
 
-def _jpeg_ends(data: bytes) -> bool:
-    """Whether the end marker is there. Segments are stepped over: a thumbnail inside one has an end too."""
-    position = 2
-    while (segment := _jpeg_segments(data, position)) is not None:
-        marker, _, position = segment
+def _jpeg_fault(data: bytes) -> str | None:
+    scans = 0
+    for marker, _, _ in jpeg_segments(data):
         if marker == 0xD9:
-            return True
-    return False
+            return None
+        scans += marker == 0xDA
+        if scans > MAX_JPEG_SCANS:
+            return f"it has more than {MAX_JPEG_SCANS} scans, expected 1 to about 20"
+    return "its end marker is missing"
 
 
 def _png_fault(data: bytes) -> str | None:
-    position = 8
-    while position + 12 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, position)
-        end = position + 12 + length
-        if end > len(data):
-            break
-        if kind[:1].isupper():  # critical chunks; decoders step over damage in the others
-            if zlib.crc32(data[position + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
-                return f"the checksum of its {kind.decode('latin-1')} chunk at byte {position} is wrong"
-            if kind == b"IEND":
+    for name, start, end in png_chunks(data):
+        if name[:1].isupper():  # critical chunks; decoders step over damage in the others
+            if zlib.crc32(data[start - 4 : end]) != struct.unpack_from(">I", data, end)[0]:
+                return f"the checksum of its {name.decode('latin-1')} chunk at byte {start - 8} is wrong"
+            if name == b"IEND":
                 return None
-        position = end
     return "its end chunk is missing"
+
+
+def _webp_fault(data: bytes) -> str | None:
+    announced = struct.unpack_from("<I", data, 4)[0] + 8
+    if announced > len(data) + 1:  # the last chunk may lack its padding byte
+        return f"it announces {announced} bytes and has {len(data)}"
+    for _ in webp_chunks(data):
+        pass
+    return None
 
 
 def _webp_size(data: bytes) -> tuple[int, int] | None:
@@ -127,15 +123,3 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
         width, height = struct.unpack_from("<HH", data, 26)
         return height & 0x3FFF, width & 0x3FFF
     return None
-
-
-def _tiff_size(data: bytes) -> tuple[int, int] | None:
-    order = "<" if data[:2] == b"II" else ">"
-    (directory,) = struct.unpack_from(order + "I", data, 4)
-    (entries,) = struct.unpack_from(order + "H", data, directory)
-    found: dict[int, int] = {}
-    for index in range(entries):
-        tag, kind = struct.unpack_from(order + "HH", data, directory + 2 + 12 * index)
-        if tag in (256, 257) and kind in (3, 4):  # width and height, as SHORT or LONG
-            (found[tag],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, directory + 10 + 12 * index)
-    return (found[257], found[256]) if len(found) == 2 else None
