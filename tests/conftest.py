@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
-import torch
 
-from ce2p.models import CE2P, CE2PConfig, untrained
 from ce2p_runtime.cache import CACHE_VARIABLE
 from tests.trt_on_cpu import Found, bring_up
 
-Tiny = Callable[..., CE2P]
+if TYPE_CHECKING:  # the runtime's tests also run where torch is not installed
+    from ce2p.models import CE2P
+
+    Tiny: TypeAlias = Callable[..., CE2P]
+
+MODEL_VARIABLE = "CE2P_TEST_MODEL"
+"""Environment variable that names the file `tiny_model` gives where torch is not installed to export one."""
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
-    torch.set_num_threads(1)  # two threads wait for each other by spinning: slow beside any other load
+    if importlib.util.find_spec("torch") is not None:
+        import torch
+
+        torch.set_num_threads(1)  # two threads wait for each other by spinning: slow beside any other load
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -35,6 +44,8 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def tiny() -> Tiny:
     """`tiny(family, stride=16, classes=20)`: an untrained r18 network, made once per session. Do not modify it."""
 
+    from ce2p.models import CE2PConfig, untrained
+
     @cache
     def make(family: str, stride: int = 16, classes: int = 20) -> CE2P:
         return untrained(CE2PConfig.of(family, "r18", stride, classes))
@@ -45,6 +56,8 @@ def tiny() -> Tiny:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An exported untrained SCHP network with 20 classes for 97x97 inputs, float in, logits out."""
+    if (made := os.environ.get(MODEL_VARIABLE)) is not None:
+        return Path(made)
     from ce2p_export import GraphOptions, export_onnx, open_source
 
     path = tmp_path_factory.mktemp("model") / "tiny.onnx"
