@@ -1,26 +1,32 @@
 """Read local video files frame by frame, with their own time stamps, and say what was lost on the way.
 
 A loop over a usual reader ends at the first damaged packet as if the video were over. This one decodes packet
-by packet, goes on behind damage, and tells at the end whether all was there (`VideoReader.problem`).
+by packet, goes on behind damage, keeps account of every packet (`VideoReader.counts`), and tells at the end whether
+all was there (`VideoReader.problem`).
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .containers import load_av, open_media, read_structure
+from .containers import announced_frames, load_av, open_media
+from .decoder_words import listening
 from .errors import MediaError
 from .ffv1 import slices_intact
+from .packet_contents import PacketContents
+from .pyav import fraction
+from .structure import read_structure
+from .video_ledger import Ledger, Ticket, VideoCounts
+from .video_pixels import FramePixels
 from .video_writer import LabelVideoWriter, VideoWriter
 
 __all__ = ["LabelVideoWriter", "VideoCounts", "VideoFrame", "VideoReader", "VideoWriter"]
@@ -49,18 +55,6 @@ class VideoFrame:
         return float(self.pts * self.time_base)
 
 
-@dataclass(frozen=True)
-class VideoCounts:
-    """What happened so far."""
-
-    decoded: int = 0
-    """Frames delivered."""
-    damaged: int = 0
-    """Frames among them that the decoder had to repair."""
-    skipped: int = 0
-    """Packets that could not be read or decoded and gave no frame."""
-
-
 class VideoReader:
     """Iterate over the frames of a local video file, once; use as a context manager.
 
@@ -68,33 +62,42 @@ class VideoReader:
             for frame in reader: ...
         if reader.problem: ...
 
-    Every frame that decodes is delivered. With `labels=True` the pixel values of a gray video are delivered
-    as they are stored, uint8 [H, W]: for label videos. Raises MediaError at once for what is no video or has
-    no frame that can be decoded. Iterating may happen in another thread than opening and closing, but in one
-    thread at a time.
+    Every frame that decodes is delivered, also behind damage and where the size changes. What came of each packet
+    stands in `counts`; a packet that should have given a frame and did not is a `problem`. So is whatever the
+    container's lengths, counters and checksums show, and what the decoder complains about.
+
+    Changed bytes inside the pictures need not show: MP4, AVI, WebM and MPEG-TS carry no checksums of them, and a
+    decoder shows many wrong bytes as a wrong picture without a word. Matroska files with checksums (FFmpeg writes them)
+    and FFV1 tell. Losses of whole frames do not show in an MPEG-TS that ends early between two packets.
+
+    With `labels=True` the pixel values of a gray video are delivered as they are stored, uint8 [H, W]: for label
+    videos. Raises MediaError at once for what is no video or has no frame that can be decoded. Iterating may happen in
+    another thread than opening and closing, but in one thread at a time.
     """
 
     def __init__(self, path: str | Path, *, labels: bool = False) -> None:
         self._av = load_av()
         self._container = open_media(path)
         self.path = Path(path)
-        self._labels = labels
+        self._pixels = FramePixels(self._av, self.path, labels=labels)
         self._lock = threading.Lock()
         self._closed = False
-        self._packets_read = self._hidden = 0
         self._checksums = {True: 0, False: 0}
         self._last_pts: int | None = None
+        self._last_shape: tuple[int, ...] = ()
         self._last_error = ""
-        self._matrix: tuple[int, int, int, int] | None = None
-        self.counts = VideoCounts()
+        self._reader_complaints = 0
         self.problem: str | None = None
         """After the last frame: one line that says what was lost or damaged; None when all was there."""
+        self.notes: list[str] = []
+        """What the user should know although nothing is lost, one clause each; complete after the last frame."""
         try:
             self._stream = self._choose_stream()
-            self.frame_rate: Fraction = self._stream.average_rate or self._stream.guessed_rate or Fraction(25)
+            self._ledger = Ledger(_contents(self._stream))
+            self.frame_rate: Fraction = _frame_rate(self._stream)
             """Average frames per second; frames carry their own times, which need not be even."""
-            self.declared_frames: int | None = self._stream.frames or None
-            """Number of frames the container announces, or None where it does not say (MKV, WebM, TS)."""
+            self.declared_frames: int | None = announced_frames(self.path, self._container, self._stream)
+            """Number of pictures the container announces, or None where it does not say (MKV, WebM, TS)."""
             self._frames = self._decode()
             # The first frame comes now: it alone tells the upright size, and whether anything can be decoded.
             self._first = next(self._frames, None)
@@ -106,6 +109,32 @@ class VideoReader:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def counts(self) -> VideoCounts:
+        """What became of the packets so far. It balances at any time, see `VideoCounts`."""
+        return self._ledger.counts
+
+    @property
+    def estimated_frames(self) -> int | None:
+        """`declared_frames`, or else duration times rate: good for a progress bar, wrong for uneven times."""
+        if self.declared_frames is not None:
+            return self.declared_frames
+        if self._container.format.name == "avi":  # its duration is the count that was not trusted
+            return None
+        unit, length = fraction(self._stream.time_base), self._stream.duration
+        if length is None or unit is None:
+            unit, length = Fraction(1, self._av.time_base), self._container.duration
+        frames = round(length * unit * self.frame_rate) if length else 0
+        return frames if 0 < frames <= self.path.stat().st_size else None
+
+    @property
+    def sample_aspect_ratio(self) -> Fraction:
+        """Width over height of one pixel as it is to be shown, upright; 1 for square ones and where nothing is said."""
+        ratio = fraction(self._stream.sample_aspect_ratio)
+        if ratio is None or ratio < 0:
+            return Fraction(1)
+        return 1 / ratio if self._pixels.turned else ratio
 
     def __enter__(self) -> VideoReader:
         return self
@@ -130,8 +159,17 @@ class VideoReader:
                 frame, self._first = self._first or next(self._frames, None), None
                 if frame is None:
                     return
-                self.counts = replace(self.counts, decoded=frame.index + 1)
+                self._deliver(frame)
             yield frame
+
+    def _deliver(self, frame: VideoFrame) -> None:
+        shape, before = frame.image.shape[:2], self._last_shape
+        self._last_shape = shape
+        resized = before not in ((), shape)
+        if resized and not self._ledger.counts.resized:
+            change = f"from {before[1]}x{before[0]} to {shape[1]}x{shape[0]}"
+            self.notes.append(f"the size of the pictures changes {change} at frame {frame.index}")
+        self._ledger.deliver(resized=resized)
 
     def _choose_stream(self) -> Any:
         streams = [stream for stream in self._container.streams.video if not _is_cover(stream)]
@@ -141,127 +179,142 @@ class VideoReader:
         context = stream.codec_context
         if context is None:
             raise MediaError(f"{self.path}: its video codec is not known to this PyAV; convert it to H.264")
-        if context.width * context.height > _MAX_PIXELS:
-            raise MediaError(f"{self.path}: frames of {context.width}x{context.height}, expected at most 8192x8192")
+        self._check_size(context)
+        for left_out, what in (
+            (streams[1:], "further video streams"),
+            (self._container.streams.subtitles, "subtitles"),
+        ):
+            if left_out:
+                self.notes.append(f"{what} are not carried on: {len(left_out)}")
         # One thread: with frame threads, frames around a damaged packet are lost (21 of 23 delivered); with
         # slice threads, PyAV's default, damage is not marked (14 of 491 frames) [both measured, FFmpeg 8].
         stream.thread_type = "NONE"
+        context.thread_count = 1  # some decoders have threads of their own kind
+        context.copy_opaque = True  # frames bring along the ticket of their packet
         return stream
+
+    def _check_size(self, picture: Any) -> None:
+        if picture.width * picture.height > _MAX_PIXELS:
+            raise MediaError(f"{self.path}: frames of {picture.width}x{picture.height}, expected at most 8192x8192")
 
     def _packets(self) -> Iterator[Any]:
         """All packets of the stream, going on after read errors where the demuxer can."""
         errors = 0
+        demuxed = self._container.demux(self._stream)
         while errors < _MAX_READ_ERRORS:
-            try:
-                for packet in self._container.demux(self._stream):
-                    if packet.size:  # the empty one at the end means "flush", which `_decode` does
-                        errors = 0
-                        yield packet
+            with listening(self._av) as words:
+                try:
+                    packet = next(demuxed, None)
+                except IndexError:  # PyAV trips at the end when damage made streams appear after the start
+                    return
+                except (self._av.error.FFmpegError, OSError) as error:
+                    errors += 1
+                    self._ledger.add_unread()
+                    self._last_error = _reason(error)
+                    demuxed = self._container.demux(self._stream)
+                    continue
+            self._reader_complaints += len(words)
+            if packet is None:
                 return
-            except IndexError:  # PyAV trips at the end when damage made streams appear after the start
-                return
-            except (self._av.error.FFmpegError, OSError) as error:
-                errors += 1
-                self._skip(error)
+            if packet.size:  # the empty one at the end means "flush", which `_decode` does
+                errors = 0
+                yield packet
 
     def _decode(self) -> Iterator[VideoFrame]:
         index = 0
         for packet in self._packets():
-            self._packets_read += 1
-            self._hidden += bool(packet.is_discard)  # outside the edit list: decoded, not shown
-            try:
-                decoded = packet.decode()
-            except (self._av.error.FFmpegError, OSError) as error:
-                self._skip(error)
-                continue
+            packet.opaque = ticket = self._ledger.enter(packet)
             if self._stream.codec_context.name == "ffv1":
-                self._checksums[slices_intact(bytes(packet))] += 1
-            for frame in decoded:
+                self._checksums[slices_intact(ticket.data)] += 1
+            for frame in self._decoded(packet, ticket):
                 yield self._frame(frame, index)
                 index += 1
-        try:
-            rest = self._stream.decode(None)
-        except (self._av.error.FFmpegError, OSError) as error:
-            rest = []
-            if not isinstance(error, self._av.error.EOFError):
-                self._skip(error)
-        for frame in rest:
+        for frame in self._decoded(None, None):
             yield self._frame(frame, index)
             index += 1
-        self.problem = self._verdict(index)
+        self._ledger.finish()
+        self._notes_at_end()
+        self.problem = self._verdict()
 
-    def _skip(self, error: Exception) -> None:
-        self.counts = replace(self.counts, skipped=self.counts.skipped + 1)
-        self._last_error = getattr(error, "strerror", None) or str(error)
+    def _decoded(self, packet: Any, ticket: Ticket | None) -> list[Any]:
+        """The frames that the decoder gives for a packet, or for None at the end; entered into the ledger."""
+        frames: list[Any] = []
+        with listening(self._av) as words:
+            try:
+                frames = self._stream.decode(None) if packet is None else packet.decode()
+            except self._av.error.EOFError:
+                pass
+            except (self._av.error.FFmpegError, OSError) as error:
+                words.append((0, "", _reason(error)))
+        if words:
+            self._last_error = words[-1][2].strip()
+            if ticket is not None:
+                ticket.failed = True
+        for frame in frames:
+            damaged = frame.is_corrupt or (ticket is None and bool(words))
+            self._ledger.give(frame.opaque, damaged=damaged, interlaced=frame.interlaced_frame)
+        return frames
 
     def _frame(self, frame: Any, index: int) -> VideoFrame:
-        if frame.width * frame.height > _MAX_PIXELS:
-            raise MediaError(f"{self.path}: frame {index} has {frame.width}x{frame.height}, expected at most 8192x8192")
+        self._check_size(frame)
         if index == 0:
-            # Of the first frame only: the matrix belongs to the file, and looking at a frame's side data makes PyAV
-            # hold the frame in a reference cycle, so that memory fills up with pictures until the collector runs.
-            self._matrix = _display_matrix(frame)
-        if frame.is_corrupt:
-            self.counts = replace(self.counts, damaged=self.counts.damaged + 1)
-        time_base = Fraction(frame.time_base or self._stream.time_base or 1 / self.frame_rate)
+            self._pixels.begin(frame)
+        time_base = fraction(frame.time_base) or fraction(self._stream.time_base) or 1 / self.frame_rate
         pts = frame.pts
         if pts is None:  # raw streams and some AVI files: count on at the average rate
             step = max(1, round(1 / (self.frame_rate * time_base)))
             pts = 0 if self._last_pts is None else self._last_pts + step
         self._last_pts = pts
-        return VideoFrame(self._image(frame), index, pts, time_base)
+        return VideoFrame(self._pixels.array(frame), index, pts, time_base)
 
-    def _image(self, frame: Any) -> NDArray[np.uint8]:
-        if self._labels:
-            if frame.format.name not in ("gray", "gray8"):
-                raise MediaError(f"{self.path}: pixels are {frame.format.name}, expected gray of a label video")
-            return np.asarray(frame.to_ndarray(), np.uint8)
-        return _upright(np.asarray(frame.to_ndarray(format="bgr24"), np.uint8), self._matrix)
+    def _notes_at_end(self) -> None:
+        if self._ledger.unexplained:
+            self.notes.append(
+                f"packets without a picture: {self._ledger.unexplained}; whether they should have had one cannot be "
+                f"told for {self._stream.codec_context.name}"
+            )
 
-    def _verdict(self, decoded: int) -> str | None:
+    def _verdict(self) -> str | None:
         if self._checksums[True]:  # when none is right, the file was written without
-            damaged = self.counts.damaged + self._checksums[False]
-            self.counts = replace(self.counts, damaged=damaged)
-        findings = []
-        if self.declared_frames is not None and decoded < 0.99 * (self.declared_frames - self._hidden):
-            findings.append(f"{decoded} of {self.declared_frames - self._hidden} announced frames")
-        if self.counts.skipped:
-            findings.append(f"packets not decoded: {self.counts.skipped} ({self._last_error})")
-        if self.counts.damaged:
-            findings.append(f"frames repaired by the decoder: {self.counts.damaged}")
-        structure = read_structure(self.path)
-        blocks = structure.blocks[self._stream.index] if self._stream.index < len(structure.blocks) else 0
-        if self._packets_read < 0.99 * blocks:
-            findings.append(f"{self._packets_read} of {blocks} video blocks")
+            self._ledger.add_damaged(max(0, self._checksums[False] - self.counts.damaged))
+        counts, announced, findings = self.counts, self.declared_frames, []
+        if announced is not None and counts.packets != announced:
+            findings.append(
+                f"{counts.packets - counts.hidden - counts.skipped} of {announced - counts.hidden} announced frames"
+            )
+        if counts.skipped or counts.unread:
+            findings.append(
+                f"packets not decoded: {counts.skipped + counts.unread} ({self._last_error or 'no frame came'})"
+            )
+        if counts.damaged:
+            findings.append(f"frames repaired by the decoder: {counts.damaged}")
+        if self._reader_complaints:
+            findings.append(f"faults that the container's reader met: {self._reader_complaints}")
+        structure = read_structure(self.path, {stream.id for stream in self._container.streams})
+        packets = structure.packets.get(self._stream.index)
+        if packets is not None and counts.packets < packets:
+            findings.append(f"{counts.packets} of {packets} video blocks")
         if structure.problem is not None:
             findings.append(structure.problem)
         if not findings:
             return None
-        return f"{self.path}: is cut short or damaged: {'; '.join(findings)}; frames read: {decoded}"
+        return f"{self.path}: is cut short or damaged: {'; '.join(findings)}; frames read: {counts.decoded}"
+
+
+def _contents(stream: Any) -> PacketContents:
+    context = stream.codec_context
+    return PacketContents(context.codec.canonical_name, bytes(context.extradata or b""))
+
+
+def _frame_rate(stream: Any) -> Fraction:
+    return fraction(stream.average_rate) or fraction(stream.guessed_rate) or Fraction(25)
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _is_cover(stream: Any) -> bool:
     """Whether a video stream is the attached picture of an album: AV_DISPOSITION_ATTACHED_PIC."""
     disposition = getattr(stream, "disposition", 0)
     return bool(getattr(disposition, "value", disposition) & 0x400)  # a number, or a flag in some versions of PyAV
-
-
-def _display_matrix(frame: Any) -> tuple[int, int, int, int] | None:
-    """(a, b, c, d) of the display matrix, where x' = a x + c y and y' = b x + d y; None without one."""
-    side_data = frame.side_data.get("DISPLAYMATRIX")
-    if side_data is None:
-        return None
-    a, b, _, c, d = np.frombuffer(bytes(side_data), np.int32)[:5].tolist()
-    return a, b, c, d
-
-
-def _upright(image: NDArray[np.uint8], matrix: tuple[int, int, int, int] | None) -> NDArray[np.uint8]:
-    """Turn and mirror an image as its display matrix says, to the nearest quarter turn."""
-    if matrix is None:
-        return image
-    a, b, c, d = matrix
-    if abs(b) > abs(a):
-        image, a, d = np.asarray(cv2.transpose(image), np.uint8), c, b
-    if a < 0 or d < 0:
-        image = np.asarray(cv2.flip(image, -1 if a < 0 and d < 0 else 1 if a < 0 else 0), np.uint8)
-    return image
