@@ -11,7 +11,8 @@ import typer
 from .exporting import export
 from .ignored_options import BENCHMARK, INSPECT, PEOPLE, VERIFY, refuse_ignored
 from .learning import data_app, train, val
-from .options import Dataset, Json, PartScore, Stride, Threads
+from .options import Dataset, Json, Overwrite, PartScore, Stride, Threads
+from .parsing import parse
 
 __all__ = ["app"]
 
@@ -25,6 +26,7 @@ app.add_typer(data_app, name="data")
 app.command()(export)
 app.command()(train)
 app.command()(val)
+app.command()(parse)
 
 
 def _show_version(asked: bool) -> None:
@@ -42,33 +44,6 @@ def main(
     ] = False,
 ) -> None:
     """Human parsing with CE2P networks: training, proven ONNX files and TensorRT engines, pictures and video."""
-
-
-@app.command()
-def parse(
-    source: Annotated[str, typer.Argument(help="Picture, folder, glob (quoted) or video file.")],
-    model: Annotated[Path, typer.Option("--model", "-m", help="ONNX file or TensorRT engine made by `ce2p export`.")],
-    output: Annotated[Path, typer.Option("-o", help="Folder for the results.")] = Path("parsed"),
-    save: Annotated[
-        str, typer.Option(help="What to write, comma-separated: overlay, labels, masks.")
-    ] = "overlay,labels",
-    backend: Annotated[
-        str, typer.Option(help="auto, onnxruntime, openvino, tensorrt (engines) or tensorrt-rtx.")
-    ] = "auto",
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:N; a device asked for fails rather than falls back.")
-    ] = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads of the network.")] = None,
-    opacity: Annotated[float, typer.Option(min=0.0, max=1.0, help="Of the overlay's colours.")] = 0.5,
-    trust_engine: Annotated[
-        bool, typer.Option("--trust-engine", help="Load an engine that its .json was not written for; it runs code.")
-    ] = False,
-    json: Json = None,
-) -> None:
-    """Parse pictures or a video: overlays, label maps, masks."""
-    from ce2p.cli.parse import run
-
-    run(source, model, output, save, backend, device, threads, opacity, trust_engine, json)
 
 
 @app.command()
@@ -105,6 +80,10 @@ def people(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N.")] = "auto",
     threads: Threads = None,
     opacity: Annotated[float, typer.Option(min=0.0, max=1.0, help="Of the overlay's colours.")] = 0.5,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Keep results that exist and write the others.")
+    ] = False,
+    overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Parse pictures with several people: classes, people, and each person's parts."""
@@ -115,7 +94,7 @@ def people(
         PeopleRequest(
             source, whole, tuple(local or ()), instances, detector, detector_weights, output,
             frozenset(filter(None, save.split(","))), threshold, nms, part_score.value, refine, flip, backend, device,
-            threads, opacity, json,
+            threads, opacity, json, skip_existing, overwrite,
         )
     )  # fmt: skip
 

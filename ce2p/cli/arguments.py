@@ -8,7 +8,16 @@ from collections.abc import Sequence
 from ce2p.errors import ConfigError
 from ce2p_runtime.gate import Thresholds
 
-__all__ = ["batch_size", "batch_sizes", "gate_thresholds", "image_size", "normalised", "number_list"]
+__all__ = [
+    "batch_size",
+    "batch_sizes",
+    "colour",
+    "gate_thresholds",
+    "image_size",
+    "name_list",
+    "normalised",
+    "number_list",
+]
 
 
 def normalised(arguments: Sequence[str]) -> list[str]:
@@ -58,6 +67,29 @@ def number_list(text: str, option: str) -> tuple[int, ...]:
     if not all(number.isdigit() and int(number) > 0 for number in numbers):
         raise ConfigError(f"{option} {text}: expected numbers from 1, as 1,4,16")
     return tuple(int(number) for number in numbers)
+
+
+def name_list(text: str | None, option: str) -> tuple[str, ...] | None:
+    """`overlay, labels` -> ("overlay", "labels"); None stays None. Raises ConfigError where it names nothing."""
+    if text is None:
+        return None
+    names = tuple(filter(None, (name.strip() for name in text.split(","))))
+    if not names:
+        raise ConfigError(f"{option}: names nothing, expected one name or several, separated by commas")
+    return names
+
+
+def colour(text: str, option: str) -> tuple[int, int, int]:
+    """`white`, `#808080` -> RGB, 0-255. Raises ConfigError."""
+    from PIL import ImageColor
+
+    try:
+        red, green, blue = ImageColor.getrgb(text)[:3]
+    except ValueError:
+        raise ConfigError(
+            f"{option} {text}: expected a colour by its name or as #rrggbb, e.g. white or #808080"
+        ) from None
+    return red, green, blue
 
 
 def gate_thresholds(texts: Sequence[str], default: Thresholds) -> Thresholds | None:

@@ -88,7 +88,7 @@ def run(request: BenchmarkRequest) -> bool:
     if comparison:
         document["comparison"] = comparison.to_dict()
     if request.json:
-        write_json(document, request.json)
+        write_json(document, request.json, "benchmark")
     if request.json != "-":
         if not saved:
             _show(result)
@@ -217,7 +217,7 @@ def _write(result: Result, accuracy: Accuracy | None, folder: Path) -> None:
     """JSON, CSV, Markdown and plots, and the worst picture of every candidate that fails the gate."""
     if folder.exists() and not folder.is_dir():
         raise MediaError(f"{folder}: is a file, expected a folder for the report; choose another -o")
-    write_json(result.to_dict(), str(folder / "benchmark.json"))
+    write_json(result.to_dict(), str(folder / "benchmark.json"), "benchmark")
     try:
         plots = write_plots(result, folder)
     except ModuleNotFoundError as error:

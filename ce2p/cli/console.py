@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from ce2p_runtime.errors import MediaError
 from ce2p_runtime.files import atomic_path
 
-__all__ = ["fact_list", "progress_bar", "remark", "say", "table", "write_json"]
+__all__ = ["fact_list", "progress_bar", "quietly", "remark", "say", "table", "write_json"]
 
 _FILE_WIDTH = 140
 """Characters of a table's line where nobody says how wide a line is: in files and pipes."""
@@ -38,7 +39,7 @@ def progress_bar(unit: str = "") -> Iterator[Progress]:
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit),
         TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
     )  # fmt: skip
-    with Progress(*columns, console=_remarks, disable=not _remarks.is_terminal) as progress:
+    with Progress(*columns, console=_remarks, disable=_remarks.quiet or not _remarks.is_terminal) as progress:
         yield progress
 
 
@@ -67,11 +68,31 @@ def fact_list(facts: dict[str, str]) -> None:
     _out.print(grid)
 
 
-def write_json(document: dict[str, Any], target: str) -> None:
-    """Write a document to a file, or to standard output for `-`."""
-    text = json.dumps(document, indent=2)
-    if target == "-":
-        _out.file.write(text + "\n")
-    else:
-        with atomic_path(target) as temporary:
-            temporary.write_text(text + "\n")
+def write_json(document: dict[str, Any], target: str, kind: str) -> None:
+    """Write a document to a file, or to standard output for `-`; `kind` goes into its `schema`, as in "ce2p.parse/1".
+
+    Raises MediaError where it cannot be written.
+    """
+    text = json.dumps({"schema": f"ce2p.{kind}/1", **document}, indent=2) + "\n"
+    try:
+        if target == "-":
+            _out.file.write(text)
+            _out.file.flush()
+        else:
+            with atomic_path(target) as temporary:
+                temporary.write_text(text, "utf-8")
+    except OSError as error:
+        raise MediaError(f"standard output: the JSON result cannot be written ({error.strerror})") from error
+    except MediaError as error:
+        raise MediaError(f"the JSON result is lost: {error}") from error
+
+
+@contextmanager
+def quietly(quiet: bool) -> Iterator[None]:
+    """With `quiet`, only errors and JSON are printed meanwhile."""
+    before = _out.quiet
+    _out.quiet = _remarks.quiet = quiet or before
+    try:
+        yield
+    finally:
+        _out.quiet = _remarks.quiet = before

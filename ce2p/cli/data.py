@@ -42,7 +42,7 @@ def run_check(root: Path, dataset: str | None, splits: Sequence[str] | None, jso
     found_all = [problem for result in results.values() for problem in _problems(result)]
     problems = [problem for problem in found_all if not problem.is_note]
     if json:
-        write_json(_document(root, labels, results, len(problems)), json)
+        write_json(_document(root, labels, results, len(problems)), json, "data")
     if json != "-":
         _frequency_table(labels, results)
         _split_table(results)

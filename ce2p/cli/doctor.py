@@ -24,7 +24,7 @@ def run(json: str | None) -> None:
     """Examine and print. Raises CE2PError when packages conflict or no backend can run."""
     findings = examine()
     if json:
-        write_json({"findings": [asdict(finding) for finding in findings]}, json)
+        write_json({"findings": [asdict(finding) for finding in findings]}, json, "doctor")
     if json != "-":
         marks = {"ok": "ok", "missing": "not there", "conflict": "CONFLICT"}
         table(

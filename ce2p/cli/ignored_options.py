@@ -15,7 +15,7 @@ import typer
 from ce2p.errors import ConfigError
 from ce2p_runtime.engine_file import ENGINE_SUFFIXES
 
-__all__ = ["BENCHMARK", "EXPORT", "INSPECT", "PEOPLE", "VAL", "VERIFY", "Rule", "refuse_ignored"]
+__all__ = ["BENCHMARK", "EXPORT", "INSPECT", "PARSE", "PEOPLE", "VAL", "VERIFY", "Rule", "refuse_ignored"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,10 @@ def _spelt(context: typer.Context, name: str, value: object) -> str:
 
 def _is_engine(path: object) -> bool:
     return str(path).endswith(tuple(ENGINE_SUFFIXES))
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
 
 
 def _is_exported(path: object) -> bool:
@@ -172,6 +176,22 @@ BENCHMARK = (
         "batches", lambda given: not given.throughput,
         "only for the throughput, which --no-throughput switches off; leave one of them out",
     ),
+)  # fmt: skip
+
+PARSE = (
+    Rule(
+        "classes", lambda given: "cutout" not in _names(given.save or ""),
+        "only for cut-outs; add --save cutout, or leave out",
+    ),
+    Rule(
+        "opacity", lambda given: given.save is not None and "overlay" not in _names(given.save),
+        "only for overlays, and --save {save} writes none; leave out",
+    ),
+    Rule(
+        "labels", lambda given: given.save is not None and "labels" not in _names(given.save),
+        "only for label maps, and --save {save} writes none; leave out",
+    ),
+    Rule("trust_engine", lambda given: not _is_engine(given.model), "only for engines; leave out"),
 )  # fmt: skip
 
 PEOPLE = (

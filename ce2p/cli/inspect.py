@@ -22,7 +22,7 @@ def run(file: Path, dataset: str | None, stride: int | None, json: str | None) -
     else:
         facts = _exported_facts(file) if file.suffix == ".onnx" else _checkpoint_facts(file, dataset, stride)
     if json:
-        write_json(facts, json)
+        write_json(facts, json, "inspect")
     if json != "-":
         shown = {name: _shown(name, value) for name, value in facts.items() if value not in (None, [], {}, ())}
         say(str(file), style="bold")

@@ -16,7 +16,9 @@ __all__ = [
     "InputKind",
     "IoType",
     "Json",
+    "LabelColours",
     "OutputKind",
+    "Overwrite",
     "PartScore",
     "Precision",
     "Random",
@@ -32,6 +34,7 @@ Dataset = Annotated[
     str | None, typer.Option(help="Label set: lip, cihp, atr, ppp, voc, mhp. Default: the model's own.")
 ]
 Stride = Annotated[int | None, typer.Option("--os", help="Output stride 8 or 16, for checkpoints that do not tell.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist already.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads of the networks. Default: the backend's own.")]
 Family = Annotated[str | None, typer.Option(help="With --random: ssseg (default), ssseg-2020, ce2p, schp, mce2p.")]
 Random = Annotated[
@@ -77,6 +80,11 @@ class IoType(str, Enum):
 class InputKind(str, Enum):
     float = "float"
     uint8 = "uint8"
+
+
+class LabelColours(str, Enum):
+    palette = "palette"
+    grey = "grey"
 
 
 class PartScore(str, Enum):

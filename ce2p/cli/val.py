@@ -88,7 +88,7 @@ def run(request: ValRequest) -> None:
             _write(request.output, scores.to_json(figures), scores.to_markdown(figures))
             _write_worst(request.output / "worst.jpg", parser, scores, samples)
     if request.json:
-        write_json(scores.to_json(figures), request.json)
+        write_json(scores.to_json(figures), request.json, "val")
     if request.json != "-":
         _report(scores, figures, note)
         if request.output is not None:
@@ -183,7 +183,7 @@ def _run_instances(request: ValRequest, results: Path) -> None:
     if request.output is not None:
         _write(request.output, scores.to_json(figures), scores.to_markdown(figures))
     if request.json:
-        write_json(scores.to_json(figures), request.json)
+        write_json(scores.to_json(figures), request.json, "val")
     if request.json != "-":
         _report_instances(scores, figures, note)
 

@@ -52,10 +52,10 @@ def run(request: VerifyRequest) -> None:
         with _progress("candidate") as advance:
             report = judge(reference, candidate, limits, advance)
     if request.output is not None:
-        write_json(_document(report, note), str(request.output / "gate.json"))
+        write_json(_document(report, note), str(request.output / "gate.json"), "verify")
         report.paint_worst(request.output / "worst.png")
     if request.json:
-        write_json(_document(report, note), request.json)
+        write_json(_document(report, note), request.json, "verify")
     if request.json != "-":
         report_gate(report, note)
         if request.output is not None:

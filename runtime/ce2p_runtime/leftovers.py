@@ -14,6 +14,7 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 import socket
 from collections import defaultdict
 from collections.abc import Iterable
@@ -53,7 +54,10 @@ def remove_leftovers(targets: Iterable[str | Path]) -> int:
             continue
         for leftover in leftovers:
             with suppress(OSError):
-                leftover.unlink()
+                if leftover.is_dir():  # masks come as a folder
+                    shutil.rmtree(leftover)
+                else:
+                    leftover.unlink()
                 removed += 1
     return removed
 

@@ -132,6 +132,8 @@ def source_kind(source: str | Path) -> Literal["picture", "folder", "glob", "vid
 
     Raises MediaError when it does not exist or is neither.
     """
+    if not str(source).strip():  # a path would make the working folder of it
+        raise MediaError("the name of the source is empty, expected a picture, folder, pattern or video; give one")
     path = Path(source)
     if path.is_dir():
         return "folder"

@@ -1,27 +1,44 @@
-"""Where parsed frames go: overlays, label maps and masks, as pictures or as video."""
+"""Where parsed frames go: overlays, label maps, masks and cut-outs, as pictures or as video."""
 
 from __future__ import annotations
 
+import glob
+import shutil
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from .errors import MediaError
+from .leftovers import temporary_name
 from .result import ParsingResult
+from .result_names import SAVE_CHOICES, ResultNames
+from .result_plan import ResultPlan, plan_results
 from .sources import Source, SourceFrame
 from .video_sink import VideoSink
 
-__all__ = ["SAVE_CHOICES", "PictureSink", "VideoSink", "open_sink"]
+__all__ = ["SAVE_CHOICES", "PictureSink", "ResultStyle", "VideoSink", "open_sink", "sink_for"]
 
-SAVE_CHOICES = ("overlay", "labels", "masks")
+
+@dataclass(frozen=True)
+class ResultStyle:
+    """What results look like."""
+
+    opacity: float = 0.5
+    """Of the overlay's colours."""
+    grey_labels: bool = False
+    """Label maps of pictures as grey PNG, whose pixels every reader takes for class ids, instead of with a palette."""
+    classes: tuple[str, ...] = ()
+    """What a cut-out shows; empty: everything but the background."""
 
 
 class PictureSink(AbstractContextManager["PictureSink"]):
-    """One set of files per picture: `<stem>_overlay.jpg`, `<stem>_labels.png`, `<stem>_masks/`."""
+    """Writes what was planned for each picture, every file whole."""
 
-    def __init__(self, folder: Path, save: frozenset[str], opacity: float) -> None:
-        self.folder, self._save, self._opacity = folder, save, opacity
-        self._owner: dict[str, Path] = {}
+    def __init__(self, targets: Mapping[Path, Mapping[str, Path]], style: ResultStyle) -> None:
+        """`targets`: per picture the file of each kind of result, for masks a folder (see `ResultPlan`)."""
+        self._targets, self._style = targets, style
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -30,30 +47,55 @@ class PictureSink(AbstractContextManager["PictureSink"]):
 
     def write(self, frame: SourceFrame, result: ParsingResult) -> None:
         """Write what was asked for. Raises MediaError."""
-        stem = self._stem(frame.path)
-        if "labels" in self._save:
-            result.save_labels(self.folder / f"{stem}_labels.png")
-        if "overlay" in self._save:
-            result.save_overlay(self.folder / f"{stem}_overlay.jpg", frame.image, self._opacity)
-        if "masks" in self._save:
-            result.save_masks(self.folder / f"{stem}_masks", stem)
+        for kind, target in self._targets[frame.path].items():
+            if kind == "labels":
+                result.save_labels(target)
+            elif kind == "overlay":
+                result.save_overlay(target, frame.image, self._style.opacity)
+            elif kind == "cutout":
+                result.save_cutout(target, frame.image, *self._style.classes)
+            else:
+                _save_masks(target, result)
 
-    def _stem(self, path: Path) -> str:
-        """A name no other picture of this run has: a.jpg and a.png, or two folders' a.jpg, must not share one."""
-        candidates = [path.stem, f"{path.stem}_{path.suffix[1:]}"]
-        candidates += [f"{path.parent.name}_{path.stem}", *(f"{path.stem}_{n}" for n in range(2, 100_000))]
-        stem = next(name for name in candidates if self._owner.get(name, path) == path)
-        self._owner[stem] = path
-        return stem
+
+def _save_masks(target: Path, result: ParsingResult) -> None:
+    """The folder of a picture's masks, which gets its name when it is complete. Raises MediaError."""
+    temporary = target.with_name(temporary_name(target.name))
+    # Class names come behind it, and a name has 255 bytes.
+    stem = target.name.removesuffix("_masks").encode()[:180].decode("utf-8", "ignore")
+    try:
+        written = result.save_masks(temporary, stem)
+        if target.is_dir():
+            _replace_masks(target, stem, written)
+        else:
+            temporary.rename(target)
+    except OSError as error:
+        raise MediaError(f"{target}: cannot be written ({error.strerror}); close or remove it first") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace_masks(target: Path, stem: str, written: list[Path]) -> None:
+    """Put new masks in the place of older ones, also of those whose classes no longer occur; other files stay."""
+    names = {file.name for file in written}
+    for old in target.glob(f"{glob.escape(stem)}_[0-9][0-9]_*.png"):
+        if old.name not in names:
+            old.unlink()
+    for file in written:
+        file.replace(target / file.name)
+
+
+def sink_for(plan: ResultPlan, source: Source, style: ResultStyle) -> PictureSink | VideoSink:
+    """The sink for what was planned. Raises MediaError."""
+    if source.video is not None:
+        return VideoSink(plan.targets[source.video.path], source, style.opacity)
+    return PictureSink(plan.targets, style)
 
 
 def open_sink(folder: Path, source: Source, save: frozenset[str], opacity: float = 0.5) -> PictureSink | VideoSink:
-    """The sink that fits a source. `save` holds some of SAVE_CHOICES. Raises MediaError."""
-    unknown = save - set(SAVE_CHOICES)
-    if unknown or not save:
-        raise MediaError(
-            f"cannot save {', '.join(sorted(unknown)) or 'nothing'}; expected some of {', '.join(SAVE_CHOICES)}"
-        )
-    if source.kind == "video":
-        return VideoSink(folder, source, save, opacity)
-    return PictureSink(folder, save, opacity)
+    """The sink that fits a source, which replaces results that are there. `save` holds some of SAVE_CHOICES.
+
+    Raises MediaError, also where a result would replace what is read.
+    """
+    targets = ResultNames(folder, source, save).of_all(source.files)
+    return sink_for(plan_results(targets, "replace", source.files, folder), source, ResultStyle(opacity))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -15,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import MediaError
-from .pictures import find_pictures, read_picture, source_kind
+from .listing import FoundPictures, list_pictures, source_kind
+from .pictures import MAX_PIXELS, WHITE, load_picture
 from .result import ParsingResult
 from .threads import prefetch
 from .video import VideoReader
@@ -56,11 +58,29 @@ class Source(AbstractContextManager["Source"]):
     A damaged picture among others does not stop a folder, a damaged packet does not stop a video: both are counted.
     """
 
-    def __init__(self, source: str | Path) -> None:
+    def __init__(
+        self,
+        source: str | Path,
+        results_in: Path | None = None,
+        *,
+        max_pixels: int = MAX_PIXELS,
+        background: tuple[int, int, int] = WHITE,
+    ) -> None:
+        """See `open_source`."""
         self.kind: Literal["picture", "folder", "glob", "video"] = source_kind(source)
         self.name = str(source)
+        self.base = Path(source).parent
+        """The folder that places of results are counted from."""
+        self.files: tuple[Path, ...] = (Path(source),)
+        """What is read: the video, or every picture."""
+        self.listing: FoundPictures | None = None
+        """The pictures, and what else was there; None for videos."""
         self.problems: list[str] = []
+        self.notes: list[str] = []
+        """What is worth a word but no loss."""
         self.delivered = 0
+        self._left_out: frozenset[Path] = frozenset()
+        self._load = partial(load_picture, max_pixels=max_pixels, background=background)
         self._stack = ExitStack()
         self.video: VideoReader | None = None
         """The opened video; None for pictures."""
@@ -69,8 +89,11 @@ class Source(AbstractContextManager["Source"]):
             self.total: int | None = self.video.declared_frames
             """Frames to expect, or None where a video does not say."""
         else:
-            self._pictures = find_pictures(source)
-            self.total = len(self._pictures)
+            self.listing = list_pictures(source, results_in)
+            self.base, self.files = self.listing.base, tuple(self.listing.pictures)
+            self.problems += self.listing.problems
+            self.notes += self.listing.notes
+            self.total = self.listing.expected
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -86,6 +109,10 @@ class Source(AbstractContextManager["Source"]):
                 self.delivered += 1
                 yield frame
 
+    def leave_out(self, files: frozenset[Path]) -> None:
+        """Do not read these pictures. Call it before the first frame."""
+        self._left_out = files
+
     def raise_problem(self) -> None:
         """Raise MediaError with the first problem (and their number), if there was one."""
         if self.problems:
@@ -99,15 +126,33 @@ class Source(AbstractContextManager["Source"]):
             self.problems.append(reader.problem)
 
     def _read_pictures(self) -> Iterator[SourceFrame]:
-        for index, path in enumerate(self._pictures):
+        said: dict[str, list[Path]] = {}
+        for index, path in enumerate(self.files):
+            if path in self._left_out:
+                continue
             try:
-                image = read_picture(path)
+                picture = self._load(path)
             except MediaError as error:
                 self.problems.append(str(error))
                 continue
-            yield SourceFrame(image, path, index)
+            for note in picture.notes:
+                said.setdefault(note.removeprefix(f"{path}: "), []).append(path)
+            yield SourceFrame(picture.image, path, index)
+        for note, files in said.items():  # a line for each kind, not for each of a thousand pictures
+            more = f" (and {len(files) - 1} more)" if len(files) > 1 else ""
+            self.notes.append(f"{files[0]}{more}: {note}")
 
 
-def open_source(source: str | Path) -> Source:
-    """Open a picture, folder, glob or video file. Raises MediaError when there is nothing to read."""
-    return Source(source)
+def open_source(
+    source: str | Path,
+    results_in: Path | None = None,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    background: tuple[int, int, int] = WHITE,
+) -> Source:
+    """Open a picture, a folder with its sub-folders, a glob or a video. Raises MediaError if nothing is to be read.
+
+    `results_in`: the folder that results will go to; own results of earlier runs in it are left out. `max_pixels` and
+    `background` (RGB) are for pictures: see `read_picture`.
+    """
+    return Source(source, results_in, max_pixels=max_pixels, background=background)

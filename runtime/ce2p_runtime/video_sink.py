@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
 
-from .errors import MediaError
 from .result import ParsingResult
 from .sources import Source, SourceFrame
 from .video_writer import LabelVideoWriter, VideoWriter
@@ -15,24 +15,22 @@ __all__ = ["VideoSink"]
 
 
 class VideoSink(AbstractContextManager["VideoSink"]):
-    """`<stem>_overlay.mp4` with the source's times and sound, `<stem>_labels.mkv` with the exact label maps."""
+    """An overlay with the source's times and sound, and the exact label maps."""
 
-    def __init__(self, folder: Path, source: Source, save: frozenset[str], opacity: float) -> None:
+    def __init__(self, targets: Mapping[str, Path], source: Source, opacity: float) -> None:
+        """`targets`: the file of each kind of result that is wanted, "overlay" or "labels" (see `ResultNames`)."""
         video = source.video
         if video is None:
             raise ValueError(f"{source.name} is no video")
-        if "masks" in save:
-            raise MediaError(f"{source.name}: masks are written for pictures only; use labels, which holds every class")
-        self.folder, self._opacity = folder, opacity
+        self._opacity = opacity
         self._stack = ExitStack()
         self._overlay: VideoWriter | None = None
         self._labels: LabelVideoWriter | None = None
-        stem = video.path.stem
-        if "overlay" in save:
-            writer = VideoWriter(folder / f"{stem}_overlay.mp4", video.frame_rate, video.size, video.path)
+        if "overlay" in targets:
+            writer = VideoWriter(targets["overlay"], video.frame_rate, video.size, video.path)
             self._overlay = self._stack.enter_context(writer)
-        if "labels" in save:
-            labels = LabelVideoWriter(folder / f"{stem}_labels.mkv", video.frame_rate, video.size)
+        if "labels" in targets:
+            labels = LabelVideoWriter(targets["labels"], video.frame_rate, video.size)
             self._labels = self._stack.enter_context(labels)
 
     def __exit__(
