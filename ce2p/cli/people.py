@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import statistics
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ce2p_runtime import MediaError
 from ce2p_runtime.averaging import AveragedBackend
 from ce2p_runtime.backends import Backend, open_backend
 from ce2p_runtime.people import Instances, PeopleParser, PeopleWriter, Person, mask_nms, open_instances, select_people
 from ce2p_runtime.people.part_instances import Confidence
-from ce2p_runtime.people.result import PeopleResult
-from ce2p_runtime.pictures import find_pictures
+from ce2p_runtime.people.result_files import result_files
+from ce2p_runtime.result_plan import Existing, ResultPlan, plan_results
 from ce2p_runtime.sources import Source, SourceFrame, open_source
 
 from ..errors import ConfigError
-from .console import progress_bar, remark, say, table, write_json
+from .console import progress_bar, remark, write_json
+from .people_report import Tally, report, summary
+from .preflight import check_json
 
 __all__ = ["SAVE_CHOICES", "PeopleRequest", "run"]
 
 SAVE_CHOICES = ("overlay", "results")
-_LISTED = 5
-"""Pictures without people that are named in the summary; the JSON has all."""
 
-Finder = Callable[[SourceFrame], "list[Person] | None"]
-"""The people of a picture; None where nothing is known of it."""
+Finder = Callable[[SourceFrame], "tuple[list[Person] | None, int]"]
+"""The people of a picture, None where nothing is known of it; and how many were left out because of their score."""
 
 
 @dataclass(frozen=True)
@@ -55,49 +52,50 @@ class PeopleRequest:
     threads: int | None = None
     opacity: float = 0.5
     json: str | None = None
+    skip_existing: bool = False
+    overwrite: bool = False
+
+    @property
+    def existing(self) -> Existing:
+        """What to do about results that are there already."""
+        return "skip" if self.skip_existing else "replace" if self.overwrite else "refuse"
 
     @property
     def least_score(self) -> float:
         return self.threshold if self.threshold is not None else (0.5 if self.nms else 0.7)
 
 
-@dataclass
-class _Tally:
-    """What is counted on the way."""
-
-    timings: list[dict[str, float]] = field(default_factory=list)
-    people: int = 0
-    parts: int = 0
-    below: int = 0
-    """People whose score was too low, or who were covered by others."""
-    unknown: list[str] = field(default_factory=list)
-    """Pictures that the source of people does not know."""
-    empty: list[str] = field(default_factory=list)
-    """Pictures known to it, with nobody left to parse."""
-    per_picture: Counter[int] = field(default_factory=Counter)
-
-
 def run(request: PeopleRequest) -> None:
     """Parse and report. Whatever could be read is parsed and kept; raises MediaError at the end if that was not all."""
     _check(request)
+    inputs = [path for path in (request.whole, *request.local, request.instances) if path is not None]
+    if request.instances is not None and request.instances.is_dir():
+        inputs += request.instances.glob("*.png")
+    check_json(request.json, [request.source, *inputs], request.overwrite)
     with ExitStack() as stack:
-        source = stack.enter_context(open_source(request.source))
+        source = stack.enter_context(open_source(request.source, request.output))
         if source.video is not None:
             raise MediaError(
                 f"{source.name}: is a video, `ce2p people` takes pictures only; save its frames as pictures"
             )
-        names = _names(request.source)
+        names = _names(source.files)
+        plan = plan_results(_targets(request, names), request.existing, [*source.files, *inputs], request.output)
+        source.leave_out(plan.done)
+        for note in source.notes:
+            remark(f"note: {note}")
+        if plan.done:
+            remark(f"{len(plan.done)} pictures have their results already, which are kept")
         instances = open_instances(request.instances) if request.instances is not None else None
         parser = stack.enter_context(_open_parser(request))
-        finder = _from_file(instances) if instances is not None else _from_detector(request)
+        finder = _from_file(instances, request) if instances is not None else _from_detector(request)
         for text in _described(parser, request):
             remark(text)
-        tally = _parse(request, source, parser, finder)
-        summary = _summary(request, source, tally, instances, names)
+        tally = _parse(request, source, plan, parser, finder)
+        document = summary(source, tally, instances, names, request.output, request.least_score)
         if request.json:
-            write_json(summary, request.json)
+            write_json(document, request.json, "people")
         if request.json != "-":
-            _report(request, summary)
+            report(document, request.instances, request.nms)
         if source.problems:
             for problem in source.problems[1:]:
                 remark(f"also: {problem}")
@@ -122,16 +120,31 @@ def _check(request: PeopleRequest) -> None:
         raise ConfigError(f"cannot save {what!r}; expected some of {', '.join(SAVE_CHOICES)}")
 
 
-def _names(source: str) -> dict[str, Path]:
+def _names(files: Iterable[Path]) -> dict[str, Path]:
     """The pictures by the names that results and instances know them by. Raises MediaError where two share one."""
     names: dict[str, Path] = {}
-    for path in find_pictures(source):
+    for path in files:
         if path.stem in names:
             raise MediaError(
                 f"{path}: its results would have the name of those of {names[path.stem]}; parse the two apart"
             )
         names[path.stem] = path
     return names
+
+
+def _targets(request: PeopleRequest, names: Mapping[str, Path]) -> dict[Path, dict[str, Path]]:
+    """Every file that is to be written, by picture and kind."""
+    targets: dict[Path, dict[str, Path]] = {}
+    for name, path in names.items():
+        files = result_files(request.output, name) if "results" in request.save else []
+        targets[path] = {f"{file.parent.name}{file.suffix}": file for file in files}
+        if "overlay" in request.save:
+            targets[path]["overlay"] = _overlay(request, name)
+    return targets
+
+
+def _overlay(request: PeopleRequest, name: str) -> Path:
+    return request.output / "overlays" / f"{name}.jpg"
 
 
 def _open_parser(request: PeopleRequest) -> PeopleParser:
@@ -148,9 +161,11 @@ def _open_parser(request: PeopleRequest) -> PeopleParser:
         return parser
 
 
-def _from_file(instances: Instances) -> Finder:
-    def find(frame: SourceFrame) -> list[Person] | None:
-        return instances.people(frame.path.stem, (frame.image.shape[0], frame.image.shape[1]))
+def _from_file(instances: Instances, request: PeopleRequest) -> Finder:
+    def find(frame: SourceFrame) -> tuple[list[Person] | None, int]:
+        name, size = frame.path.stem, (frame.image.shape[0], frame.image.shape[1])
+        people = instances.people(name, size, request.least_score)
+        return people, instances.below(name, request.least_score)
 
     return find
 
@@ -163,9 +178,9 @@ def _from_detector(request: PeopleRequest) -> Finder:
     detector = MaskRCNN(request.detector_weights, request.device)
     remark(detector.description)
 
-    def find(frame: SourceFrame) -> list[Person] | None:
+    def find(frame: SourceFrame) -> tuple[list[Person] | None, int]:
         found = detector(frame.image, threshold=0.0)  # so that those left out below are counted
-        return [Person(person.box, person.mask, person.score) for person in found]
+        return [Person(person.box, person.mask, person.score) for person in found], 0
 
     return find
 
@@ -185,92 +200,37 @@ def _described(parser: PeopleParser, request: PeopleRequest) -> list[str]:
     return lines
 
 
-def _parse(request: PeopleRequest, source: Source, parser: PeopleParser, finder: Finder) -> _Tally:
-    """Every picture through finder and parser, and its results to disk."""
-    tally = _Tally()
+def _parse(request: PeopleRequest, source: Source, plan: ResultPlan, parser: PeopleParser, finder: Finder) -> Tally:
+    """Every picture of the plan through finder and parser, and its results to disk."""
+    tally = Tally()
     with ExitStack() as stack:
         writer = stack.enter_context(PeopleWriter(request.output)) if "results" in request.save else None
         progress = stack.enter_context(progress_bar("pictures"))
         task = progress.add_task("parsing", total=source.total, note="")
         for frame in source:
-            found = finder(frame)
-            people = _chosen(request, frame, found or [])
-            result = parser(frame.image, people)
-            if writer is not None:
+            found, below = finder(frame)
+            try:
+                result = parser(frame.image, _chosen(request, found or []))
+            except ValueError as error:  # more people than a result holds, or boxes and masks that do not fit
+                raise MediaError(f"{frame.path}: {error}") from error
+            # The files of a picture's results describe each other: where one is missing all are written.
+            missing = plan.targets[frame.path].keys()
+            if writer is not None and missing - {"overlay"}:
                 writer.write(frame.path.stem, result)
-            if "overlay" in request.save:
-                target = request.output / "overlays" / f"{frame.path.stem}.jpg"
-                result.save_overlay(target, frame.image, request.opacity)
-            _count(tally, frame, found, result)
+            if "overlay" in missing:
+                result.save_overlay(_overlay(request, frame.path.stem), frame.image, request.opacity)
+            tally.add(frame, found, below, result)
             progress.advance(task)
-    if not tally.timings:
+    if plan.targets and not tally.timings:
         raise MediaError(source.problems[0] if source.problems else f"{source.name}: held no picture")
     return tally
 
 
-def _chosen(request: PeopleRequest, frame: SourceFrame, found: list[Person]) -> list[Person]:
+def _chosen(request: PeopleRequest, found: list[Person]) -> list[Person]:
+    """Raises ValueError."""
     if not request.nms:
         return select_people(found, request.least_score)
     try:
         return mask_nms(found, request.least_score)
     except ValueError as error:
-        raise MediaError(f"{frame.path}: {error}; leave --mask-nms out or bring masks") from error
-
-
-def _count(tally: _Tally, frame: SourceFrame, found: list[Person] | None, result: PeopleResult) -> None:
-    tally.timings.append(result.timings)
-    tally.people += len(result.people)
-    tally.parts += len(result.part_instances)
-    tally.below += len(found or []) - len(result.people)
-    tally.per_picture[len(result.people)] += 1
-    if found is None:
-        tally.unknown.append(frame.path.name)
-    elif not result.people:
-        tally.empty.append(frame.path.name)
-
-
-def _summary(
-    request: PeopleRequest, source: Source, tally: _Tally, instances: Instances | None, names: dict[str, Path]
-) -> dict[str, Any]:
-    return {
-        "source": source.name,
-        "expected": source.total,
-        "parsed": len(tally.timings),
-        "problems": source.problems,
-        "output": str(request.output),
-        "people": tally.people,
-        "parts": tally.parts,
-        "people_left_out": tally.below,
-        "threshold": request.least_score,
-        "without_instances": tally.unknown,
-        "without_people": tally.empty,
-        "pictures_by_people": {str(number): tally.per_picture[number] for number in sorted(tally.per_picture)},
-        "instances_of_other_pictures": len(instances.names() - set(names)) if instances is not None else 0,
-        "instances_of_other_categories": instances.left_out if instances is not None else 0,
-        "median_ms": {
-            stage: statistics.median(timing[stage] for timing in tally.timings) for stage in tally.timings[0]
-        },
-    }  # fmt: skip
-
-
-def _report(request: PeopleRequest, summary: dict[str, Any]) -> None:
-    stages = ", ".join(f"{stage} {value:.1f}" for stage, value in summary["median_ms"].items())
-    unit = "picture" if summary["parsed"] == 1 else "pictures"
-    say(f"parsed {summary['parsed']} {unit} to {summary['output']}/ (median ms per picture: {stages})")
-    rows = [[number, str(pictures)] for number, pictures in summary["pictures_by_people"].items()]
-    table(f"{summary['people']} people, {summary['parts']} parts", ["people", "pictures"], rows)
-    if summary["people_left_out"]:
-        reason = f"score below {request.least_score:g}" + (" or covered by others" if request.nms else "")
-        say(f"left out: {summary['people_left_out']} ({reason})")
-    for key, text in (
-        ("without_instances", f"not in {request.instances}: global parsing only"),
-        ("without_people", "nobody found: global parsing only"),
-    ):
-        listed = summary[key]
-        if listed:
-            more = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
-            say(f"{text}: {', '.join(listed[:_LISTED])}{more}")
-    if summary["instances_of_other_pictures"]:
-        say(f"{request.instances}: also holds {summary['instances_of_other_pictures']} pictures that were not parsed")
-    if summary["instances_of_other_categories"]:
-        say(f"{request.instances}: {summary['instances_of_other_categories']} entries are no people (category_id)")
+        raise ValueError(f"{error}; leave --mask-nms out or bring masks") from error

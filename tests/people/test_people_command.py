@@ -47,7 +47,7 @@ def request_(pictures: Path, tiny_model: Path, tmp_path: Path) -> PeopleRequest:
 
 
 def summary_of(request: PeopleRequest, tmp_path: Path) -> dict[str, object]:
-    run(dataclasses.replace(request, json=str(tmp_path / "summary.json")))
+    run(dataclasses.replace(request, json=str(tmp_path / "summary.json"), overwrite=True))
     return dict(json.loads((tmp_path / "summary.json").read_text()))
 
 
@@ -97,7 +97,7 @@ def test_people_below_the_threshold_are_counted(request_: PeopleRequest, tmp_pat
     assert read_people(request.output, "one").human_scores == (0.95,)
     assert summary_of(dataclasses.replace(request, threshold=0.55), tmp_path)["people"] == 2
     with pytest.raises(MediaError, match=r"one\.jpg: mask NMS wants a mask for every person"):
-        run(dataclasses.replace(request, nms=True))
+        run(dataclasses.replace(request, nms=True, overwrite=True))
 
 
 def test_it_runs_where_torch_cannot_be_imported(request_: PeopleRequest, pictures: Path, tiny_model: Path) -> None:

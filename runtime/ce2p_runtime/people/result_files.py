@@ -30,7 +30,7 @@ from .index_png import read_index_png
 from .instances import MOST_PEOPLE
 from .result import PeopleResult
 
-__all__ = ["PeopleWriter", "StoredPeople", "read_people"]
+__all__ = ["PeopleWriter", "StoredPeople", "read_people", "result_files"]
 
 _CLASSES, _PARTS, _PEOPLE, _SCORES = "global_parsing", "instance_parsing", "global_tag", "results.txt"
 _MOST = MOST_PEOPLE
@@ -46,6 +46,12 @@ class StoredPeople:
     """Class and confidence of part k in entry k - 1."""
     humans: NDArray[np.uint8]
     human_scores: tuple[float, ...]
+
+
+def result_files(folder: str | Path, name: str) -> list[Path]:
+    """The files of one picture's results; results.txt, which holds lines of all pictures, is not among them."""
+    pictures = [Path(folder) / kind / f"{name}.png" for kind in (_PARTS, _PEOPLE, _CLASSES)]
+    return [pictures[0].with_suffix(".txt"), *pictures]
 
 
 class PeopleWriter(AbstractContextManager["PeopleWriter"]):
@@ -76,11 +82,12 @@ class PeopleWriter(AbstractContextManager["PeopleWriter"]):
             )
         colours = _pascal_palette()
         lines = "".join(f"{part.class_id} {part.score!r}\n" for part in result.part_instances)
-        with atomic_path(self.folder / _PARTS / f"{name}.txt") as temporary:
+        text, part_ids, person_ids, classes = result_files(self.folder, name)
+        with atomic_path(text) as temporary:
             temporary.write_text(lines, "utf-8")
-        write_png(self.folder / _PARTS / f"{name}.png", result.parts.astype(np.uint8), colours)
-        write_png(self.folder / _PEOPLE / f"{name}.png", result.humans.astype(np.uint8), colours)
-        write_png(self.folder / _CLASSES / f"{name}.png", result.labels, result.palette)
+        write_png(part_ids, result.parts.astype(np.uint8), colours)
+        write_png(person_ids, result.humans.astype(np.uint8), colours)
+        write_png(classes, result.labels, result.palette)
         self._scores[name] = tuple(person.score for person in result.people)
         self._written += 1
 
