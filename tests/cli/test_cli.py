@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,70 +13,16 @@ import numpy as np
 import onnx
 import pytest
 
-from ce2p import __main__ as command
 from ce2p.checkpoints import save_checkpoint
 from ce2p.cli.arguments import batch_size, image_size, normalised
 from ce2p.cli.doctor import Finding, examine
 from ce2p.errors import ConfigError
 from ce2p.models import CE2P
-from ce2p.synthetic import iter_samples, walking_sequence
+from ce2p.synthetic import walking_sequence
 from ce2p_runtime.video import VideoReader, VideoWriter
+from tests.cli.command import Run, error_line
 
 Tiny = Callable[..., CE2P]
-
-
-@dataclass(frozen=True)
-class Ending:
-    status: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ending]
-
-
-@pytest.fixture
-def ce2p(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """`ce2p("parse", ...)` in this process, in an empty working folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> Ending:
-        monkeypatch.setattr("sys.argv", ["ce2p", *map(str, arguments)])
-        capsys.readouterr()
-        try:
-            command.main()
-            status = 0
-        except SystemExit as end:
-            status = int(end.code or 0) if not isinstance(end.code, str) else 1
-        captured = capsys.readouterr()
-        return Ending(status, captured.out, captured.err)
-
-    return run
-
-
-def error_line(ending: Ending) -> str:
-    """The one line that says why; the last of standard error, and the only one that starts so."""
-    assert ending.status == 1, ending
-    lines = [line for line in ending.err.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1, ending.err
-    assert "Traceback" not in ending.err
-    return lines[0]
-
-
-@pytest.fixture(scope="module")
-def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("picture") / "person.jpg"
-    cv2.imwrite(str(path), next(iter_samples(1, 1, (120, 100)))[0])
-    return path
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("film") / "walk.mp4"
-    with VideoWriter(path, 25, (96, 80)) as writer:
-        for index, (frame, _) in enumerate(walking_sequence(0, 30, (96, 80))):
-            writer.write(frame, index, Fraction(1, 25))
-    return path
 
 
 def test_arguments_a_parser_does_not_know() -> None:
@@ -219,19 +164,6 @@ def test_one_bad_picture_among_good_ones_is_an_error_after_the_others(
     assert "bad.jpg" in line
     assert "HTML page" in line
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"good_labels.png", "good_overlay.jpg"}
-
-
-def test_pictures_of_the_same_name_do_not_overwrite_each_other(
-    ce2p: Run, tiny_model: Path, picture: Path, tmp_path: Path
-) -> None:
-    for place in ("a/one.jpg", "b/one.jpg", "b/one.png"):
-        path = tmp_path / "pictures" / place
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image = cv2.imread(str(picture))
-        assert image is not None
-        cv2.imwrite(str(path), image)
-    assert ce2p("parse", "pictures/**/*", "--model", tiny_model, "-o", "out", "--save", "labels").status == 0
-    assert len(list((tmp_path / "out").iterdir())) == 3
 
 
 def test_bad_input_gets_one_line_status_1_and_leaves_no_file(
