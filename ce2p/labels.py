@@ -19,6 +19,7 @@ __all__ = [
     "LabelSet",
     "guess_dataset",
     "label_set",
+    "labels_in",
     "palette_for",
     "pascal_colour",
     "read_label_set",
@@ -206,3 +207,23 @@ def read_label_set(root: Path) -> LabelSet:
     opposite = {name: name.replace("Left", "Right") for name in names if "Left" in name}
     pairs = tuple((names.index(left), names.index(right)) for left, right in opposite.items() if right in names)
     return LabelSet("custom", root.name, names, pairs)
+
+
+def labels_in(dataset: str, root: Path) -> LabelSet:
+    """The classes of the data set `dataset` in the folder `root`: published ones, or those of a custom classes.txt.
+
+    Raises ConfigError for an unknown data set, DataError as `read_label_set` and where a classes.txt in the folder of a
+    published data set lists other classes than that has.
+    """
+    if dataset == "custom":
+        return read_label_set(root)
+    labels = label_set(dataset)
+    if (root / "classes.txt").is_file():
+        own = read_label_set(root)
+        if [name.casefold() for name in own.names] != [name.casefold() for name in labels.names]:
+            raise DataError(
+                f"{root / 'classes.txt'}: lists {own.num_classes} classes ({', '.join(own.names[:3])}, ...), "
+                f"{labels.title} has {labels.num_classes} others; take `custom` as the data set (--dataset custom; the "
+                "model custom-r18-os16 and the like), or remove the file"
+            )
+    return labels

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ce2p.data.check import Problem, Report, check_split
-from ce2p.data.layouts import DATASETS, SPLITS, describe, has_split, open_split, recognise
+from ce2p.data.layouts import SPLITS, describe, has_split, not_recognised, open_split, recognise
 from ce2p.errors import DataError
-from ce2p.labels import LabelSet, label_set, read_label_set
+from ce2p.labels import LabelSet, labels_in
 
 from .console import progress_bar, remark, say, table, write_json
+from .preflight import check_json
 
 __all__ = ["run_check", "run_sbd", "run_synthetic"]
 
@@ -23,20 +24,26 @@ Result = Report | Problem
 """Of one split: what it holds, or why it cannot even be listed."""
 
 
-def run_check(root: Path, dataset: str | None, splits: Sequence[str] | None, json: str | None) -> None:
+def run_check(
+    root: Path, dataset: str | None, splits: Sequence[str] | None, json: str | None, *, overwrite: bool = False
+) -> None:
     """Check the splits of a data set and print frequencies, sizes and problems.
 
-    Without `dataset` it is recognised from the folders; without `splits` those that have an id list are checked.
-    Raises DataError when there is a problem, after everything has been printed.
+    Without `dataset` it is recognised from the folders; without `splits` those that have an id list are checked, and
+    val beside train, since training asks for both.
+    Raises DataError when there is a problem, after everything has been printed, and MediaError, before, where `json`
+    exists and `overwrite` does not allow that.
     """
+    check_json(json, [], overwrite)
     dataset = dataset or _recognised(root)
     found = [split for split in SPLITS if has_split(dataset, root, split)]
-    chosen = list(splits or found or SPLITS[:1])  # nothing found: opening "train" says what is missing
+    needed = [split for split in SPLITS if split in found or (split == "val" and "train" in found)]
+    chosen = list(splits or needed or SPLITS[:1])  # nothing found: opening "train" says what is missing
     if unknown := [split for split in chosen if split not in SPLITS]:
         raise DataError(f"no split {unknown[0]!r}; expected train, val or test")
     if not root.is_dir() or not (splits or found):
         open_split(dataset, root, chosen[0])
-    labels = read_label_set(root) if dataset == "custom" else label_set(dataset)
+    labels = labels_in(dataset, root)
     names: dict[str, set[str]] = {}
     results = {split: _check(dataset, labels, root, split, names) for split in chosen}
     found_all = [problem for result in results.values() for problem in _problems(result)]
@@ -92,7 +99,7 @@ def _recognised(root: Path) -> str:
         raise DataError(f"{root}: {what}, expected the folder of a data set")
     dataset = recognise(root)
     if dataset is None:
-        raise DataError(f"{root}: has the layout of no data set we know; name it with --dataset: {', '.join(DATASETS)}")
+        raise DataError(not_recognised(root))
     remark(f"{root}: taken for {dataset} by its folders; --dataset says otherwise")
     return dataset
 
@@ -103,6 +110,8 @@ def _check(dataset: str, labels: LabelSet, root: Path, split: str, names: dict[s
         samples = open_split(dataset, root, split, check_files=False)
     except DataError as error:
         file, _, text = str(error).partition(": ")
+        if split == "val" and not has_split(dataset, root, split):
+            text += "; training scores on it, unless it runs with --val-every 0; --splits train checks that split alone"
         return Problem(Path(file), "split", text)
     names[split] = {sample.name for sample in samples}
     remark(f"{split}: {describe(dataset, root, split)}")

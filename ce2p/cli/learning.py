@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .ignored_options import VAL, refuse_ignored
-from .options import Dataset, Json, Stride, Threads
+from .options import Dataset, Json, Overwrite, Stride, Threads
 
 __all__ = ["data_app", "train", "val"]
 
@@ -130,14 +130,26 @@ def check(
         str | None, typer.Option(help="lip, cihp, atr, ppp, voc, custom. Default: recognised from the folder.")
     ] = None,
     splits: Annotated[
-        str | None, typer.Option(help="Comma-separated: train,val,test. Default: those with an id list.")
+        str | None,
+        typer.Option(help="Comma-separated: train,val,test. Default: those with an id list, and val beside train."),
     ] = None,
+    overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
-    """Find missing pairs, wrong sizes and labels out of range; show how often each class occurs."""
+    """Find missing pairs, wrong sizes and labels out of range; show how often each class occurs.
+
+    Published data sets are taken in their published layouts. Classes of your own:
+
+    \b
+    DIR/classes.txt               one name per line, the background first
+    DIR/train_id.txt              one id per line
+    DIR/train_images/ID.jpg       or .png, .jpeg
+    DIR/train_segmentations/ID.png   grey or palette; pixel = number of the class from 0, 255 = ignore
+    DIR/val_id.txt, DIR/val_images/, DIR/val_segmentations/   the same; training scores on them
+    """
     from ce2p.cli.data import run_check
 
-    run_check(root, dataset, splits.split(",") if splits else None, json)
+    run_check(root, dataset, splits.split(",") if splits else None, json, overwrite=overwrite)
 
 
 @data_app.command()

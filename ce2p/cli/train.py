@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from ce2p.data.annotations import read_labels
+from ce2p.data.check import require_classes
 from ce2p.data.layouts import Sample, describe, open_split
 from ce2p.errors import ConfigError, DataError
-from ce2p.labels import LabelSet, label_set, read_label_set
+from ce2p.labels import LabelSet, labels_in
 from ce2p.models import CE2P
 from ce2p.training.building import build_network, build_trainer
 from ce2p.training.distributed import Processes, joined_processes
@@ -65,6 +66,7 @@ def run(request: TrainRequest) -> None:
             keep_freed_memory()
         labels = labels_for(config, request.data)
         samples = open_split(labels.dataset, request.data, "train")
+        require_classes(labels, samples)
         trainer = _trainer(request, config, labels, samples, processes)
         folder = RunFolder(request.output or Path("runs") / f"{config.model}-{config.recipe}")
         validate = _validate(request, config, labels, folder, processes)
@@ -99,7 +101,7 @@ def _fit(training: Run) -> None:
 
 def labels_for(config: TrainConfig, data: Path) -> LabelSet:
     """The classes of a run: those of the data set in the model's name, or the custom data set's own."""
-    return read_label_set(data) if config.dataset == "custom" else label_set(config.dataset)
+    return labels_in(config.dataset, data)
 
 
 def _trainer(
@@ -156,7 +158,10 @@ def _validate(
         return None
     from .validation import validator
 
-    samples = open_split(labels.dataset, request.data, "val")[: request.validate_limit]
+    try:
+        samples = open_split(labels.dataset, request.data, "val")[: request.validate_limit]
+    except DataError as error:
+        raise DataError(f"{error}; or train without scores: --val-every 0") from None
     return validator(samples, labels, config.input_size, processes.device, folder.path / "pictures")
 
 

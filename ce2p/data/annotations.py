@@ -11,11 +11,16 @@ one of them right:
   channels that differ holds colours; which colour means which class is not ours to guess, so it is refused.
 
 A 16-bit class map is refused too: OpenCV would keep the high bytes, that is, zeros, and training would see background.
+
+Data sets come from strangers: a hundred kilobytes can unfold to gigabytes or decode for minutes, so sizes and scans are
+known before anything is decoded. The limits are the runtime's (`ce2p_runtime.pictures`), which this package does not
+import; a test holds them together.
 """
 
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import cv2
@@ -25,11 +30,18 @@ from PIL import Image
 
 from ..errors import DataError
 
-__all__ = ["exif_orientation", "read_ids", "read_image", "read_labels"]
+__all__ = ["MAX_JPEG_SCANS", "MAX_PIXELS", "exif_orientation", "read_ids", "read_image", "read_labels"]
+
+MAX_PIXELS = 50_000_000
+MAX_JPEG_SCANS = 100
+"""A progressive JPEG is decoded once over for each of its scans; encoders write about ten."""
+_MAX_BYTES = 512 * 2**20
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
 _EXIF_ORIENTATION = 0x0112
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -41,6 +53,9 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     grey and says nothing. Raises DataError.
     """
     data = _bytes(path, "a picture")
+    _check_pixels(path, data)
+    if data.startswith(b"\xff\xd8") and _scans(data) > MAX_JPEG_SCANS:
+        raise DataError(f"{path}: is a JPEG of more than {MAX_JPEG_SCANS} scans, expected about 10; save it again")
     try:
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
@@ -82,10 +97,11 @@ def _read_png(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
     if not data.startswith(_PNG):
         kind = "is a JPEG, whose compression changes ids" if data.startswith(b"\xff\xd8") else "is no PNG"
         raise DataError(f"{path}: {kind}; expected a grey or palette PNG with one id per pixel; export it again as PNG")
+    _check_pixels(path, data)
     try:
         with Image.open(io.BytesIO(data)) as picture:
             mode, values = picture.mode, np.array(picture)  # np.asarray would be read-only
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow raises whatever the damaged part made of it
         raise DataError(f"{path}: is damaged ({_reason(error)}); copy or download it again") from error
     if mode in ("L", "P", "1"):
         return _unstretched(data, values.astype(np.uint8, copy=False))
@@ -111,16 +127,51 @@ def _unstretched(data: bytes, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _bytes(path: Path, expected: str) -> bytes:
     """All bytes of a file that is there, is not empty and, if JPEG or PNG, has its end."""
     try:
-        data = path.read_bytes()
+        # A pipe would wait for ever, and some devices never end.
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise DataError(f"{path}: is a device or pipe, expected {expected} in a regular file")
+        with path.open("rb") as file:
+            data = file.read(min(path.stat().st_size, _MAX_BYTES) + 1)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file, expected {expected}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}), expected {expected}") from error
+    if len(data) > _MAX_BYTES:
+        raise DataError(f"{path}: has more than {_MAX_BYTES >> 20} MiB, expected {expected}; make it smaller")
     if not data:
         raise DataError(f"{path}: is empty, expected {expected}; copy or download it again")
     if _cut_short(data):
         raise DataError(f"{path}: is cut short (its end is missing); copy or download it again")
     return data
+
+
+def _check_pixels(path: Path, data: bytes) -> None:
+    """Raise DataError for a picture of too many pixels, or of a format that no data set has; decodes nothing."""
+    if data.startswith(_PNG):
+        width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
+    else:
+        try:
+            with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:  # reads its header only
+                width, height = picture.size
+        except Image.DecompressionBombError as error:
+            raise DataError(f"{path}: has too many pixels ({_reason(error)}); make it smaller") from error
+        except Exception as error:  # Pillow raises whatever the damaged part made of it
+            raise DataError(f"{path}: cannot be decoded, expected a JPEG or PNG picture; replace it") from error
+    if width * height > MAX_PIXELS:
+        raise DataError(f"{path}: has {width}x{height} pixels, expected at most {MAX_PIXELS:,}; make it smaller")
+
+
+def _scans(data: bytes) -> int:
+    """Scans of a JPEG. Segments are stepped over: a thumbnail inside one has scans of its own."""
+    scans, position = 0, 2
+    while (found := _JPEG_MARKER.search(data, position)) is not None:
+        marker, position = found[1][0], found.end()
+        if marker == 0xD9:
+            break
+        scans += marker == 0xDA
+        if marker != 0x01 and not 0xD0 <= marker <= 0xD8:  # those stand alone
+            position += int.from_bytes(data[position : position + 2], "big")
+    return scans
 
 
 def _cut_short(data: bytes) -> bool:

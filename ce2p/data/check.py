@@ -23,9 +23,9 @@ from .id_lists import repeated
 from .instance_maps import instance_faults
 from .layouts import Sample
 
-__all__ = ["Kind", "Problem", "Report", "check_split"]
+__all__ = ["Kind", "Problem", "Report", "check_split", "require_classes"]
 
-Kind = Literal["split", "repeated id", "missing", "unreadable", "size", "label value", "empty", "instances"]
+Kind = Literal["split", "repeated id", "missing", "unreadable", "size", "label value", "empty", "no class", "instances"]
 Progress = Callable[[int, int], None]
 """Called with how many pictures are done and how many there are."""
 _Map = TypeVar("_Map")
@@ -113,9 +113,9 @@ def check_split(
     """Read every file of `samples` (from `open_split(..., check_files=False)`) and report, whatever is wrong with them.
 
     Noted as problems: ids listed twice, files missing or unreadable, annotations of another size than their picture,
-    values that are neither a class nor 255, annotations with nothing but background and 255, and in CIHP instance ids
-    that span classes or people and people without parts. Reads with `workers` threads (default: one per CPU, at most 8;
-    decoders release the interpreter); the report does not depend on how many.
+    values that are neither a class nor 255, annotations with nothing but background and 255 (a fault of the split where
+    all are so), and in CIHP instance ids that span classes or people and people without parts. Reads with `workers`
+    threads (default: one per CPU, at most 8; decoders release the interpreter); the report does not depend on how many.
     """
     twice = repeated(sample.name for sample in samples)
     problems = [
@@ -137,8 +137,34 @@ def check_split(
                 ignored += int(finding.histogram[IGNORE])
             if progress:
                 progress(done, len(samples))
+    empty = sum(problem.kind == "empty" for problem in problems)
+    if empty and not pixels[1:].any():
+        problems.append(_no_class(samples, ignored > 0))
     shape = np.array(sizes, np.int64).reshape(-1, 2)
     return Report(len(samples), tuple(problems), pixels, pictures, ignored, shape, turned)
+
+
+def require_classes(labels: LabelSet, samples: Sequence[Sample]) -> None:
+    """Raise DataError where no annotation holds a class beside the background: training would learn nothing.
+
+    Reads annotations until one does, which is the first one of nearly every data set.
+    """
+    ignored = False
+    for sample in samples:
+        if sample.labels is not None:
+            histogram = np.bincount(read_labels(sample.labels).ravel(), minlength=256)
+            if histogram[1:IGNORE].any():  # a value beyond the classes is named by whoever reads it for training
+                return
+            ignored |= bool(histogram[IGNORE])
+    raise DataError(str(_no_class(samples, ignored)))
+
+
+def _no_class(samples: Sequence[Sample], ignored: bool) -> Problem:
+    """The fault of a split without any class, by its folder of annotations."""
+    found = "0 (background) and 255 (ignore)" if ignored else "0 (background)"
+    cure = "; if 255 marks a class there, save it as that class's number" if ignored else ""
+    folder = next(sample.labels.parent for sample in samples if sample.labels is not None)
+    return Problem(folder, "no class", f"holds no value but {found} in any annotation, expected class numbers{cure}")
 
 
 def _first(samples: Sequence[Sample], name: str) -> Sample:

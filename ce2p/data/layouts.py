@@ -29,9 +29,27 @@ from pathlib import Path
 from ..errors import DataError
 from .id_lists import read_id_list, repeated
 
-__all__ = ["DATASETS", "SPLITS", "Sample", "describe", "has_split", "open_split", "recognise", "voc_folder"]
+__all__ = [
+    "CUSTOM_LAYOUT",
+    "DATASETS",
+    "SPLITS",
+    "Sample",
+    "describe",
+    "has_split",
+    "not_recognised",
+    "open_split",
+    "recognise",
+    "voc_folder",
+]
 
 SPLITS = ("train", "val", "test")
+
+CUSTOM_LAYOUT = (
+    "classes.txt (one name per line, the background first), train_id.txt (one id per line), train_images/ID.jpg (or "
+    ".png), train_segmentations/ID.png (grey or palette, pixel = number of the class from 0, 255 = ignore), and the "
+    "same for val"
+)
+"""What a data set with classes of one's own consists of."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +139,14 @@ def recognise(root: Path) -> str | None:
     if any((root / f"{split}_images").is_dir() for split in SPLITS):
         return "custom" if (root / "classes.txt").is_file() else "lip"
     return None
+
+
+def not_recognised(root: Path) -> str:
+    """The message about a folder that `recognise` does not know."""
+    return (
+        f"{root}: has the layout of no data set we know; {_contents(root)}; name a published one with --dataset "
+        f"({', '.join(DATASETS[:-1])}), or bring classes of your own as {CUSTOM_LAYOUT}"
+    )
 
 
 def voc_folder(root: Path) -> Path:

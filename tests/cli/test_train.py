@@ -115,9 +115,23 @@ def cut_label(root: Path) -> None:
     path.write_bytes(path.read_bytes()[:60])
 
 
+def masks_of_0_and_255(root: Path) -> None:
+    for path in (root / "train_segmentations").iterdir():
+        cv2.imwrite(str(path), np.where(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 0, 255, 0).astype(np.uint8))
+
+
+def no_val_list(root: Path) -> None:
+    (root / "val_id.txt").unlink()
+
+
 @pytest.mark.parametrize(
     ("damage", "facts"),
     [
+        (
+            masks_of_0_and_255,
+            ("train_segmentations: holds no value but 0 (background) and 255 (ignore)", "class numbers"),
+        ),
+        (no_val_list, ("val_id.txt: not there", "--val-every 0")),
         (missing_label, ("train_000003.png", "no such file")),
         (label_out_of_range, ("train_000003.png", "20", "0 to 19")),
         (other_size, ("train_000003.png", "64x63", "64x64")),
@@ -201,6 +215,16 @@ def test_wrong_wishes_are_one_line_and_leave_no_run(
     own = ("--set", "batch=4") if not any("batch=" in argument for argument in arguments) else ()
     line = error_line(ce2p("train", *arguments, "--data", data, "-o", "run", "--set", "input_size=64", *own))
     assert all(fact in line for fact in facts), line
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_with_classes_of_its_own_does_not_train_a_published_data_sets(
+    ce2p: Run, data: Path, tmp_path: Path
+) -> None:
+    (data / "classes.txt").write_text("background\nshirt\ntrousers\n")
+    line = error_line(ce2p("train", "lip-r18-os16", "--data", data, "-o", "run", *QUICK))
+    assert "classes.txt: lists 3 classes (background, shirt, trousers, ...), Look into Person has 20 others" in line
+    assert "the model custom-r18-os16" in line
     assert not (tmp_path / "run").exists()
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from ce2p.cli.data import run_check, run_sbd, run_synthetic
 from ce2p.errors import DataError
+from ce2p.labels import label_set
+from ce2p_runtime.errors import MediaError
 from tests.data.folders import annotation, picture, places, split, stripes
 
 ROOT = Path(__file__).parent.parent.parent
@@ -156,7 +158,8 @@ def test_ids_in_two_splits_are_remarked(lip: Path, capsys: pytest.CaptureFixture
 
 
 def test_voc_says_which_list_it_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    split("voc", tmp_path / "VOCdevkit/VOC2012", "train", ["2007_000032"], labels=(0, 15, 255), palette=True)
+    for name in ("train", "val"):
+        split("voc", tmp_path / "VOCdevkit/VOC2012", name, [f"2007_{name}"], labels=(0, 15, 255), palette=True)
     seen = check(capsys, tmp_path)
     assert "train: ImageSets/Segmentation/train.txt with JPEGImages, SegmentationClass in" in seen.err
     assert cells(seen.out, "train") == ["train", "1", "12x10", "12x10", "12x10", "33.333%", "0", "0"]
@@ -175,8 +178,9 @@ def test_folders_that_cannot_be_checked_at_all(tmp_path: Path, capsys: pytest.Ca
     assert (
         check(capsys, tmp_path / "gone").error == f"{tmp_path}/gone: no such folder, expected the folder of a data set"
     )
-    assert check(capsys, tmp_path).error == (
-        f"{tmp_path}: has the layout of no data set we know; name it with --dataset: lip, cihp, atr, ppp, voc, custom"
+    assert str(check(capsys, tmp_path).error).startswith(
+        f"{tmp_path}: has the layout of no data set we know; {tmp_path} is empty; name a published one with --dataset "
+        "(lip, cihp, atr, ppp, voc), or bring classes of your own as classes.txt (one name per line"
     )
     for dataset in ("lip", "custom", "voc", "cihp"):
         error = check(capsys, tmp_path, dataset).error
@@ -188,6 +192,81 @@ def test_folders_that_cannot_be_checked_at_all(tmp_path: Path, capsys: pytest.Ca
     assert str(check(capsys, tmp_path, "cihp").error).startswith(
         f"{tmp_path}: has the layout of data set lip, expected"
     )
+
+
+def test_a_folder_of_images_and_masks_is_told_the_layout_to_bring(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture(tmp_path / "images/a.jpg")
+    annotation(tmp_path / "masks/a.png", stripes(0, 1))
+    error = str(check(capsys, tmp_path).error)
+    assert f"{tmp_path} holds images/, masks/" in error
+    for part in ("classes.txt", "train_id.txt", "train_images/ID.jpg", "train_segmentations/ID.png", "for val"):
+        assert part in error
+
+
+def test_the_val_split_that_training_will_ask_for_is_missed(lip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (lip / "val_id.txt").unlink()
+    seen = check(capsys, lip)
+    assert f"{lip / 'val_id.txt'}: not there, expected the id list" in str(seen.error)
+    assert "training scores on it, unless it runs with --val-every 0" in str(seen.error)
+    assert cells(seen.out, "train")[1] == "3"
+    assert check(capsys, lip, None, ["train"]).error is None
+
+
+@pytest.mark.parametrize(("labels", "found"), [((0, 255), "0 (background) and 255 (ignore)"), ((0,), "0 (background)")])
+def test_a_split_whose_masks_hold_no_class_is_a_problem(
+    lip: Path, capsys: pytest.CaptureFixture[str], labels: tuple[int, ...], found: str
+) -> None:
+    split("lip", lip, "train", ["a", "b", "c"], labels=labels)
+    seen = check(capsys, lip)
+    folder = lip / "train_segmentations"
+    assert str(seen.error).startswith(f"{folder}: holds no value but {found} in any annotation, expected class numbers")
+    assert ("save it as that class's number" in str(seen.error)) == (255 in labels)
+
+
+def test_a_published_data_set_does_not_go_with_other_classes(lip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (lip / "classes.txt").write_text("background\nshirt\ntrousers\n")
+    error = str(check(capsys, lip, "lip").error)
+    assert error.startswith(
+        f"{lip / 'classes.txt'}: lists 3 classes (background, shirt, trousers, ...), Look into Person"
+    )
+    assert "--dataset custom" in error
+    (lip / "classes.txt").write_text("\n".join(label_set("lip").names).lower())
+    assert check(capsys, lip, "lip").error is None
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (bytes(range(128, 256)) * 9, "is not UTF-8 text"),
+        (b"background\n\x1b[31mred\n", "is no name"),
+        (b"background\n" + b"x" * 201, "is no name"),
+        (b"a\n" * 2**18, "has more than 262,144 bytes"),
+        (b"background\n", "1 names"),
+    ],
+)
+def test_a_classes_txt_that_is_none_is_one_line(
+    lip: Path, capsys: pytest.CaptureFixture[str], content: bytes, words: str
+) -> None:
+    (lip / "classes.txt").write_bytes(content)
+    error = str(check(capsys, lip).error)
+    assert error.startswith(f"{lip / 'classes.txt'}: ")
+    assert words in error
+
+
+def test_a_json_target_that_must_not_be_replaced_is_refused_before_the_check(
+    lip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    list_before = (lip / "val_id.txt").read_bytes()
+    for target in ("val_id.txt", "train_images/a.jpg"):
+        with pytest.raises(MediaError, match=r"expected a name ending in \.json"):
+            check(capsys, lip, target=str(lip / target))
+    (lip / "old.json").write_text("{}")
+    with pytest.raises(MediaError, match="exists, and the JSON result would replace it"):
+        check(capsys, lip, target=str(lip / "old.json"))
+    assert (lip / "val_id.txt").read_bytes() == list_before
+    assert (lip / "old.json").read_text() == "{}"
 
 
 @pytest.mark.parametrize("dataset", ["lip", "cihp", "atr", "ppp", "voc"])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -10,8 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ce2p.data.annotations import exif_orientation, read_ids, read_image, read_labels
+from ce2p.data.annotations import MAX_JPEG_SCANS, MAX_PIXELS, exif_orientation, read_ids, read_image, read_labels
 from ce2p.errors import DataError
+from ce2p_runtime import picture_headers, pictures
 from tests.data.folders import annotation, picture, raw_png, stripes
 
 IDS = np.arange(120, dtype=np.uint8).reshape(12, 10)
@@ -156,3 +160,65 @@ def test_pictures_are_turned_upright_as_the_published_loaders_do(tmp_path: Path)
     Image.fromarray(np.zeros((12, 10, 3), np.uint8)).save(path, exif=exif)
     assert exif_orientation(path) == 1
     assert read_image(path).shape == (12, 10, 3)
+
+
+# --- files of strangers ---
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A grey PNG whose pixels take a thousandth of their number in bytes."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    rows = zlib.compressobj(9)
+    data = b"".join(rows.compress(bytes(width + 1)) for _ in range(height)) + rows.flush()
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def test_the_limits_are_the_runtimes() -> None:
+    assert MAX_PIXELS == pictures.MAX_PIXELS
+    assert MAX_JPEG_SCANS == picture_headers.MAX_JPEG_SCANS
+
+
+@pytest.mark.parametrize("reader", [read_image, read_labels, read_ids])
+def test_a_small_file_that_unfolds_to_gigabytes_is_refused_unread(tmp_path: Path, reader: object) -> None:
+    assert callable(reader)
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png_of(10_000, 5_001))
+    assert path.stat().st_size < 200_000
+    with pytest.raises(
+        DataError, match=r"bomb\.png: has 10000x5001 pixels, expected at most 50,000,000; make it smaller"
+    ):
+        reader(path)
+
+
+def test_a_jpeg_too_large_to_decode_is_refused_by_its_header(tmp_path: Path) -> None:
+    data = bytearray(cv2.imencode(".jpg", np.zeros((16, 16, 3), np.uint8))[1].tobytes())
+    frame = data.index(b"\xff\xc0")
+    data[frame + 5 : frame + 9] = struct.pack(">HH", 9000, 9000)
+    (tmp_path / "large.jpg").write_bytes(data)
+    with pytest.raises(DataError, match=r"large\.jpg: has 9000x9000 pixels"):
+        read_image(tmp_path / "large.jpg")
+
+
+def test_a_jpeg_of_endless_scans_is_refused(tmp_path: Path) -> None:
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    picture.save(tmp_path / "scans.jpg", progressive=True)
+    assert read_image(tmp_path / "scans.jpg").shape == (64, 64, 3)
+    data = (tmp_path / "scans.jpg").read_bytes()
+    last = data.rindex(b"\xff\xda")
+    (tmp_path / "scans.jpg").write_bytes(data[:last] + data[last:-2] * 101 + data[-2:])
+    with pytest.raises(DataError, match=r"scans\.jpg: is a JPEG of more than 100 scans"):
+        read_image(tmp_path / "scans.jpg")
+
+
+@pytest.mark.parametrize("reader", [read_image, read_labels, read_ids])
+def test_pipes_and_devices_are_refused_without_waiting(tmp_path: Path, reader: object) -> None:
+    assert callable(reader)
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    for name in ("pipe.png", "zero.png"):
+        with pytest.raises(DataError, match=rf"{name}: is a device or pipe, expected a"):
+            reader(tmp_path / name)
