@@ -47,6 +47,9 @@ VIDEO_SUFFIXES = (
 
 PICTURE_FORMATS = "JPEG, PNG, WebP, BMP, GIF or TIFF"
 
+_OTHERS = {"video": "video", "text": "text file"}
+"""What kinds of content are called, beside pictures and those that only their suffix tells."""
+
 _NAMED = 3
 """Files named in a line about many."""
 
@@ -232,7 +235,7 @@ def _look_at(file: Path) -> tuple[str, bool, bool]:
     # By suffix, since camera raw files begin as TIFF does.
     if content.kind == "picture" or content.name.endswith("picture"):
         return f"{suffix[1:].upper()} picture".strip(), False, True
-    return content.kind if content.kind != "other" else f"{suffix or 'other'} file", False, False
+    return (suffix or "other") + " file" if content.kind == "other" else _OTHERS[content.kind], False, False
 
 
 def _counted(kind: str, files: list[Path]) -> str:
