@@ -1,13 +1,13 @@
-"""Read ahead in a thread, so that decoding the next frames overlaps with work on the current one."""
+"""Work beside the caller's: reading ahead in a thread, and doing what follows in a thread behind."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator, Iterable
-from typing import TypeVar
+from collections.abc import Callable, Generator, Iterable
+from typing import Generic, TypeVar
 
-__all__ = ["prefetch"]
+__all__ = ["Worker", "prefetch"]
 
 T = TypeVar("T")
 
@@ -96,3 +96,74 @@ def _prefetched(iterable: Iterable[T], depth: int) -> Generator[T, None, None]:
                 return
     finally:
         reader.finish()
+
+
+class Worker(Generic[T]):
+    """Does `work` on items in a thread of its own, in the order they come.
+
+        worker = Worker(writer.write_frame)
+        for frame in frames:
+            worker.put(frame)
+        worker.finish()
+
+    At most `depth` items wait, one more is at work; `put` waits for room, so that a slow worker slows its caller down
+    instead of filling the memory. Nothing is lost silently: what `work` raised is raised by each `put` that follows
+    and by `finish`. Call `put`, `finish` and `stop` from one thread at a time; always end with `finish` or `stop`.
+    """
+
+    def __init__(self, work: Callable[[T], object], depth: int = 4) -> None:
+        if depth < 1:
+            raise ValueError(f"depth is {depth}, expected 1 or more")
+        self._work = work
+        self._items: queue.Queue[tuple[T] | None] = queue.Queue(depth)
+        self._error: BaseException | None = None
+        self._stopping = threading.Event()
+        # daemon: an interpreter that exits does not wait for a write that never returns.
+        self._thread = threading.Thread(target=self._run, name="ce2p-worker", daemon=True)
+        self._thread.start()
+
+    def put(self, item: T) -> None:
+        """Hand an item over. Raises what `work` raised on an earlier one; the item is then not worked on."""
+        queued = self._queue((item,))
+        if self._error is not None:
+            raise self._error
+        if not queued:
+            raise RuntimeError("this worker has ended, nothing can be handed to it")
+
+    def finish(self) -> None:
+        """Wait until everything handed over is done, and end the thread. Raises what `work` raised."""
+        self._queue(None)
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        """End the thread behind the item it is at; the items behind that one are dropped. May cut a `finish` short."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _queue(self, entry: tuple[T] | None) -> bool:
+        """Wait for room and use it; False when the thread has ended."""
+        while self._thread.is_alive():
+            try:
+                self._items.put(entry, timeout=_POLL)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def _run(self) -> None:
+        try:
+            while (entry := self._next()) is not None:
+                self._work(entry[0])
+                del entry  # do not keep a frame alive while waiting for the next
+        except BaseException as error:
+            self._error = error
+
+    def _next(self) -> tuple[T] | None:
+        while not self._stopping.is_set():
+            try:
+                return self._items.get(timeout=_POLL)
+            except queue.Empty:
+                continue
+        return None

@@ -1,0 +1,88 @@
+"""What ends a process from outside, Ctrl-C and the signals that ask it to go, as exceptions that unwind.
+
+Everything that holds a temporary file removes it while an exception passes. By default SIGTERM raises none.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+__all__ = ["INTERRUPTS", "Terminated", "interrupt_status", "uninterrupted", "unwind_on_signals"]
+
+_ASKING = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+_POLL = 0.1
+"""Seconds between two looks at a thread, because Ctrl-C cannot interrupt an endless wait on Windows."""
+_received: list[int] = []
+
+
+class Terminated(SystemExit):
+    """Raised in the main thread where a signal other than Ctrl-C's asks the process to end; `code` is its status."""
+
+
+INTERRUPTS = (KeyboardInterrupt, Terminated)
+"""The exceptions that mean: somebody wants this to stop. Nothing is wrong with the work so far."""
+
+
+def unwind_on_signals() -> None:
+    """From now on SIGTERM and SIGHUP raise `Terminated`, SIGINT KeyboardInterrupt, in the main thread.
+
+    For programs, not for libraries: call it in the main thread at the start. A signal that the process was started
+    with to ignore, as under `nohup`, stays ignored.
+    """
+    for name in _ASKING:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _unwind)
+
+
+def interrupt_status() -> int | None:
+    """The exit status that tells of the signal that came first, 128 + its number; None when there was none."""
+    # Kept beside the exception, because libraries swallow exceptions or make others of them.
+    return 128 + _received[0] if _received else None
+
+
+def _unwind(number: int, frame: FrameType | None) -> None:
+    _received.append(number)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise Terminated(128 + number)
+
+
+def uninterrupted(work: Callable[[], None], give_up: Callable[[], None], *, interrupted: bool = False) -> None:
+    """Run `work()` where no interrupt can cut it in two, in a thread, and wait for it. Raises what it raised.
+
+    An interrupt is raised when the work is done. A second one (the first, when what led here was one: `interrupted`)
+    calls `give_up()`, which should make the work end soon. One more is raised at once.
+    """
+    errors: list[BaseException] = []
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            done.set()
+
+    caught: BaseException | None = None
+    given_up = False
+    threading.Thread(target=run, name="ce2p-finish", daemon=True).start()
+    while True:
+        try:
+            if done.wait(_POLL):
+                break
+        except INTERRUPTS as interrupt:
+            if given_up:
+                raise
+            if interrupted or caught is not None:
+                given_up = True
+                give_up()
+            caught = interrupt
+    if errors:
+        raise errors[0]
+    if caught is not None:
+        raise caught
