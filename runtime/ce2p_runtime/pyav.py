@@ -26,7 +26,7 @@ def open_arguments(av: Any) -> dict[str, str]:
 
 
 def fraction(value: Any) -> Fraction | None:
-    """A rational number of PyAV as a Fraction; None where it is not set, or not a number."""
+    """A rational number of PyAV as a Fraction; None where it is not set, or no number."""
     # Up to 18: Fraction or None. From 19 on: its own type, which is 0/1 when not set, and may be 0/0 or 1/0.
     if value is None or not value.denominator or not value.numerator:
         return None

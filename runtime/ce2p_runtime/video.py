@@ -19,21 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .containers import announced_frames, load_av, open_media
-from .decoder_words import listening
 from .errors import MediaError
-from .ffv1 import slices_intact
-from .packet_contents import PacketContents
 from .pyav import fraction
-from .structure import read_structure
-from .video_ledger import Ledger, Ticket, VideoCounts
+from .video_decoding import Decoding
+from .video_ledger import VideoCounts
 from .video_pixels import FramePixels
 from .video_writer import LabelVideoWriter, VideoWriter
 
 __all__ = ["LabelVideoWriter", "VideoCounts", "VideoFrame", "VideoReader", "VideoWriter"]
 
 _MAX_PIXELS = 8192 * 8192
-_MAX_READ_ERRORS = 16
-"""Read errors in a row after which the rest of a file is given up."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,30 +77,35 @@ class VideoReader:
         self._pixels = FramePixels(self._av, self.path, labels=labels)
         self._lock = threading.Lock()
         self._closed = False
-        self._checksums = {True: 0, False: 0}
         self._last_pts: int | None = None
         self._last_shape: tuple[int, ...] = ()
-        self._last_error = ""
-        self._reader_complaints = 0
         self.problem: str | None = None
         """After the last frame: one line that says what was lost or damaged; None when all was there."""
         self.notes: list[str] = []
         """What the user should know although nothing is lost, one clause each; complete after the last frame."""
         try:
             self._stream = self._choose_stream()
-            self._ledger = Ledger(_contents(self._stream))
+            self._decoding = Decoding(self._av, self._container, self._stream)
+            self._ledger = self._decoding.ledger
             self.frame_rate: Fraction = _frame_rate(self._stream)
             """Average frames per second; frames carry their own times, which need not be even."""
             self.declared_frames: int | None = announced_frames(self.path, self._container, self._stream)
-            """Number of pictures the container announces, or None where it does not say (MKV, WebM, TS)."""
-            self._frames = self._decode()
+            """Number of frames the container announces, or None where it does not say (MKV, WebM, TS); after the last
+            frame without those that it holds but does not show."""
+            self.estimated_frames: int | None = self.declared_frames or self._estimate()
+            """`declared_frames`, or else duration times rate: good for a progress bar, wrong for uneven times."""
+            self._frames = self._read()
             # The first frame comes now: it alone tells the upright size, and whether anything can be decoded.
             self._first = next(self._frames, None)
             if self._first is None:
-                why = f" ({self._last_error})" if self._last_error else ""
+                said = self._decoding.last_error
+                why = f" ({said})" if said else ""
                 raise MediaError(f"{self.path}: no frame can be decoded{why}, expected a whole video; copy it again")
             self.size: tuple[int, int] = (self._first.image.shape[0], self._first.image.shape[1])
             """(height, width) in pixels of the first frame, upright."""
+            ratio = fraction(self._stream.sample_aspect_ratio) or Fraction(1)
+            self.sample_aspect_ratio: Fraction = 1 / ratio if self._pixels.turned else ratio
+            """Width over height of one pixel as it is to be shown, upright; 1 where nothing is said."""
         except BaseException:
             self.close()
             raise
@@ -114,27 +114,6 @@ class VideoReader:
     def counts(self) -> VideoCounts:
         """What became of the packets so far. It balances at any time, see `VideoCounts`."""
         return self._ledger.counts
-
-    @property
-    def estimated_frames(self) -> int | None:
-        """`declared_frames`, or else duration times rate: good for a progress bar, wrong for uneven times."""
-        if self.declared_frames is not None:
-            return self.declared_frames
-        if self._container.format.name == "avi":  # its duration is the count that was not trusted
-            return None
-        unit, length = fraction(self._stream.time_base), self._stream.duration
-        if length is None or unit is None:
-            unit, length = Fraction(1, self._av.time_base), self._container.duration
-        frames = round(length * unit * self.frame_rate) if length else 0
-        return frames if 0 < frames <= self.path.stat().st_size else None
-
-    @property
-    def sample_aspect_ratio(self) -> Fraction:
-        """Width over height of one pixel as it is to be shown, upright; 1 for square ones and where nothing is said."""
-        ratio = fraction(self._stream.sample_aspect_ratio)
-        if ratio is None or ratio < 0:
-            return Fraction(1)
-        return 1 / ratio if self._pixels.turned else ratio
 
     def __enter__(self) -> VideoReader:
         return self
@@ -180,85 +159,40 @@ class VideoReader:
         if context is None:
             raise MediaError(f"{self.path}: its video codec is not known to this PyAV; convert it to H.264")
         self._check_size(context)
-        for left_out, what in (
-            (streams[1:], "further video streams"),
-            (self._container.streams.subtitles, "subtitles"),
-        ):
+        for what, left_out in {"video": streams[1:], "subtitles": self._container.streams.subtitles}.items():
             if left_out:
-                self.notes.append(f"{what} are not carried on: {len(left_out)}")
-        # One thread: with frame threads, frames around a damaged packet are lost (21 of 23 delivered); with
-        # slice threads, PyAV's default, damage is not marked (14 of 491 frames) [both measured, FFmpeg 8].
-        stream.thread_type = "NONE"
-        context.thread_count = 1  # some decoders have threads of their own kind
-        context.copy_opaque = True  # frames bring along the ticket of their packet
+                self.notes.append(f"further streams ({what}) are not carried on: {len(left_out)}")
         return stream
 
     def _check_size(self, picture: Any) -> None:
         if picture.width * picture.height > _MAX_PIXELS:
             raise MediaError(f"{self.path}: frames of {picture.width}x{picture.height}, expected at most 8192x8192")
 
-    def _packets(self) -> Iterator[Any]:
-        """All packets of the stream, going on after read errors where the demuxer can."""
-        errors = 0
-        demuxed = self._container.demux(self._stream)
-        while errors < _MAX_READ_ERRORS:
-            with listening(self._av) as words:
-                try:
-                    packet = next(demuxed, None)
-                except IndexError:  # PyAV trips at the end when damage made streams appear after the start
-                    return
-                except (self._av.error.FFmpegError, OSError) as error:
-                    errors += 1
-                    self._ledger.add_unread()
-                    self._last_error = _reason(error)
-                    demuxed = self._container.demux(self._stream)
-                    continue
-            self._reader_complaints += len(words)
-            if packet is None:
-                return
-            if packet.size:  # the empty one at the end means "flush", which `_decode` does
-                errors = 0
-                yield packet
-
-    def _decode(self) -> Iterator[VideoFrame]:
-        index = 0
-        for packet in self._packets():
-            packet.opaque = ticket = self._ledger.enter(packet)
-            if self._stream.codec_context.name == "ffv1":
-                self._checksums[slices_intact(ticket.data)] += 1
-            for frame in self._decoded(packet, ticket):
-                yield self._frame(frame, index)
-                index += 1
-        for frame in self._decoded(None, None):
+    def _read(self) -> Iterator[VideoFrame]:
+        for index, frame in enumerate(self._decoding.frames()):
             yield self._frame(frame, index)
-            index += 1
-        self._ledger.finish()
-        self._notes_at_end()
-        self.problem = self._verdict()
+        announced, counts = self.declared_frames, self.counts
+        if announced is not None:
+            self.declared_frames = announced - counts.hidden
+        self.notes += self._decoding.notes()
+        if findings := self._decoding.findings(self.path, announced):
+            what = f"is cut short or damaged: {'; '.join(findings)}"
+            self.problem = f"{self.path}: {what}; frames read: {counts.decoded}"
 
-    def _decoded(self, packet: Any, ticket: Ticket | None) -> list[Any]:
-        """The frames that the decoder gives for a packet, or for None at the end; entered into the ledger."""
-        frames: list[Any] = []
-        with listening(self._av) as words:
-            try:
-                frames = self._stream.decode(None) if packet is None else packet.decode()
-            except self._av.error.EOFError:
-                pass
-            except (self._av.error.FFmpegError, OSError) as error:
-                words.append((0, "", _reason(error)))
-        if words:
-            self._last_error = words[-1][2].strip()
-            if ticket is not None:
-                ticket.failed = True
-        for frame in frames:
-            damaged = frame.is_corrupt or (ticket is None and bool(words))
-            self._ledger.give(frame.opaque, damaged=damaged, interlaced=frame.interlaced_frame)
-        return frames
+    def _estimate(self) -> int | None:
+        if self._container.format.name == "avi":  # its duration is the count that was not trusted
+            return None
+        unit, length = fraction(self._stream.time_base), self._stream.duration
+        if length is None or unit is None:
+            unit, length = Fraction(1, self._av.time_base), self._container.duration
+        frames = round(length * unit * self.frame_rate) if length else 0
+        return frames if 0 < frames <= self.path.stat().st_size else None
 
     def _frame(self, frame: Any, index: int) -> VideoFrame:
         self._check_size(frame)
         if index == 0:
             self._pixels.begin(frame)
+            self.notes += self._pixels.notes
         time_base = fraction(frame.time_base) or fraction(self._stream.time_base) or 1 / self.frame_rate
         pts = frame.pts
         if pts is None:  # raw streams and some AVI files: count on at the average rate
@@ -267,51 +201,10 @@ class VideoReader:
         self._last_pts = pts
         return VideoFrame(self._pixels.array(frame), index, pts, time_base)
 
-    def _notes_at_end(self) -> None:
-        if self._ledger.unexplained:
-            self.notes.append(
-                f"packets without a picture: {self._ledger.unexplained}; whether they should have had one cannot be "
-                f"told for {self._stream.codec_context.name}"
-            )
-
-    def _verdict(self) -> str | None:
-        if self._checksums[True]:  # when none is right, the file was written without
-            self._ledger.add_damaged(max(0, self._checksums[False] - self.counts.damaged))
-        counts, announced, findings = self.counts, self.declared_frames, []
-        if announced is not None and counts.packets != announced:
-            findings.append(
-                f"{counts.packets - counts.hidden - counts.skipped} of {announced - counts.hidden} announced frames"
-            )
-        if counts.skipped or counts.unread:
-            findings.append(
-                f"packets not decoded: {counts.skipped + counts.unread} ({self._last_error or 'no frame came'})"
-            )
-        if counts.damaged:
-            findings.append(f"frames repaired by the decoder: {counts.damaged}")
-        if self._reader_complaints:
-            findings.append(f"faults that the container's reader met: {self._reader_complaints}")
-        structure = read_structure(self.path, {stream.id for stream in self._container.streams})
-        packets = structure.packets.get(self._stream.index)
-        if packets is not None and counts.packets < packets:
-            findings.append(f"{counts.packets} of {packets} video blocks")
-        if structure.problem is not None:
-            findings.append(structure.problem)
-        if not findings:
-            return None
-        return f"{self.path}: is cut short or damaged: {'; '.join(findings)}; frames read: {counts.decoded}"
-
-
-def _contents(stream: Any) -> PacketContents:
-    context = stream.codec_context
-    return PacketContents(context.codec.canonical_name, bytes(context.extradata or b""))
-
 
 def _frame_rate(stream: Any) -> Fraction:
-    return fraction(stream.average_rate) or fraction(stream.guessed_rate) or Fraction(25)
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
+    rates = (fraction(stream.average_rate), fraction(stream.guessed_rate))
+    return next((rate for rate in rates if rate is not None and rate > 0), Fraction(25))
 
 
 def _is_cover(stream: Any) -> bool:

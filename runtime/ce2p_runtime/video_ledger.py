@@ -69,10 +69,8 @@ class Ledger:
         self._packets = self._hidden = self._skipped = self._further = self._unread = self._resized = 0
         self.unexplained = 0
         """Hidden packets of codecs about which nothing is known here."""
-
-    def __len__(self) -> int:
-        """Packets entered so far."""
-        return self._packets
+        self.left_out = 0
+        """Hidden packets that the container says are not to be shown."""
 
     @property
     def counts(self) -> VideoCounts:
@@ -119,9 +117,9 @@ class Ledger:
         self._delivered += 1
         self._resized += resized
 
-    def add_damaged(self, count: int) -> None:
-        """Frames turn out to be damaged although the decoder said nothing."""
-        self._damaged += count
+    def at_least_damaged(self, count: int) -> None:
+        """So many frames are damaged, whether or not the decoder said so."""
+        self._damaged = max(self._damaged, count)
 
     def add_unread(self) -> None:
         """Reading failed, and goes on behind the fault."""
@@ -139,6 +137,7 @@ class Ledger:
             return
         if ticket.discarded or self._is_leading(ticket):
             self._hidden += 1
+            self.left_out += ticket.discarded
         elif ticket.failed:
             self._skipped += 1
         elif self._contents.hides_picture(ticket.data) or self._is_second_field(ticket, before):

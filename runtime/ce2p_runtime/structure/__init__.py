@@ -6,7 +6,7 @@ The container's own lengths, counters and checksums tell. Only these are read he
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from pathlib import Path
 
 from .found import Structure
@@ -20,16 +20,18 @@ __all__ = ["Structure", "read_structure"]
 _MP4_STARTS = (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"wide", b"skip", b"free")
 
 
-def read_structure(path: Path, ids: Collection[int] | None = None) -> Structure:
+def read_structure(path: Path, ids: Mapping[int, int] | None = None) -> Structure:
     """Follow an MP4/MOV, Matroska/WebM, AVI or MPEG-TS file from start to end; other formats tell nothing here.
 
-    `ids`: identifiers of the streams that matter, as PyAV's `stream.id`; None for all. Only MPEG-TS needs them, since
-    broadcasts carry many more streams than one video. Raises OSError.
+    `ids`: of a file that FFmpeg takes for MPEG-TS the streams that matter, from PyAV's `stream.id` to `stream.index`,
+    since broadcasts carry many more than one video; None for all, and for other files. Raises OSError.
     """
     length = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(377)
         file.seek(0)
+        if ids is not None:
+            return read_mpegts(file, length, ids)
         if head.startswith(b"\x1a\x45\xdf\xa3"):
             return read_matroska(file, length)
         if head[:4] == b"RIFF" and head[8:12] == b"AVI ":

@@ -28,6 +28,8 @@ _IN_CLUSTER = _FILLERS | {_SIMPLE_BLOCK, _GROUP, 0xE7, 0xA7, 0xAB, 0x5854, 0xAF}
 # BlockAdditions, BlockVirtual, Slices, ReferenceFrame
 _IN_GROUP = _FILLERS | {_BLOCK, 0x9B, 0xFB, 0xFA, 0xFD, 0xA4, 0x75A2, 0x75A1, 0xA2, 0x8E, 0xC8}
 _PARENTS = {_SEGMENT: _IN_SEGMENT, _CLUSTER: _IN_CLUSTER, _GROUP: _IN_GROUP}
+_NUMBERS = {0xE7, 0xA7, 0xAB, 0x9B, 0xFB, 0xFA, 0xFD}
+"""Elements that hold one number, of at most 8 bytes: a block with a wrong name often looks like one of them."""
 _PIECE = 1 << 20
 
 
@@ -78,6 +80,8 @@ def read_matroska(file: BinaryIO, length: int) -> Structure:
             size = end - walk.position - header
         body = walk.position + header
         after = body + size
+        if name in _NUMBERS and size > 8:
+            return walk.structure(f"the Matroska element at byte {walk.position} holds a number of {size} bytes")
         if after > end:
             found = f"ends at byte {after}, the file at {length}" if after > length else "is longer than its parent"
             return walk.structure(f"the Matroska element at byte {walk.position} {found}")
