@@ -58,7 +58,7 @@ class LabelVideoWriter(EncodedVideo):
         for slices in (*few, "9", "16", "24"):
             context = self._av.CodecContext.create(self._encoder, "w")
             context.height, context.width = self.size
-            context.pix_fmt, context.time_base = self._pixels, _MILLISECOND
+            context.pix_fmt, context.time_base = self._pixels, Fraction(1, 1000)
             context.options = {**_FFV1, "slices": slices}
             with suppress(self._av.error.FFmpegError):
                 context.open()
