@@ -6,6 +6,7 @@ from ce2p_runtime import HumanParser
 from .errors import BackendError, CE2PRuntimeError, MediaError, ModelFileError
 from .metadata import ModelMetadata
 from .parser import HumanParser
+from .png import read_labels
 from .result import ParsingResult
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "ModelFileError",
     "ModelMetadata",
     "ParsingResult",
+    "read_labels",
 ]

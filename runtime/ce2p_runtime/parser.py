@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -17,9 +17,11 @@ from .backends import Backend, BackendChoice, DeviceBackend, open_backend
 from .cuda.arrays import DeviceArray
 from .cuda.pipeline import GpuPipeline
 from .errors import BackendError
+from .frame_inputs import FrameInputs, Order, several_frames
 from .frame_steps import check_frame, labels_of, prepare_batch
 from .geometry import FrameMapping, frame_mapping
 from .metadata import ModelMetadata
+from .pictures import MAX_PIXELS, WHITE
 from .result import ParsingResult
 from .sources import SourceFrame, open_source
 
@@ -33,8 +35,8 @@ class HumanParser:
     """Parses people in frames, with a model file made by `ce2p export`.
 
         parser = HumanParser("lip_fp32_473x473.onnx")
-        result = parser(frame)                        # uint8 BGR [H, W, 3] -> ParsingResult
-        for result in parser.stream("walk.mp4"): ...  # picture, folder, glob or video
+        result = parser(frame)                        # an array, a PIL image, a path, or a picture file's bytes
+        for result in parser.stream("walk.mp4"): ...  # picture, folder, glob, video, or several frames
 
     Backend and device are chosen once and stated: see `parser.backend`, `parser.choice` and `str(parser)`. On the CPU
     "auto" times the installed backends, once per network and machine, and takes the fastest (see `open_backend`). A
@@ -52,6 +54,11 @@ class HumanParser:
     On an NVIDIA GPU a frame travels as uint8 and comes back as labels, two groups of frames at once where several are
     to be parsed. Frames that are there already (DLPack or __cuda_array_interface__) are taken as they are, and
     `parse_device` leaves the labels there.
+
+    Arrays are uint8 [H, W, 3] in `order`, "bgr" as OpenCV has them or "rgb"; also [H, W] (grey) and [H, W, 4] (with
+    opacity). What is transparent, in arrays and files, shows `background` (RGB). Picture files of more than
+    `max_pixels` pixels are refused. `keep_frames`: each result has its frame, so that `result.overlay()` needs nothing;
+    mind the memory, 6 MB for 1080p. Raises ValueError for other values.
     """
 
     def __init__(
@@ -63,8 +70,14 @@ class HumanParser:
         threads: int | None = None,
         batch: int = 1,
         trust_engine: bool = False,
+        order: Order = "bgr",
+        background: tuple[int, int, int] = WHITE,
+        max_pixels: int = MAX_PIXELS,
+        keep_frames: bool = False,
     ) -> None:
         _check_batch(batch)
+        self.inputs = FrameInputs(order, background, max_pixels, keep_frames)
+        """How frames are taken."""
         self.model: Path | None = Path(model)
         """The model file; None where the backend was made elsewhere."""
         self._set_up(open_backend(model, backend, device, threads, trust_engine), self.model.name, batch)
@@ -77,7 +90,7 @@ class HumanParser:
         """
         _check_batch(batch)
         parser = cls.__new__(cls)
-        parser.model = None
+        parser.model, parser.inputs = None, FrameInputs()
         parser._set_up(backend, name, batch)
         return parser
 
@@ -123,35 +136,45 @@ class HumanParser:
             self._gpu.close()
         self.backend.close()
 
-    def __call__(self, frame: Frame) -> ParsingResult:
-        """Parse one frame, uint8 BGR [H, W, 3] of any size. Raises ValueError for another shape or type."""
+    def __call__(self, frame: Any) -> ParsingResult:
+        """Parse one frame of any size: uint8 array, PIL image, path, or the bytes of a picture file (see the class).
+
+        Raises ValueError for anything else, MediaError for files that are no whole picture.
+        """
         return self.parse_batch([frame])[0]
 
-    def parse_batch(self, frames: Sequence[Frame]) -> list[ParsingResult]:
+    def parse_batch(self, frames: Iterable[Any]) -> list[ParsingResult]:
         """Parse frames of any sizes, results in the same order. Timings are per frame, network time shared evenly."""
-        return [result for _, result in self._parsed((frame, frame) for frame in frames)]
+        return list(self._parse_given(frames))
 
     def parse_device(self, frame: Any) -> DeviceArray:
-        """Parse one frame, uint8 BGR [H, W, 3] here or on the GPU; its labels, uint8 [H, W], stay on the GPU.
+        """Parse one frame, as above or uint8 BGR [H, W, 3] on the GPU; its labels, uint8 [H, W], stay on the GPU.
 
         `torch.from_dlpack(labels)` or `cupy.asarray(labels)` uses them without a copy. Raises BackendError where the
         network does not run on a GPU, ValueError for another frame.
         """
         if self._gpu is None:
             raise BackendError(f"labels on the GPU want a network there, this one runs on {self.backend.device}")
-        labels = self._gpu.collect(self._gpu.submit([frame], keep_on_device=True))[0].labels
+        labels = self._gpu.collect(self._gpu.submit([self.inputs.take(frame).image], keep_on_device=True))[0].labels
         assert isinstance(labels, DeviceArray)  # noqa: S101  (as was asked for)
         return labels
 
-    def stream(self, source: str | Path) -> Iterator[ParsingResult]:
+    def stream(self, source: str | os.PathLike[str] | Iterable[Any]) -> Iterator[ParsingResult]:
         """Parse a picture, folder, glob or video file, one result per picture or frame, decoding ahead meanwhile.
 
-        Raises MediaError: at once for a source that cannot be opened, and after the last frame for a video that ended
-        early or was damaged; the results before it stand.
+        Or several frames of the kinds that `parser(frame)` takes, also mixed, read one after the other.
+
+        Raises MediaError: at once for a source that cannot be opened, at its place for one of several frames, and after
+        the last frame for damaged pictures in a folder and for a video that ended early or was damaged; the results
+        before it stand.
         """
-        with open_source(source) as opened:
-            for _, result in self.parse_frames(opened):
-                yield result
+        if not isinstance(source, str | os.PathLike):
+            yield from self._parse_given(source)
+            return
+        name = source if isinstance(source, str) else Path(source)
+        with open_source(name, max_pixels=self.inputs.max_pixels, background=self.inputs.background) as opened:
+            for frame, result in self.parse_frames(opened):
+                yield self.inputs.finish(result, frame.image)
             opened.raise_problem()
 
     def parse_frames(self, frames: Iterable[SourceFrame]) -> Iterator[tuple[SourceFrame, ParsingResult]]:
@@ -159,10 +182,14 @@ class HumanParser:
         for frame, result in self._parsed((frame, frame.image) for frame in frames):
             yield frame, frame.annotate(result)
 
+    def _parse_given(self, frames: Iterable[Any]) -> Iterator[ParsingResult]:
+        taken = map(self.inputs.take, several_frames(frames))
+        for frame, result in self._parsed((frame, frame.image) for frame in taken):
+            yield self.inputs.finish(frame.annotate(result), frame.image)
+
     def _parsed(self, frames: Iterable[tuple[T, Any]]) -> Iterator[tuple[T, ParsingResult]]:
         """Each frame's companion with its result, in order."""
-        iterator = iter(frames)
-        groups = iter(lambda: list(islice(iterator, self.group_size)), [])
+        groups = _groups(frames, self.group_size)
         if self._gpu is not None:
             yield from self._parsed_on_gpu(self._gpu, groups)
             return
@@ -235,3 +262,20 @@ class HumanParser:
 def _check_batch(batch: int) -> None:
     if batch < 1:
         raise ValueError(f"batch is {batch}, expected at least 1")
+
+
+def _groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items, the last one shorter. Where an item cannot be had, those before it come first."""
+    group: list[T] = []
+    try:
+        for item in items:
+            group.append(item)
+            if len(group) == size:
+                yield group
+                group = []
+    except Exception:
+        if group:
+            yield group
+        raise
+    if group:
+        yield group

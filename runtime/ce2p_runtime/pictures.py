@@ -20,6 +20,7 @@ from .picture_traits import picture_traits, turned
 from .sniff import HEAD, sniff
 
 __all__ = [
+    "MAX_BYTES",
     "MAX_PIXELS",
     "PICTURE_SUFFIXES",
     "VIDEO_SUFFIXES",
@@ -27,7 +28,6 @@ __all__ = [
     "Picture",
     "decode_picture",
     "find_pictures",
-    "lay_over",
     "load_picture",
     "read_picture",
     "source_kind",
@@ -39,7 +39,8 @@ MAX_PIXELS = 50_000_000
 
 WHITE = (255, 255, 255)
 
-_MAX_BYTES = 512 * 2**20
+MAX_BYTES = 512 * 2**20
+"""Longest picture file that is read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +51,14 @@ class Picture:
     """uint8 BGR [H, W, 3], upright."""
     notes: tuple[str, ...] = ()
     """What was decided on the way, a line each: the first of several pictures read, transparency laid over a colour."""
+
+    @classmethod
+    def over(cls, bgra: NDArray[np.uint8], background: tuple[int, int, int], premultiplied: bool = False) -> Picture:
+        """BGRA [H, W, 4] before a plain colour (RGB), with a note unless all of it is opaque."""
+        if bgra[:, :, 3].min() == 255:
+            return cls(np.ascontiguousarray(bgra[:, :, :3]))
+        note = f"what is transparent is laid over RGB {', '.join(map(str, background))}"
+        return cls(_lay_over(bgra, background, premultiplied), (note,))
 
 
 def read_picture(
@@ -116,7 +125,7 @@ def write_picture(path: str | Path, picture: NDArray[np.uint8]) -> Path:
     return Path(path)
 
 
-def lay_over(
+def _lay_over(
     bgra: NDArray[np.uint8], background: tuple[int, int, int], premultiplied: bool = False
 ) -> NDArray[np.uint8]:
     """uint8 BGR [H, W, 3] of BGRA [H, W, 4] seen before a plain colour (RGB)."""
@@ -140,11 +149,9 @@ def _decoded(data: bytes, name: str, size: tuple[int, int], background: tuple[in
     if traits.images > 1:
         notes.append(f"holds {traits.images} pictures (an animation or pages), of which the first is read")
     if pixels.shape[2] == 4:
-        if pixels[:, :, 3].min() < 255:
-            pixels = lay_over(pixels, background, traits.premultiplied)
-            notes.append(f"what is transparent is laid over RGB {', '.join(map(str, background))}")
-        else:
-            pixels = np.ascontiguousarray(pixels[:, :, :3])
+        opaque = Picture.over(pixels, background, traits.premultiplied)
+        pixels = opaque.image
+        notes += opaque.notes
     return Picture(turned(pixels, traits.orientation), tuple(f"{name}: {note}" for note in notes))
 
 
@@ -164,7 +171,7 @@ def _read_bytes(file: Path) -> bytes:
             _check_kind(head, str(file))
             size = os.fstat(stream.fileno()).st_size
             # No more than there is: room for a limit would be taken from the address space for every file.
-            rest = stream.read(min(max(size - len(head), 0), _MAX_BYTES) + 1)
+            rest = stream.read(min(max(size - len(head), 0), MAX_BYTES) + 1)
     except OSError as error:
         raise MediaError(
             f"{file}: cannot be read ({error.strerror}), expected a picture; check its permissions"
@@ -173,6 +180,6 @@ def _read_bytes(file: Path) -> bytes:
         raise MediaError(
             f"{file}: its {size >> 20} MiB do not fit into the memory that is free; make it smaller first"
         ) from None
-    if len(rest) > _MAX_BYTES:
-        raise MediaError(f"{file}: is longer than {_MAX_BYTES >> 20} MiB, expected a picture; make it smaller first")
+    if len(rest) > MAX_BYTES:
+        raise MediaError(f"{file}: is longer than {MAX_BYTES >> 20} MiB, expected a picture; make it smaller first")
     return head + rest

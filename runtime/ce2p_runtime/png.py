@@ -1,4 +1,4 @@
-"""Write 8-bit PNG files, gray or with a palette: the format of label maps, which OpenCV cannot write."""
+"""PNG files of 8-bit numbers, gray or with a palette: the format of label maps, which OpenCV cannot write."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import MediaError
 from .files import atomic_path
 from .own_mark import marked
 
-__all__ = ["encode_png", "write_png"]
+__all__ = ["encode_png", "read_labels", "write_png"]
 
 _GRAY, _PALETTE = 0, 3
 
@@ -50,6 +51,19 @@ def write_png(
     with atomic_path(path) as temporary:
         temporary.write_bytes(marked(data))
     return Path(path)
+
+
+def read_labels(path: str | Path) -> NDArray[np.uint8]:
+    """The class ids of a label PNG with a palette or in grey, uint8 [H, W]. Raises MediaError.
+
+    `cv2.imread` gives the colours of the palette instead.
+    """
+    from .people.index_png import read_index_png  # the package people is made of results, which write with this module
+
+    values = read_index_png(path)
+    if values.dtype != np.uint8:
+        raise MediaError(f"{path}: has 16 bits for each pixel, expected class ids of 8; is it a map of people?")
+    return values
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:

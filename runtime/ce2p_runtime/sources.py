@@ -40,6 +40,8 @@ class SourceFrame:
     pts: int | None = None
     """Videos only: presentation time in units of `time_base`."""
     time_base: Fraction | None = None
+    notes: tuple[str, ...] = ()
+    """What there is to say about a picture: see `load_picture`."""
 
     def annotate(self, result: ParsingResult) -> ParsingResult:
         """`result` with this frame's origin written into it."""
@@ -47,6 +49,7 @@ class SourceFrame:
         return dataclasses.replace(
             result,
             source=self.path,
+            notes=self.notes,
             frame_index=self.index if video else None,
             time=float(self.pts * self.time_base) if video else None,  # type: ignore[operator]
         )
@@ -88,12 +91,15 @@ class Source(AbstractContextManager["Source"]):
             self.video = self._stack.enter_context(VideoReader(source))
             self.total: int | None = self.video.declared_frames
             """Frames to expect, or None where a video does not say."""
+            self.estimate: int | None = self.video.estimated_frames
+            """`total`, or about how many frames a video that does not say may have: for a progress bar."""
+            self.notes += self._notes_of(self.video, 0)
         else:
             self.listing = list_pictures(source, results_in)
             self.base, self.files = self.listing.base, tuple(self.listing.pictures)
             self.problems += self.listing.problems
             self.notes += self.listing.notes
-            self.total = self.listing.expected
+            self.total = self.estimate = self.listing.expected
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -120,10 +126,17 @@ class Source(AbstractContextManager["Source"]):
             raise MediaError(self.problems[0] + more)
 
     def _video_frames(self, reader: VideoReader) -> Iterator[SourceFrame]:
+        said = len(reader.notes)
         for frame in reader:
             yield SourceFrame(frame.image, reader.path, frame.index, frame.pts, frame.time_base)
+        self.notes += self._notes_of(reader, said)
+        self.total = reader.declared_frames
         if reader.problem:
             self.problems.append(reader.problem)
+
+    @staticmethod
+    def _notes_of(reader: VideoReader, said: int) -> list[str]:
+        return [f"{reader.path}: {note}" for note in reader.notes[said:]]
 
     def _read_pictures(self) -> Iterator[SourceFrame]:
         said: dict[str, list[Path]] = {}
@@ -137,7 +150,7 @@ class Source(AbstractContextManager["Source"]):
                 continue
             for note in picture.notes:
                 said.setdefault(note.removeprefix(f"{path}: "), []).append(path)
-            yield SourceFrame(picture.image, path, index)
+            yield SourceFrame(picture.image, path, index, notes=picture.notes)
         for note, files in said.items():  # a line for each kind, not for each of a thousand pictures
             more = f" (and {len(files) - 1} more)" if len(files) > 1 else ""
             self.notes.append(f"{files[0]}{more}: {note}")

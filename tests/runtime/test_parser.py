@@ -20,6 +20,7 @@ from ce2p_export import GraphOptions, export_onnx, open_source
 from ce2p_runtime import HumanParser, MediaError, ParsingResult
 from ce2p_runtime.metadata import Geometry
 from ce2p_runtime.video import VideoWriter
+from tests.warps import exact_warp
 
 Tiny = Callable[..., CE2P]
 Pixels = NDArray[np.uint8]
@@ -74,12 +75,12 @@ def plain_pipeline(net: CE2P, preprocessing: Preprocessing, frame: Pixels) -> Pi
         )
     full = F.interpolate(logits, SIZE, mode="bilinear", align_corners=align)[0].numpy()
     back = (int(centre[0]), int(centre[1])) if preprocessing.centre == "int" else centre
-    inverse = cv2.invertAffineTransform(three_points(back, extent, preprocessing.half_pixel))
+    matrix = three_points(back, extent, preprocessing.half_pixel)
     if preprocessing.unwarp == "labels":
         labels = full.argmax(0).astype(np.uint8)
-        return np.asarray(cv2.warpAffine(labels, inverse, (width, height), flags=cv2.INTER_NEAREST), np.uint8)
-    warped = np.stack([cv2.warpAffine(plane, inverse, (width, height), flags=cv2.INTER_LINEAR) for plane in full])
-    return warped.argmax(0).astype(np.uint8)
+        flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+        return np.asarray(cv2.warpAffine(labels, matrix, (width, height), flags=flags), np.uint8)
+    return np.stack([exact_warp(plane, matrix, (height, width)) for plane in full]).argmax(0).astype(np.uint8)
 
 
 @pytest.mark.parametrize("family", ["schp", "ce2p", "mce2p", "ssseg"])
@@ -134,22 +135,6 @@ def test_a_static_batch_is_filled_up_and_cut_again(tmp_path: Path, models: dict[
     one = HumanParser(models["schp"], backend="onnxruntime")
     for frame, result in zip(frames, four.parse_batch(frames), strict=True):
         assert (result.labels == one(frame).labels).mean() > 0.9999
-
-
-@pytest.mark.parametrize(
-    "frame",
-    [
-        np.zeros((4, 4), np.uint8),
-        np.zeros((4, 4, 4), np.uint8),
-        np.zeros((4, 4, 3), np.float32),
-        np.zeros((0, 4, 3), np.uint8),
-        "x.png",
-    ],
-    ids=lambda frame: str(getattr(frame, "shape", frame)),
-)
-def test_frames_of_another_kind_are_refused(tiny_model: Path, frame: object) -> None:
-    with pytest.raises(ValueError, match="a frame is"):
-        HumanParser(tiny_model)(frame)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (2, 3), (97, 97)])
