@@ -16,6 +16,7 @@ from ce2p_runtime.people.crop_logits import CropLogits
 from ce2p_runtime.people.fusion import fuse, fused_logits_reference
 from ce2p_runtime.people.instances import Box
 from tests.people.oracle import AFFINE, RESIZE, metadata
+from tests.warps import exact_warp
 
 CE2P = Geometry("affine", True, "int", "labels")
 Floats = NDArray[np.float32]
@@ -35,18 +36,17 @@ def constant(values: list[float], box: Box) -> CropLogits:
 def by_definition(
     facts: ModelMetadata, frame: tuple[int, int], whole: list[Floats], local: list[list[tuple[Box, Floats]]]
 ) -> NDArray[np.float64]:
-    """The published steps in their own order, float64: upsample to S with torch, to the box with OpenCV, accumulate."""
+    """The published steps in their own order, float64: upsample to S with torch, to the box, accumulate."""
 
     def to_box(logits: Floats, size: tuple[int, int]) -> NDArray[np.float64]:
         at_input = F.interpolate(
             torch.from_numpy(logits)[None], facts.input_size, mode="bilinear", align_corners=facts.align_corners
         )[0].numpy()
         mapping = frame_mapping(facts.geometry, size, facts.input_size)
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         planes = [
             cv2.resize(plane, size[::-1], interpolation=cv2.INTER_LINEAR)
             if mapping.unwarp is None
-            else cv2.warpAffine(plane, mapping.unwarp, size[::-1], flags=flags, borderValue=0)
+            else exact_warp(plane, mapping.unwarp, size)
             for plane in at_input
         ]
         return np.stack(planes).astype(np.float64)
