@@ -23,6 +23,7 @@ from ce2p_runtime.errors import CE2PRuntimeError, MediaError
 from ce2p_runtime.files import atomic_path
 from ce2p_runtime.machine import machine, source_commit
 from ce2p_runtime.machine_state import MachineState, disturbances
+from ce2p_runtime.text import install_hint
 from ce2p_runtime.timing import REST, Timing, interleave_stages
 
 from .benchmarking import report
@@ -224,7 +225,7 @@ def _write(result: Result, accuracy: Accuracy | None, folder: Path) -> None:
         if (error.name or "").partition(".")[0] != "matplotlib":
             raise
         plots = []
-        remark('no plots: they need matplotlib; pip install "ce2p[plots]"')
+        remark(f"no plots: they need matplotlib; {install_hint('plots')}")
     pictures = [path.name for path in plots if path.suffix == ".png"]
     for row in result.rows:
         if accuracy and row.judgement.standing == "failed":

@@ -1,4 +1,8 @@
-"""How the command line talks: results on standard output, progress and remarks on standard error."""
+"""How the command line talks: results on standard output, progress and remarks on standard error.
+
+Whatever comes from files (class names, families, notes, names of files) passes `printable` here, so that nothing a
+terminal would obey ever reaches it. JSON needs no such care: its strings escape control characters.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,21 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
+from rich.text import Text
 
 from ce2p_runtime.errors import MediaError
 from ce2p_runtime.files import atomic_path
+from ce2p_runtime.text import printable
 
 __all__ = ["fact_list", "progress_bar", "quietly", "remark", "say", "table", "write_json"]
 
@@ -27,17 +41,24 @@ _out = Console(highlight=False, markup=False, width=None if _known else _FILE_WI
 _remarks = Console(stderr=True, highlight=False, markup=False)
 
 
+class _PlainColumn(TextColumn):
+    """Text that means itself, whatever file names are in it."""
+
+    def render(self, task: Task) -> Text:
+        return Text(printable(self.text_format.format(task=task)))
+
+
 def remark(text: str) -> None:
     """A line for the user that is not part of the result."""
-    _remarks.print(text, soft_wrap=True)
+    _remarks.print(printable(text), soft_wrap=True)
 
 
 @contextmanager
 def progress_bar(unit: str = "") -> Iterator[Progress]:
     """Progress bars on standard error, nothing at all where that is not a terminal."""
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit),
-        TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+        _PlainColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _PlainColumn(unit),
+        TimeElapsedColumn(), TimeRemainingColumn(), _PlainColumn("{task.fields[note]}"),
     )  # fmt: skip
     with Progress(*columns, console=_remarks, disable=_remarks.quiet or not _remarks.is_terminal) as progress:
         yield progress
@@ -45,16 +66,17 @@ def progress_bar(unit: str = "") -> Iterator[Progress]:
 
 def say(text: str, style: str = "") -> None:
     """A line of the result, never broken by us."""
-    _out.print(text, style=style, soft_wrap=True)
+    _out.print(printable(text), style=style, soft_wrap=True)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = True) -> None:
-    """Print a table; with `numbers` every column but the first is aligned to the right."""
-    grid = Table(title=title, title_justify="left", title_style="bold")
+    """Print a table; with `numbers` every column but the first is aligned to the right. Cells may have line breaks."""
+    say(title, style="bold")
+    grid = Table()
     for index, column in enumerate(columns):
-        grid.add_column(column, justify="right" if numbers and index else "left", overflow="fold")
+        grid.add_column(printable(column), justify="right" if numbers and index else "left", overflow="fold")
     for row in rows:
-        grid.add_row(*row)
+        grid.add_row(*(printable(cell, keep="\n") for cell in row))
     _out.print(grid)
 
 
@@ -64,7 +86,7 @@ def fact_list(facts: dict[str, str]) -> None:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in facts.items():
-        grid.add_row(name, value)
+        grid.add_row(printable(name), printable(value))
     _out.print(grid)
 
 

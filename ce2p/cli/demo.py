@@ -57,13 +57,15 @@ def run(output: Path, epochs: int, seed: int) -> None:
     checkpoint = _train(data, output / "run", epochs, seed)
     model = _export(checkpoint, output / "tiny_fp32_192x160.onnx")
     with HumanParser(model) as parser:
-        say(f"\n{parser}")
+        say("")
+        say(str(parser))
         miou = _score(parser, data, output / "input_truth_prediction.png")
         _parse_video(parser, output, seed)
         _parse_photograph(parser, output)
         _time(parser, checkpoint, model, output)
     minutes = (time.perf_counter() - started) / 60
-    say(f"\ndone in {minutes:.1f} minutes; mIoU {miou:.2f} on people the network never saw")
+    say("")
+    say(f"done in {minutes:.1f} minutes; mIoU {miou:.2f} on people the network never saw")
     if epochs >= EPOCHS and not miou >= PROMISED_MIOU:  # a shorter run is the user's own choice
         raise CE2PError(
             f"the network did not learn to follow the figure: mIoU {miou:.2f}, expected {PROMISED_MIOU} or more"

@@ -12,6 +12,7 @@ from ce2p.errors import CE2PError
 from ce2p_runtime.cache import cache_folder
 from ce2p_runtime.machine import versions
 from ce2p_runtime.openvino_core import openvino_core
+from ce2p_runtime.text import install_hint
 
 from .console import say, table, write_json
 from .doctor_gpu import examine_gpu
@@ -38,7 +39,7 @@ def run(json: str | None) -> None:
         raise CE2PError(f"{conflicts[0].subject}: {conflicts[0].found}; {conflicts[0].cure}")
     backends = [f for f in findings if f.subject.startswith("backend") and f.status == "ok"]
     if not backends:
-        raise CE2PError('no inference backend is installed; pip install "ce2p[cpu]"')
+        raise CE2PError(f"no inference backend is installed; {install_hint('cpu')}")
     if json != "-":
         say(f"can parse with: {', '.join(f.subject.removeprefix('backend ') for f in backends)}")
 
@@ -84,10 +85,10 @@ def _opencv() -> Finding:
 def _onnxruntime() -> list[Finding]:
     found = versions("onnxruntime", "onnxruntime-gpu")
     if len(found) > 1:
-        cure = "pip uninstall -y onnxruntime onnxruntime-gpu, then install one: ce2p[cpu] or ce2p[gpu]"
+        cure = f"pip uninstall -y onnxruntime onnxruntime-gpu, then {install_hint('cpu')}, or with gpu"
         return [Finding("backend onnxruntime", "conflict", f"{shown(found)}: they overwrite each other's files", cure)]
     if not found:
-        return [Finding("backend onnxruntime", "missing", "", 'pip install "ce2p[cpu]" or "ce2p[gpu]"')]
+        return [Finding("backend onnxruntime", "missing", "", f"{install_hint('cpu')}, or with gpu")]
     problem = import_problem("onnxruntime")
     if problem:
         cure = f"pip install --force-reinstall {next(iter(found))}"
@@ -105,7 +106,7 @@ def _onnxruntime() -> list[Finding]:
                 "provider compiled in; it loads only with a matching driver, CUDA and cuDNN",
             ),
         ]
-    cure = 'pip uninstall onnxruntime, then pip install "ce2p[gpu]"'
+    cure = f"pip uninstall onnxruntime, then {install_hint('gpu')}"
     return [cpu, Finding("onnxruntime on CUDA", "missing", "this build has no CUDA provider", cure)]
 
 
@@ -115,7 +116,7 @@ def _openvino() -> Finding:
         return finding
     devices = openvino_core().available_devices
     if importlib.util.find_spec("onnx") is None:
-        return Finding("backend openvino", "conflict", f"{finding.found}, without onnx", 'pip install "ce2p[openvino]"')
+        return Finding("backend openvino", "conflict", f"{finding.found}, without onnx", install_hint("openvino"))
     return Finding("backend openvino", "ok", f"{finding.found}; devices {', '.join(devices)}")
 
 

@@ -17,13 +17,14 @@ from ce2p_runtime.cuda.toolchains import COMPILER_CURE, find_compiler
 from ce2p_runtime.errors import BackendError
 from ce2p_runtime.machine import versions
 from ce2p_runtime.ops.launches import KernelSource
+from ce2p_runtime.text import install_hint
 
 from .findings import Finding, Status, import_problem, shown
 
 __all__ = ["examine_gpu"]
 
 _TENSORRT = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")
-_EXTRA = 'only needed for engines: pip install "ce2p[tensorrt]"'
+_EXTRA = f"only needed for engines: {install_hint('tensorrt')}"
 
 _OLDEST_TENSORRT = (10, 9)
 """The first with ahead-of-time plugins in Python."""

@@ -8,6 +8,7 @@ from typing import Literal
 
 from ce2p_runtime.machine import versions
 from ce2p_runtime.telemetry import QUIET_IMPORTS
+from ce2p_runtime.text import install_hint
 
 __all__ = ["Finding", "Status", "import_problem", "package", "shown"]
 
@@ -28,7 +29,7 @@ def package(subject: str, module: str, extra: str, name: str | None = None) -> F
     """Whether a package is installed and its module can be imported; `name` where it is not the module's."""
     found = versions(name or module)
     if not found:
-        return Finding(subject, "missing", "", f'pip install "ce2p[{extra}]"')
+        return Finding(subject, "missing", "", install_hint(extra))
     problem = import_problem(module)
     if problem:
         return Finding(

@@ -1,6 +1,6 @@
 """Three pictures of a result: latency by component, throughput over batch sizes, speed against agreement.
 
-Drawn by matplotlib, which is optional (`pip install "ce2p[plots]"`), without its global state. Colours are those of
+Drawn by matplotlib, which is optional (the extra `plots`), without its global state. Colours are those of
 Okabe and Ito, which people with any colour vision tell apart.
 """
 
