@@ -13,8 +13,10 @@ from ce2p_export.gating import GateOutcome
 from ce2p_export.tensorrt import BuildSettings, BuiltEngine, build_engine_file
 from ce2p_export.tensorrt.layers import EngineLayer
 from ce2p_export.tensorrt.settings import HardwareCompatibility
+from ce2p_export.tensorrt.versions import load_tensorrt
 from ce2p_runtime import BackendError, HumanParser
-from ce2p_runtime.engine_file import sidecar_path
+from ce2p_runtime.destinations import check_destination
+from ce2p_runtime.engine_file import ENGINE_SUFFIXES, sidecar_path
 from ce2p_runtime.gate import GateReport, Reference, judge, thresholds_for
 
 from .arguments import gate_thresholds
@@ -22,6 +24,7 @@ from .console import progress_bar, remark, say, table, write_json
 from .export import ExportRequest, export_file
 from .export_report import gate_table
 from .gate_pictures import choose_pictures
+from .preflight import check_json
 from .reference import open_reference
 
 __all__ = ["EngineRequest", "run"]
@@ -55,6 +58,7 @@ def run(export: ExportRequest, engine: EngineRequest) -> None:
         engine.version_compatible,
         cast(HardwareCompatibility, engine.hardware_compatibility),
     )
+    _check(export)
     onnx_path = _onnx_of(export)
     with _build_bars() as progress:
         built = build_engine_file(
@@ -63,11 +67,25 @@ def run(export: ExportRequest, engine: EngineRequest) -> None:
     verdict = _judged(export, built, engine.tf32)
     if export.json:
         gate = verdict.to_dict() if verdict is not None else None
-        write_json({"path": str(built.path), "built": built.reason, **_facts(built), "gate": gate}, export.json)
+        document = {"path": str(built.path), "built": built.reason, **_facts(built), "gate": gate}
+        write_json(document, export.json, "engine")
     if export.json != "-":
         _report(built)
         if verdict is not None:
             gate_table(GateOutcome({"tensorrt": verdict}, {}))
+
+
+def _check(export: ExportRequest) -> None:
+    """Raise what would otherwise be raised after the export of the ONNX file."""
+    load_tensorrt()
+    check_json(export.json, [export.model], export.overwrite)
+    if export.output is not None:
+        # An engine of ours is built anew where it is out of date, as without -o.
+        ours = sidecar_path(export.output).is_file()
+        check_destination(
+            export.output, what="the engine", suffixes=ENGINE_SUFFIXES, inputs=[export.model],
+            overwrite=export.overwrite or ours,
+        )  # fmt: skip
 
 
 def _onnx_of(export: ExportRequest) -> Path:

@@ -21,16 +21,20 @@ from ce2p_export import (
     export_onnx,
     open_source,
 )
+from ce2p_export.exporter import check_size
 from ce2p_export.metadata import build_metadata
 from ce2p_export.precision import Method, Precision, Target
 from ce2p_runtime import ModelMetadata
+from ce2p_runtime.destinations import check_destination
 from ce2p_runtime.frame_steps import network_input
 from ce2p_runtime.gate import thresholds_for
+from ce2p_runtime.own_mark import bears_mark
 
 from .arguments import gate_thresholds
 from .console import progress_bar, remark, write_json
 from .export_report import report
 from .gate_pictures import choose_pictures
+from .preflight import check_json, check_pictures, check_precision, check_proof
 
 __all__ = ["ExportRequest", "export_file", "full_batches", "run"]
 
@@ -66,19 +70,21 @@ class ExportRequest:
     backends: tuple[str, ...] = ()
     search: bool = True
     thin: bool = True
+    overwrite: bool = False
 
 
 def run(request: ExportRequest) -> None:
     """Export and report. Raises CE2PError and CE2PRuntimeError."""
     exported = export_file(request)
     if request.json:
-        write_json({"path": str(exported.path), **dataclasses.asdict(exported.metadata)}, request.json)
+        write_json({"path": str(exported.path), **dataclasses.asdict(exported.metadata)}, request.json, "export")
     if request.json != "-":
         report(exported)
 
 
 def export_file(request: ExportRequest) -> Exported:
-    """Export, with remarks on the way. Raises CE2PError and CE2PRuntimeError."""
+    """Export, with remarks on the way; mistakes are found first. Raises CE2PError and CE2PRuntimeError."""
+    _check(request)
     source = open_source(
         request.model, family=request.family, dataset=request.dataset,
         output_stride=request.stride, random=request.random, seed=request.seed,
@@ -92,7 +98,7 @@ def export_file(request: ExportRequest) -> Exported:
         cast(Precision, request.precision),
         cast(Literal["float32", "float16"], request.io),
     )
-    path = request.output or default_path(source, options)
+    path = _checked_path(request, request.output or default_path(source, options))
     remark(
         f"{request.model}: {source.net.config.name}, {len(source.labels.names)} classes ({source.labels.title}), "
         f"{source.weights}"
@@ -109,6 +115,36 @@ def export_file(request: ExportRequest) -> Exported:
         )  # fmt: skip
 
 
+def _check(request: ExportRequest) -> None:
+    """Raise what would otherwise be raised minutes later: about backends, pictures, and what is written where."""
+    if request.size is not None:
+        check_size(request.size)
+    check_precision(request.backends, request.precision, f"--precision {request.precision}")
+    for pictures in (request.calibration, request.data):
+        check_pictures(pictures)
+    check_proof()
+    check_json(request.json, [request.model], request.overwrite)
+    if request.output is not None:
+        _checked_path(request, request.output)
+
+
+def _checked_path(request: ExportRequest, path: Path) -> Path:
+    """`path`, once it is known that the file and, beside it, its worst picture may be written."""
+    inputs = [request.model]
+    check_destination(path, what="the exported file", suffixes=(".onnx",), inputs=inputs, overwrite=request.overwrite)
+    if worst := _worst_picture(request, path):
+        # One that an earlier export painted is of no more use.
+        ours = worst.is_file() and bears_mark(worst)
+        check_destination(worst, what="its worst picture", inputs=inputs, overwrite=request.overwrite or ours)
+    return path
+
+
+def _worst_picture(request: ExportRequest, path: Path) -> Path | None:
+    """Where the picture with the most differences is painted; float32 files have none worth it."""
+    wanted = request.precision != "fp32" and list(request.gate) != ["off"]
+    return path.with_name(f"{path.stem}_worst.png") if wanted else None
+
+
 def _gate(request: ExportRequest, source: Source, metadata: ModelMetadata, path: Path) -> GateSettings | None:
     """What the file is judged by; None where the user switched the gate off, which is said."""
     limits = gate_thresholds(request.gate, thresholds_for(request.precision))
@@ -122,8 +158,7 @@ def _gate(request: ExportRequest, source: Source, metadata: ModelMetadata, path:
     if not judged:
         remark("note: these weights are untrained: the gate's figures are kept, but mean nothing and decide nothing")
     remark(f"gate: on {note}")
-    worst = None if request.precision == "fp32" else path.with_name(f"{path.stem}_worst.png")
-    return GateSettings(pictures, note, limits, request.backends, judged, worst)
+    return GateSettings(pictures, note, limits, request.backends, judged, _worst_picture(request, path))
 
 
 def _quantisation(request: ExportRequest, metadata: ModelMetadata) -> Quantisation:

@@ -19,6 +19,7 @@ from .options import (
     IoType,
     Json,
     OutputKind,
+    Overwrite,
     Precision,
     Random,
     Stride,
@@ -117,21 +118,24 @@ def export(
         Hardware, typer.Option("--hardware-compatibility", help="Engine: which other GPUs it also runs on.")
     ] = Hardware.none,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Engine: build even if it is up to date.")] = False,
+    overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Turn a checkpoint into an ONNX file that proved it is as good, and that into a TensorRT engine."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch starts its threads: see `demo`
-    from ce2p.cli.arguments import batch_size, batch_sizes, image_size
+    from ce2p.cli.arguments import batch_size, batch_sizes, gate_thresholds, image_size
     from ce2p.cli.export import ExportRequest, run
+    from ce2p.cli.preflight import backend_names
+    from ce2p_runtime.gate import thresholds_for
 
-    size = image_size(imgsz) if imgsz else None
+    size, judges = image_size(imgsz) if imgsz else None, backend_names(backend, "--backend", for_exports=True)
+    gate_thresholds(gate or (), thresholds_for(precision.value))
     refuse_ignored(context, EXPORT)
     kernels = target or (Target.tensorrt if format_ is Format.engine else Target.cpu)
     request = ExportRequest(
         model, size, batch_size(batch or "1"), input_kind.value, output_kind.value, edge, fold, output,
         dataset, stride, family, random, seed, json, precision.value, io.value, kernels.value, calib, calib_count,
-        calib_method.value, data, tuple(gate or ()), gate_count, tuple(backend.split(",")) if backend else (), search,
-        thin,
+        calib_method.value, data, tuple(gate or ()), gate_count, judges, search, thin, overwrite,
     )  # fmt: skip
     if format_ is Format.onnx:
         run(request)

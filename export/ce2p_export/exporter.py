@@ -35,10 +35,12 @@ from .proof import Proof, ProofError, proof_inputs
 from .sensitivity import GroupHarm, Sensitivity, Trials, leave_one_out, search
 from .source import Source
 
-__all__ = ["Exported", "Progress", "default_path", "export_onnx"]
+__all__ = ["Exported", "Progress", "check_size", "default_path", "export_onnx"]
 
 MIN_SIDE = 33
 """Smallest input side in pixels: below it the coarsest feature map is a point or two, and pooling is meaningless."""
+MAX_SIDE = 4096
+"""Largest input side in pixels: the first layer's output alone is 1 GiB at 4096x4096. Beyond that a size is a slip."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +96,16 @@ def export_onnx(
     return Exported(path, metadata, candidates.folds, attempt.fusion, attempt.proof, attempt.outcome, sensitivity)
 
 
+def check_size(size: tuple[int, int]) -> None:
+    """Raise ConfigError for an input size (height, width) that no file is exported for."""
+    if min(size) < MIN_SIDE:
+        raise ConfigError(f"input size {size[0]}x{size[1]} is too small; at least {MIN_SIDE} pixels per side")
+    if max(size) > MAX_SIDE:
+        raise ConfigError(f"input size {size[0]}x{size[1]} is too large; at most {MAX_SIDE} pixels per side")
+
+
 def _check(options: GraphOptions, fold: bool, quantisation: Quantisation | None) -> None:
-    if min(options.size) < MIN_SIDE:
-        raise ConfigError(
-            f"input size {options.size[0]}x{options.size[1]} is too small; at least {MIN_SIDE} pixels per side"
-        )
+    check_size(options.size)
     half = options.precision == "fp16" or (quantisation is not None and quantisation.target == "tensorrt")
     if options.io == "float16" and not half:
         raise ConfigError(

@@ -175,7 +175,7 @@ def test_an_engine_that_labels_otherwise_is_not_left_behind(
     assert "pixel agreement" in out
     other = open_source("lip-r18-os16", family="schp", random=True, seed=1)
     engine_computes_as(monkeypatch, export_onnx(other, GraphOptions((97, 97)), tmp_path / "other.onnx").path)
-    assert "is not as good as net.safetensors" in error_line(export(*arguments, "--rebuild"))
+    assert "is not as good as net.safetensors" in error_line(export(*arguments, "--rebuild", "--overwrite"))
     assert not list(tmp_path.glob("x.engine*"))
     assert (tmp_path / "x_worst.png").exists()
 
@@ -185,5 +185,5 @@ def test_an_engine_that_nobody_judged_says_so(export: Run, gpu: None, checkpoint
     status, _, err = export(*arguments, "--gate-count", "1")
     assert status == 0, err
     assert "note: the engine's labels were not judged, since it does not run here" in err
-    _, _, err = export(*arguments, "--gate", "off")
+    _, _, err = export(*arguments, "--gate", "off", "--overwrite")
     assert "not judged (--gate off)" in err
