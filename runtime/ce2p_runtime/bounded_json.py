@@ -32,7 +32,7 @@ def read_json(text: str | bytes, *, what: str, depth: int = 64) -> Any:
             json.dumps(document, ensure_ascii=False).encode("utf-8")
     except RecursionError:  # `depth` is beyond what Python itself reads
         raise ValueError(f"{what}: is nested too deep, expected at most {depth} levels") from None
-    except UnicodeError as error:
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
         raise ValueError(f"{what}: holds text that is no UTF-8 ({error.reason})") from None
     except ValueError as error:
         raise ValueError(f"{what}: is no JSON that can be read ({error})") from None

@@ -23,7 +23,7 @@ def keep_in_children(thing: object) -> None:
 
 def _after_fork_in_child() -> None:
     for thing in _kept:
-        # One reference more than anybody will ever give back. A list would not do: the interpreter clears it at its end.
+        # One reference more than anybody gives back. A list would not do: the interpreter clears it at its end.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 

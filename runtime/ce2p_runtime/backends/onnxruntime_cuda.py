@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from ..cuda.driver import CudaDevice, Resources, Stream, device_index
 from ..cuda.kernels import CarriedKernels
 from ..errors import BackendError, ModelFileError
+from ..locking import one_at_a_time
 from ..telemetry import import_onnxruntime
-from .base import TensorSpec, check_model_file, check_signature, metadata_from
+from .base import TensorSpec, check_signature, checked_metadata
 from .device_run import HostRunner
 
 __all__ = ["OnnxRuntimeCudaBackend", "TensorRTRtxBackend", "cuda_provider_is_there"]
@@ -56,7 +57,7 @@ class OnnxRuntimeCudaBackend:
         graph: bool = False, settings: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         path = Path(path)
-        check_model_file(path)
+        self.metadata = checked_metadata(path)
         self.graphed = graph
         self._settings = dict(settings or {})
         gpu = CudaDevice.open(device_index(device, self.name))
@@ -69,7 +70,6 @@ class OnnxRuntimeCudaBackend:
                 session = self._open(path, gpu.index, self.stream)
                 self._held = _Session(session, self.graphed)
                 self.resources.hold(self._held)
-            self.metadata = metadata_from(path, dict(session.get_modelmeta().custom_metadata_map))
             self._ports = _ports(session.get_inputs()), _ports(session.get_outputs())
             del session  # it must end with `_held`, not with this frame
             self.batch = check_signature(path, self.metadata, *([p.shape for p in ports] for ports in self._ports))
@@ -77,6 +77,7 @@ class OnnxRuntimeCudaBackend:
             self.resources.close()
             raise
         self._host = HostRunner()
+        self._lock = threading.RLock()
         self._bound = False
 
     def _open(self, path: Path, index: int, stream: Stream) -> Any:
@@ -132,14 +133,16 @@ class OnnxRuntimeCudaBackend:
         """See DeviceBackend.enqueue."""
         self._held.enqueue()
 
+    @one_at_a_time
     def run(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
         """See Backend.run."""
         if self.resources.closed:
-            raise BackendError("this ONNX Runtime session is closed")
+            raise BackendError("this ONNX Runtime session is closed; open it again")
         if self._bound:
             raise BackendError("this network works for a parser's own GPU memory; open another one to run host arrays")
         return self._host.run(self, self._bind, batch)
 
+    @one_at_a_time
     def close(self) -> None:
         """See Backend.close."""
         self.resources.close()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import BackendError, ModelFileError
 from ..forks import keep_in_children
 from ..openvino_core import openvino_core
-from .base import check_model_file, check_signature, metadata_from
+from .base import check_signature, checked_metadata
 from .choice_memory import BackendChoice
 from .openvino_pairs import drop_separating_pairs
 
@@ -41,9 +41,8 @@ class OpenVinoBackend:
 
     def __init__(self, path: str | Path, device: str = "auto", threads: int | None = None) -> None:
         path = Path(path)
-        check_model_file(path)
-        model, properties = _inlined(path)
-        self.metadata = metadata_from(path, properties)
+        self.metadata = checked_metadata(path)
+        model = _inlined(path)
         compiled, self.device = _compile(path, model, device, threads, self.metadata.precision)
         inputs, outputs = ([_shape(port) for port in ports] for ports in (compiled.inputs, compiled.outputs))
         self.batch = check_signature(path, self.metadata, inputs, outputs)
@@ -89,8 +88,8 @@ class _Network:
         return outputs
 
 
-def _inlined(path: Path) -> tuple[bytes, dict[str, str]]:
-    """The model with every local function expanded, and its metadata properties."""
+def _inlined(path: Path) -> bytes:
+    """The model with every local function expanded; only for files that were checked, whose functions call none."""
     try:
         import onnx
         from onnx import inliner
@@ -98,10 +97,10 @@ def _inlined(path: Path) -> tuple[bytes, dict[str, str]]:
         raise BackendError('the OpenVINO backend needs onnx; pip install "ce2p[openvino]"') from None
     try:
         model = onnx.load(str(path))
-        properties = {entry.key: entry.value for entry in model.metadata_props}
         model = inliner.inline_local_functions(model)
         drop_separating_pairs(model)
-        return model.SerializeToString(), properties
+        serialised: bytes = model.SerializeToString()
+        return serialised
     except Exception as error:  # protobuf's DecodeError, onnx's own errors
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelFileError(f"{path}: not a readable ONNX model ({reason}); copy or export it again") from error
@@ -126,7 +125,8 @@ def _compile(path: Path, model: bytes, device: str, threads: int | None, precisi
     try:
         compiled = core.compile_model(core.read_model(model), name, properties)
     except RuntimeError as error:
-        raise ModelFileError(f"{path}: OpenVINO cannot load it ({_last_line(error)}); try --backend onnxruntime") from error
+        reason = _last_line(error)
+        raise ModelFileError(f"{path}: OpenVINO cannot load it ({reason}); try --backend onnxruntime") from error
     used = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
     if used != hint:
         raise BackendError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,7 @@ from ..cuda.driver import CudaDevice, Resources, device_index
 from ..cuda.kernels import CarriedKernels
 from ..engine_file import ENGINE_SUFFIXES, EngineSidecar, read_sidecar
 from ..errors import BackendError, ModelFileError
+from ..locking import one_at_a_time
 from ..tensorrt_log import process_log, take_complaint
 from .base import TensorSpec, check_signature
 from .device_run import HostRunner
@@ -55,6 +57,7 @@ class TensorRTBackend:
             self.resources.close()
             raise
         self._host = HostRunner()
+        self._lock = threading.RLock()
         self._bound = False
 
     def _signature(self, path: Path) -> tuple[list[str], int | None]:
@@ -121,14 +124,16 @@ class TensorRTBackend:
         take_complaint()
         self._loaded.expect(self._loaded.context.execute_async_v3(self.stream.handle), "cannot be run")
 
+    @one_at_a_time
     def run(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
         """See Backend.run."""
         if self.resources.closed:
-            raise BackendError("this TensorRT engine is closed")
+            raise BackendError("this TensorRT engine is closed; open it again")
         if self._bound:
             raise BackendError("this engine works for a parser's own GPU memory; open another one to run host arrays")
         return self._host.run(self, self._bind, batch)
 
+    @one_at_a_time
     def close(self) -> None:
         """See Backend.close."""
         self.resources.close()

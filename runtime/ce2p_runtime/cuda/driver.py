@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 import weakref
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import BackendError
+from ..forks import keep_in_children
 from .objects import DeviceBuffer, Event, Freeable, Module, PinnedBuffer, Stream
 
 __all__ = [
@@ -93,7 +95,8 @@ class CudaDevice:
             raise BackendError(f"device cuda:{index} cannot be used ({error}); see nvidia-smi") from error
         # Finalizers run in reverse order of their making, at the latest when the interpreter exits: every `Resources`
         # of this device is made later, hence freed earlier.
-        self._release = weakref.finalize(self, _release_context, self._context)
+        self._release = weakref.finalize(self, _release_context, self._context, os.getpid())
+        self._process = os.getpid()
 
     @classmethod
     def open(cls, index: int) -> CudaDevice:
@@ -114,6 +117,11 @@ class CudaDevice:
 
         Those leave pycuda's own traceback behind: its frames hold kernels, which then would outlive their context.
         """
+        if self.inherited:
+            raise BackendError(
+                f"{doing}: cuda:{self.index} was opened before this process was forked, which CUDA does not survive; "
+                "open a parser in each process, or start them with multiprocessing's spawn"
+            )
         try:
             self._context.push()
         except self.driver.Error as error:
@@ -131,6 +139,11 @@ class CudaDevice:
         finally:
             self._context.pop()
 
+    @property
+    def inherited(self) -> bool:
+        """Whether this process is a fork of the one that opened the device: it can neither use nor free it."""
+        return os.getpid() != self._process
+
     def _memory(self) -> str:
         with contextlib.suppress(self.driver.Error):
             free, total = self.driver.mem_get_info()
@@ -138,7 +151,9 @@ class CudaDevice:
         return f"cuda:{self.index} is out of memory"
 
 
-def _release_context(context: Any) -> None:
+def _release_context(context: Any, process: int) -> None:
+    if os.getpid() != process:
+        return
     # pycuda releases a primary context from another thread only while it is current there.
     context.push()
     context.detach()
@@ -156,6 +171,7 @@ class Resources:
         self._held: dict[int, Freeable] = {}
         self._streams: list[Stream] = []
         self._closer = weakref.finalize(self, _free_all, device, self._held, self._streams)
+        keep_in_children(self)
 
     def close(self) -> None:
         """Free everything; again is allowed."""
@@ -224,7 +240,7 @@ class Resources:
 
 
 def _free_all(device: CudaDevice, held: dict[int, Freeable], streams: list[Stream]) -> None:
-    if not held:
+    if not held or device.inherited:
         return
     with device.active("freeing GPU resources"):
         for stream in streams:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from ..backends.base import DeviceBackend
 from ..errors import BackendError
 from ..frame_steps import check_frame, label_launches, needs_input_labels, prepare_launch
 from ..geometry import FrameMapping, frame_mapping
+from ..locking import one_at_a_time
 from .arrays import DeviceArray, DeviceFrame, as_device_frame, is_device_array
 from .driver import DeviceBuffer, Resources
 from .graph import GraphError, Graphs, StageEvent, load_graphs
@@ -52,15 +54,15 @@ class FrameLabels:
 class GpuPipeline:
     """Runs groups of up to `group_size` frames through a network, up to `slots` groups in flight.
 
-    `submit` queues a group and returns its ticket, `collect` waits for it and returns its labels. Not thread-safe. What
-    it holds on the device is freed by `close`; the backend remains the caller's. `graphs=False` never captures. Raises
-    BackendError and ModelFileError.
+    `submit` queues a group and returns its ticket, `collect` waits for it and returns its labels; several threads
+    may do so, one after the other. What it holds on the device is freed by `close`; the backend remains the caller's.
+    `graphs=False` never captures. Raises BackendError and ModelFileError.
     """
 
     def __init__(self, backend: DeviceBackend, group_size: int = 1, slots: int = 2, graphs: bool = True) -> None:
         self._backend = backend
         self._device = backend.resources.device
-        self.group_size = group_size
+        self.group_size, self.slots = group_size, slots
         self._metadata = backend.metadata
         self._compute = backend.stream
         self._mapping = lru_cache(256)(partial(_map, self._metadata))
@@ -80,6 +82,7 @@ class GpuPipeline:
         self._finished: dict[int, list[FrameLabels] | BackendError] = {}
         """By ticket: groups that had to be waited for before somebody collected them."""
         self._tickets = count()
+        self._lock = threading.RLock()
 
     def _find_graphs(self, wanted: bool) -> tuple[Graphs | None, str]:
         if not wanted:
@@ -112,16 +115,12 @@ class GpuPipeline:
         )  # fmt: skip
 
     @property
-    def slots(self) -> int:
-        """How many groups can be in flight."""
-        return len(self._free) + len(self._flying)
-
-    @property
     def description(self) -> str:
         """One line for people: what runs how."""
         graph = "CUDA graph" if self._graphs is not None else f"no CUDA graph ({self._no_graphs})"
         return f"{self._device.name}, {graph}, {self._kernels.origin}"
 
+    @one_at_a_time
     def submit(self, frames: Sequence[Any], keep_on_device: bool = False) -> int:
         """Queue a group; returns its ticket. Where all slots are in flight, the oldest is waited for first.
 
@@ -263,10 +262,13 @@ class GpuPipeline:
         self._download.copy(lease.buffer.address, _address(slot.labels) + offset, _pixels(mapping))
         return DeviceArray(lease.buffer.address, mapping.frame_size, np.uint8, self._device.index, lease)
 
+    @one_at_a_time
     def collect(self, ticket: int) -> list[FrameLabels]:
         """Wait for a group; its frames' labels in order. Once per ticket. Raises BackendError, and ValueError for a
         ticket that is not waiting to be collected.
         """
+        if self._resources.closed:
+            raise BackendError("this parser is closed")
         if ticket not in self._finished and all(ticket != flying for flying, _ in self._flying):
             raise ValueError(f"ticket {ticket} was never given, or collected before")
         while ticket not in self._finished:
@@ -327,6 +329,7 @@ class GpuPipeline:
                 stream.synchronize()
         slot.held = slot.on_device = None
 
+    @one_at_a_time
     def close(self) -> None:
         """Wait for what is in flight and free everything; again is allowed. Labels on the device stay valid."""
         while self._flying:
