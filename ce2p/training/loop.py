@@ -26,6 +26,7 @@ from ..preprocessing import preprocessing_for
 from .batches import to_network_input
 from .distributed import Processes
 from .losses import Criterion
+from .optimisers import check_memory, new_optimiser
 from .recipe import TrainConfig
 from .schedules import learning_rate
 from .self_correction import Teacher
@@ -94,7 +95,7 @@ class Trainer:
     def __post_init__(self) -> None:
         config, device = self.config, self.processes.device
         self.net.to(device).to(memory_format=torch.channels_last).train()
-        self.optimiser = _optimiser(config, self.net)
+        self.optimiser = new_optimiser(config, self.net)
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
         if config.ema is not None:
             self.ema = AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
@@ -233,20 +234,17 @@ class Trainer:
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to what `state` returned, in a trainer of the same configuration. Raises ValueError elsewhere."""
         position = Position(*state["position"])
-        if not (0 <= position.epoch <= self.config.epochs and 0 <= position.step <= self.steps_per_epoch):
+        if position.epoch not in range(self.config.epochs + 1) or position.step not in range(self.steps_per_epoch + 1):
             raise ValueError(f"{position} in {self.config.epochs} epochs of {self.steps_per_epoch} steps")
         self.net.load_state_dict(state["net"])
-        # How it steps is the configuration's to say; what it remembers of its steps is the state's.
+        # How it steps is the configuration's to say; what it remembers is the state's.
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": state["optimiser"]["state"], "param_groups": groups})
-        for parameter, memory in self.optimiser.state.items():
-            if any(value.shape not in (parameter.shape, ()) for value in memory.values() if isinstance(value, Tensor)):
-                raise ValueError("the optimiser's memory is of other layers")
+        check_memory(self.optimiser)
         self.scaler.load_state_dict(state["scaler"])
-        if self.ema is not None:
-            self.ema.load_state_dict(state["ema"])
-        if self.teacher is not None:
-            self.teacher.load_state_dict(state["teacher"])
+        for average, kept in ((self.ema, state["ema"]), (self.teacher, state["teacher"])):
+            if average is not None:
+                average.load_state_dict(kept)
         self.position = position
 
 
@@ -281,14 +279,6 @@ class _Window:
 
     def means(self) -> dict[str, float]:
         return {name: float(value) / self.steps for name, value in self._sums.items()}
-
-
-def _optimiser(config: TrainConfig, net: nn.Module) -> torch.optim.Optimizer:
-    """One group for all parameters, as every public recipe of the family has it."""
-    chosen = config.optimiser
-    if chosen.name == "sgd":
-        return torch.optim.SGD(net.parameters(), chosen.lr, chosen.momentum, weight_decay=chosen.weight_decay)
-    return torch.optim.AdamW(net.parameters(), chosen.lr, weight_decay=chosen.weight_decay)
 
 
 def _seed(*numbers: int) -> None:
