@@ -13,6 +13,9 @@ from typing import Any
 
 __all__ = ["listening"]
 
+_HARMLESS = ("mmco: unref short failure",)
+"""H.264: an order to forget a picture that is not there, as behind every cut; no pixel changes."""
+
 _lock = threading.Lock()
 _listeners = 0
 _before: tuple[Any, bool] = (None, True)
@@ -35,6 +38,7 @@ def listening(av: Any) -> Iterator[list[tuple[int, str, str]]]:
     try:
         with log.Capture(True) as messages:
             yield messages
+        messages[:] = [message for message in messages if message[2].strip() not in _HARMLESS]
     finally:
         with _lock:
             _listeners -= 1

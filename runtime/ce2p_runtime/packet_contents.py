@@ -1,7 +1,8 @@
 """Look into compressed packets as far as it takes to say whether one of them should have given a picture.
 
-Encoders send packets without a picture of their own: frames that are only referred to (VP8, VP9, AV1), parameter sets,
-repeats, the second field of an interlaced picture. A packet without a picture that is none of these was lost.
+Encoders send packets without a picture of their own: frames that are only referred to (VP8; VP9 and AV1 put them into
+one packet with the next that is shown), parameter sets, repeats, the second field of an interlaced picture. A packet
+without a picture that is none of these was lost.
 """
 
 from __future__ import annotations
@@ -129,57 +130,17 @@ def _vp8_hides(packet: bytes) -> bool:
     return not packet[0] >> 4 & 1
 
 
-def _vp9_hides(packet: bytes) -> bool:
-    return all(_vp9_frame_hides(frame) for frame in _vp9_frames(packet))
-
-
-def _vp9_frames(packet: bytes) -> Iterator[bytes]:
-    """The frames of a superframe, whose sizes stand at its end between two equal bytes."""
-    mark = packet[-1]
-    size, count = (mark >> 3 & 3) + 1, (mark & 7) + 1
-    index = packet[-2 - size * count :]
-    if mark & 0xE0 != 0xC0 or index[0] != mark:
-        yield packet
-        return
-    at = 0
-    for number in range(count):
-        length = int.from_bytes(index[1 + number * size : 1 + (number + 1) * size], "little")
-        yield packet[at : at + length]
-        at += length
-
-
-def _vp9_frame_hides(frame: bytes) -> bool:
-    bits = Bits(frame)
-    if bits.take(2) != 2:
-        return False
-    if bits.take(1) + 2 * bits.take(1) == 3:
-        bits.take(1)
-    if bits.take(1):  # an earlier frame is shown
-        return False
-    bits.take(1)
-    return not bits.take(1)
-
-
 def _av1_hides(packet: bytes) -> bool:
-    """Whether no frame in a temporal unit is shown."""
-    at, reduced = 0, False
+    """Whether a temporal unit has no frame at all: one of those in it is always shown."""
+    at = 0
     while at < len(packet):
-        kind, extended, sized = packet[at] >> 3 & 15, packet[at] >> 2 & 1, packet[at] >> 1 & 1
-        if not 1 <= packet[at] >> 3 <= 8:
+        kind, extended, sized = packet[at] >> 3, packet[at] >> 2 & 1, packet[at] >> 1 & 1
+        if kind not in (1, 2, 5, 8, 15):  # sequence, delimiter, metadata, tile list, padding
             return False
         at += 1 + extended
         size = len(packet) - at
         if sized:
             size, at = _leb128(packet, at)
-        bits = Bits(packet[at : at + 4])
-        if kind == 1:  # sequence header: a still picture may come without flags
-            reduced = bool(bits.take(5) & 1)  # behind the profile and "still picture"
-        elif kind in (3, 6):
-            if reduced or bits.take(1):
-                return False
-            bits.take(2)
-            if bits.take(1):
-                return False
         at += size
     return True
 
@@ -212,7 +173,6 @@ def _never(packet: bytes) -> bool:
 
 _HIDES: dict[str, Callable[[bytes], bool]] = {
     "vp8": _vp8_hides,
-    "vp9": _vp9_hides,
     "av1": _av1_hides,
     "mpeg4": _mpeg4_hides,
     "mpeg1video": _mpeg2_hides,
@@ -222,5 +182,6 @@ _HIDES: dict[str, Callable[[bytes], bool]] = {
 }
 _ONE_PICTURE_EACH = {
     "mjpeg", "ffv1", "prores", "dnxhd", "huffyuv", "ffvhuff", "utvideo", "rawvideo", "dvvideo", "png", "qtrle",
-    "h263", "h263p", "flv1", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2", "cinepak", "svq1", "magicyuv",
+    "vp9", "svq1", "magicyuv",
+    "h263", "h263p", "flv1", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2", "cinepak",
 }  # fmt: skip

@@ -174,8 +174,9 @@ class VideoReader:
         announced, counts = self.declared_frames, self.counts
         if announced is not None:
             self.declared_frames = announced - counts.hidden
-        self.notes += self._decoding.notes()
-        if findings := self._decoding.findings(self.path, announced):
+        structure = self._decoding.structure(self.path)
+        self.notes += self._decoding.notes(structure)
+        if findings := self._decoding.findings(structure, announced):
             what = f"is cut short or damaged: {'; '.join(findings)}"
             self.problem = f"{self.path}: {what}; frames read: {counts.decoded}"
 

@@ -9,7 +9,7 @@ from typing import Any
 from .decoder_words import listening
 from .ffv1 import slices_intact
 from .packet_contents import PacketContents
-from .structure import read_structure
+from .structure import Structure, read_structure
 from .video_ledger import Ledger, Ticket
 
 __all__ = ["Decoding"]
@@ -31,7 +31,7 @@ class Decoding:
         context.copy_opaque = True  # frames bring along the ticket of their packet
         self._codec = context.codec.canonical_name
         self._checksums = {True: 0, False: 0}
-        self._reader_words = 0
+        self._reader_words, self._reader_word = 0, ""
         self.ledger = Ledger(PacketContents(self._codec, bytes(context.extradata or b"")))
         self.last_error = ""
         """What the decoder or the container's reader said last."""
@@ -64,7 +64,8 @@ class Decoding:
                     self.last_error = _reason(error)
                     demuxed = self._container.demux(self._stream)
                     continue
-            self._reader_words += len(words)
+            if words:
+                self._reader_words, self._reader_word = self._reader_words + len(words), words[-1][2].strip()
             if packet is None:
                 return
             if packet.size:  # the empty one at the end means "flush", which `frames` does
@@ -90,16 +91,26 @@ class Decoding:
             self.ledger.give(frame.opaque, damaged=damaged, interlaced=frame.interlaced_frame)
         return frames
 
-    def notes(self) -> list[str]:
+    def notes(self, structure: Structure) -> list[str]:
         """After the last frame: what was left out but not lost."""
         notes = []
+        if self._stream.index in structure.partial:
+            notes.append("its edit list shows a part of the recording only; whether all frames of it came is not known")
+        if self._reader_words:  # often about what is of no account for the pictures
+            notes.append(f"FFmpeg met faults in the container: {self._reader_words} ({self._reader_word})")
         if self.ledger.left_out:
             notes.append(f"frames that the edit list leaves out: {self.ledger.left_out}")
         if self.ledger.unexplained:
             notes.append(f"packets of {self._codec} without a picture, lost or meant so: {self.ledger.unexplained}")
         return notes
 
-    def findings(self, path: Path, announced: int | None) -> list[str]:
+    def structure(self, path: Path) -> Structure:
+        """What the container's boxes tell about the file that is being decoded."""
+        transport = self._container.format.name == "mpegts"
+        ids = {stream.id: stream.index for stream in self._container.streams} if transport else None
+        return read_structure(path, ids)
+
+    def findings(self, structure: Structure, announced: int | None) -> list[str]:
         """After the last frame: a clause for everything that shows a loss or damage."""
         counts, findings = self.ledger.counts, []
         if announced is not None and counts.packets != announced:
@@ -110,11 +121,6 @@ class Decoding:
             findings.append(f"packets not decoded: {counts.skipped + counts.unread} ({why})")
         if counts.damaged:
             findings.append(f"frames repaired by the decoder: {counts.damaged}")
-        if self._reader_words:
-            findings.append(f"faults that the container's reader met: {self._reader_words}")
-        transport = self._container.format.name == "mpegts"
-        ids = {stream.id: stream.index for stream in self._container.streams} if transport else None
-        structure = read_structure(path, ids)
         packets = structure.packets.get(self._stream.index, 0)
         if counts.packets < packets:
             findings.append(f"{counts.packets} of {packets} video blocks")

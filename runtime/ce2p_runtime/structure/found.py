@@ -17,5 +17,7 @@ class Structure:
     packets: Mapping[int, int] = field(default_factory=dict)
     """How many packets with data each stream holds, by its index; streams that cannot be counted are absent.
     Matroska blocks may hold several packets each, so there it is the least."""
+    partial: frozenset[int] = frozenset()
+    """Streams of which an edit list shows a part only, or a part twice, so that their packets cannot be counted."""
     fragmented: bool = False
     """MP4: its index is spread over the file, so that the one at the start does not count all frames."""

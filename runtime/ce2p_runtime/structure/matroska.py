@@ -41,6 +41,7 @@ class _Walk:
         self.position = 0
         self.blocks: dict[int, int] = {}  # by track number, in the order of the tracks
         self.checksums = self.wrong = 0
+        self.segment = False  # whether the part that holds everything has begun
         # Open elements: where each ends, what may be in it, and whether its end is known.
         self.open: list[tuple[int, set[int], bool]] = [(length, {_EBML, _SEGMENT}, True)]
 
@@ -68,7 +69,7 @@ def read_matroska(file: BinaryIO, length: int) -> Structure:
         end, allowed, _ = walk.open[-1]
         if element is None or element[0] not in allowed:
             # After the segment anything may follow; inside it, an unknown name means that the lengths are wrong.
-            inside = len(walk.open) > 1
+            inside = len(walk.open) > 1 or not walk.segment
             return walk.structure(
                 f"no Matroska element where one should be, at byte {walk.position}" if inside else None
             )
@@ -94,6 +95,7 @@ def read_matroska(file: BinaryIO, length: int) -> Structure:
 def _visit(walk: _Walk, name: int, body: int, after: int) -> None:
     """Take from an element what the walk is for."""
     file = walk.file
+    walk.segment |= name == _SEGMENT
     if name == _TRACKS:
         file.seek(body)
         walk.blocks = dict.fromkeys(_track_numbers(file.read(min(after - body, _PIECE))), 0)

@@ -16,7 +16,7 @@ _PARENTS = {"moov", "trak", "mdia", "minf", "stbl", "edts", "mvex", "moof", "tra
 _MAX_TABLE = 1 << 28  # bytes; a table of so many samples would be a week of video
 _UNIT = {"stts": 8, "ctts": 8, "stsc": 12, "stco": 4, "co64": 8, "stss": 4}
 """Bytes per entry of the tables that begin with version, flags and a count."""
-_SAMPLE = {"stsz", "elst", "tkhd"}
+_SAMPLE = {"stsz", "elst", "tkhd", "mdhd"}
 _MAX_DEPTH = 8
 
 
@@ -32,6 +32,7 @@ class _Track:
         self.samples: int | None = None
         self.sizes: NDArray[np.int64] | int = 0
         self.id = 0
+        self.rate = self.duration = 0  # units per second, and length in them
         self.edits: list[tuple[int, int]] = []  # length in movie units, start in the track or -1 for a pause
 
 
@@ -42,6 +43,7 @@ class _Index:
         self.tracks: list[_Track] = []
         self.runs: dict[int, int] = {}  # samples in fragments, by track id
         self.current = 0  # the track id of the fragment being read
+        self.rate = 0  # movie units per second
         self.found = self.fragmented = False
 
 
@@ -60,12 +62,13 @@ def read_mp4(file: BinaryIO, length: int) -> Structure:
             _agree(track, length)
     except _FaultError as fault:
         return Structure(str(fault), fragmented=index.fragmented)
+    partial = frozenset(at for at, track in enumerate(index.tracks) if _is_partial(track, index))
     packets = {
         at: track.samples + index.runs.get(track.id, 0)
         for at, track in enumerate(index.tracks)
-        if track.samples is not None and not _is_trimmed(track)
+        if track.samples is not None and at not in partial
     }
-    return Structure(None, packets, index.fragmented)
+    return Structure(None, packets, partial, index.fragmented)
 
 
 def _boxes(file: BinaryIO, position: int, end: int) -> Iterator[tuple[str, int, int]]:
@@ -100,6 +103,8 @@ def _parent(file: BinaryIO, start: int, end: int, index: _Index, depth: int) -> 
             index.tracks.append(_Track())
         if name in _PARENTS:
             _parent(file, inner, after, index, depth + 1)
+        elif name == "mvhd":
+            index.rate, _ = _clock(_read(file, inner, after))
         elif name == "tfhd":
             index.current = int.from_bytes(_read(file, inner, after)[4:8], "big")
         elif name == "trun":
@@ -114,10 +119,19 @@ def _read(file: BinaryIO, start: int, end: int) -> bytes:
     return file.read(min(end - start, _MAX_TABLE))
 
 
+def _clock(data: bytes) -> tuple[int, int]:
+    """Units per second and duration in a `mvhd` or `mdhd` box."""
+    wide = bool(data and data[0])
+    at = 20 if wide else 12
+    return int.from_bytes(data[at : at + 4], "big"), int.from_bytes(data[at + 4 : at + (12 if wide else 8)], "big")
+
+
 def _table(name: str, data: bytes, track: _Track) -> None:
     version = data[0] if data else 0
     if name == "tkhd":
         track.id = int.from_bytes(data[20:24] if version else data[12:16], "big")
+    elif name == "mdhd":
+        track.rate, track.duration = _clock(data)
     elif name == "elst":
         wide = 8 if version else 4
         for at in range(8, len(data) - 2 * wide - 3, 2 * wide + 4):
@@ -163,6 +177,11 @@ def _agree(track: _Track, length: int) -> None:
         raise _FaultError(f"its index points to byte {int(reach.max())}, the file ends at {length}")
 
 
-def _is_trimmed(track: _Track) -> bool:
-    """Whether an edit list shows a part of the track only, or parts of it twice: then not every sample is a packet."""
-    return sum(start >= 0 for _, start in track.edits) > 1
+def _is_partial(track: _Track, index: _Index) -> bool:
+    """Whether an edit list ends before the track does, or shows several parts of it."""
+    shown = [(length, start) for length, start in track.edits if start >= 0]
+    if len(shown) != 1 or not track.rate or not index.rate:
+        return len(shown) > 1
+    length, start = shown[0]
+    # A length of 0 means "up to the end", as in fragmented files. Lengths are rounded to movie units.
+    return 0 < (length + 1) * track.rate < (track.duration - start) * index.rate
