@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["cpu_model", "machine", "source_commit", "versions"]
+__all__ = ["cpu_model", "machine", "source_commit", "usable_cores", "versions"]
 
 _PACKAGES = (
     "ce2p", "numpy", "opencv-python-headless", "torch", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt",
@@ -30,10 +30,9 @@ _GPU_FACTS = {
 
 def machine() -> dict[str, Any]:
     """Plain types, ready for json.dump. None where this system does not tell."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "cpu": cpu_model(),
-        "cores": cores,
+        "cores": usable_cores(),
         "governor": _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "memory_gib": _memory_gib(),
         "gpus": _gpus(),
@@ -42,6 +41,11 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": versions(*_PACKAGES),
     }
+
+
+def usable_cores() -> int | None:
+    """Cores that this process may use; None where the system does not say."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def versions(*packages: str) -> dict[str, str]:

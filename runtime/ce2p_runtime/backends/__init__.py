@@ -18,6 +18,7 @@ from .onnxruntime import OnnxRuntimeBackend
 from .onnxruntime_cuda import OnnxRuntimeCudaBackend, TensorRTRtxBackend, cuda_provider_is_there
 from .openvino import OpenVinoBackend
 from .tensorrt import TensorRTBackend
+from .thread_count import check_threads
 
 __all__ = [
     "BACKENDS",
@@ -30,6 +31,7 @@ __all__ = [
     "OpenVinoBackend",
     "TensorRTBackend",
     "TensorRTRtxBackend",
+    "check_threads",
     "open_backend",
 ]
 
@@ -59,10 +61,12 @@ def open_backend(
     no choice made. A file with a record of its gate (see gate_record.py) goes to the backends that passed alone; to
     another one, asked for by name, with a warning.
 
-    The result's `name` says which it is; a DeviceBackend keeps its tensors on the GPU. `threads`: CPU threads; None
-    lets "auto" choose them, too. `trust`: load an engine that is not the one its sidecar was written for. Raises
-    BackendError (unknown, not installed, device not there, gate not passed) and ModelFileError.
+    The result's `name` says which it is; a DeviceBackend keeps its tensors on the GPU. `threads`: CPU threads, 1
+    to four per logical core (see thread_count.py); None lets "auto" choose them, too. `trust`: load an engine that is
+    not the one its sidecar was written for. Raises BackendError (unknown, not installed, device not there, senseless
+    threads, gate not passed) and ModelFileError.
     """
+    check_threads(threads)
     path = Path(path)
     if backend == "auto" and path.suffix not in ENGINE_SUFFIXES:
         return _open_automatically(path, device, threads)

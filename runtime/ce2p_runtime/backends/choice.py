@@ -21,10 +21,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..machine import usable_cores
 from ..metadata import ModelMetadata
 from ..timing import interleave
 from .base import Backend
-from .choice_memory import BackendChoice, Option, choice_key, recall, remember, usable_cores
+from .choice_memory import BackendChoice, Option, choice_key, recall, remember
 
 __all__ = ["ChoosableBackend", "choose_backend", "options_for"]
 

@@ -16,9 +16,9 @@ from ..cache import cache_folder
 from ..engine_file import file_sha256
 from ..errors import MediaError
 from ..files import atomic_path
-from ..machine import cpu_model, versions
+from ..machine import cpu_model, usable_cores, versions
 
-__all__ = ["BackendChoice", "Option", "choice_key", "recall", "remember", "usable_cores"]
+__all__ = ["BackendChoice", "Option", "choice_key", "recall", "remember"]
 
 logger = logging.getLogger(__name__)
 
@@ -81,11 +81,6 @@ def choice_key(path: Path, options: Sequence[Option]) -> str:
         "options": [str(option) for option in options],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def usable_cores() -> int | None:
-    """Cores that this process may use; None where the system does not say."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def recall(key: str, options: Sequence[Option]) -> BackendChoice | None:
