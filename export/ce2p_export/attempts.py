@@ -14,6 +14,7 @@ import onnx_ir as ir
 from ce2p.preprocessing import preprocessing_for
 from ce2p_runtime.machine import versions
 from ce2p_runtime.metadata import METADATA_KEY, ModelMetadata
+from ce2p_runtime.onnx_file import onnx_digest
 
 from .deploy import FoldReport
 from .fusions import FusionResult
@@ -160,6 +161,9 @@ class Candidates:
             found[name] = {**attempt.outcome.to_dict(), "compared_on": self.gate.settings.note}
             self._paint_worst(attempt.outcome)  # the last one tried may have been another
         metadata = self._metadata(attempt.model, attempt.keep, found)
+        _save(attempt.model, self.file, metadata)
+        # The digest leaves out the metadata, so it may go in there afterwards.
+        metadata = replace(metadata, digest=onnx_digest(self.file))
         _save(attempt.model, self.file, metadata)
         return metadata
 

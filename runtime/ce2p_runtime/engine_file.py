@@ -13,13 +13,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .bounded_json import read_json
 from .errors import ModelFileError
-from .metadata import ModelMetadata
+from .metadata import MOST_BATCH, PRECISIONS, ModelMetadata
+from .typed_json import Fields, is_text
 
 __all__ = ["ENGINE_SUFFIXES", "EngineSidecar", "Profile", "file_sha256", "read_sidecar", "sidecar_path"]
 
 SCHEMA = 1
 ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
+_MOST_BYTES = 1 << 24
+"""Of a sidecar; a build writes some ten thousand."""
+_MOST_PROFILES = 64
+"""Batch sizes, and plugins, of one engine."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +96,45 @@ def read_sidecar(engine: Path) -> EngineSidecar:
             f"{engine}: {path.name} is not beside it; copy both files that `ce2p export --format engine` wrote"
         )
     try:
-        fields = json.loads(path.read_text())
-        schema = fields.pop("schema")
+        if path.stat().st_size > _MOST_BYTES:
+            raise ValueError(f"{path.stat().st_size:,} bytes, expected at most {_MOST_BYTES:,}")
+        fields = Fields(read_json(path.read_bytes(), what="it"))
+        schema = fields.rest().pop("schema", None)
         if schema != SCHEMA:
-            raise ModelFileError(f"{path}: schema {schema}, this runtime reads {SCHEMA}; build the engine again")
-        fields["metadata"] = ModelMetadata.from_json(json.dumps(fields["metadata"]), str(path))
-        fields["profiles"] = tuple(Profile(**profile) for profile in fields["profiles"])
-        fields["plugins"] = tuple(fields["plugins"])
-        return EngineSidecar(**fields)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelFileError(f"{path}: schema {schema!r:.40}, this runtime reads {SCHEMA}; build the engine again")
+        return _checked(fields, str(path))
+    except (ValueError, OSError) as error:
         raise ModelFileError(f"{path}: not readable ({error}); build the engine again") from error
+
+
+def _checked(fields: Fields, source: str) -> EngineSidecar:
+    """Every field of `EngineSidecar` from its JSON form. Raises ValueError, and ModelFileError for the metadata."""
+    kernels = fields.members("kernels")
+    if not all(is_text(name) and name == Path(name).name and is_text(digest) for name, digest in kernels.items()):
+        raise ValueError("kernels is no list of files beside the engine with their hashes")
+    sidecar = EngineSidecar(
+        plan_sha256=fields.text("plan_sha256"),
+        onnx_sha256=fields.text("onnx_sha256"),
+        tensorrt=fields.text("tensorrt"),
+        architecture=fields.text("architecture"),
+        hardware_compatibility=fields.choice(
+            "hardware_compatibility", ("none", "ampere_plus", "same_compute_capability")
+        ),
+        version_compatible=fields.flag("version_compatible"),
+        precision=fields.choice("precision", PRECISIONS),
+        profiles=tuple(_profile(Fields(item, "profiles.")) for item in fields.items("profiles", _MOST_PROFILES)),
+        plugins=tuple(fields.texts("plugins", _MOST_PROFILES)),
+        kernels=kernels,
+        metadata=ModelMetadata.from_document(fields.members("metadata"), source),
+        build=fields.members("build", {}),
+    )
+    if fields.rest():
+        raise ValueError(f"unknown fields {', '.join(map(ascii, fields.rest())):.80}")
+    return sidecar
+
+
+def _profile(fields: Fields) -> Profile:
+    low, best, high = (fields.integer(name, 1, MOST_BATCH) for name in ("minimum", "optimum", "maximum"))
+    if not low <= best <= high:
+        raise ValueError(f"a profile of {low}, {best}, {high}, expected them in this order")
+    return Profile(low, best, high)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import ModelFileError
 from .geometry import FrameMapping, frame_mapping
 from .metadata import ModelMetadata
 from .ops import crop, label_map, warp_labels, warp_normalize
@@ -26,6 +27,7 @@ from .ops.launches import (
 
 __all__ = [
     "check_frame",
+    "check_output",
     "label_launches",
     "labels_of",
     "needs_input_labels",
@@ -76,8 +78,34 @@ def prepare_launch(
     return warp_normalize_launch(frames, *size, metadata.normalisation, out, items)
 
 
+def check_output(metadata: ModelMetadata, output: NDArray[Any], count: int, name: str) -> None:
+    """Refuse a first output of the network called `name` that cannot become the labels of `count` frames.
+
+    Raises ModelFileError for another type or shape than the metadata says, and for logits that are not finite: none of
+    them is the best, and what would come out is some class. (On a GPU nobody looks: there a comparison with NaN is
+    false, so class 0 wins where its own logit is NaN, and other classes never win with one.)
+    """
+    height, width = metadata.input_size
+    if metadata.output_kind == "labels":
+        fits, expected = output.shape == (count, height, width), f"uint8 {[count, height, width]}"
+        fits = fits and output.dtype == np.uint8
+    else:
+        fits = output.ndim == 4 and output.shape[:2] == (count, metadata.num_classes) and 0 not in output.shape
+        fits, expected = fits and output.dtype.kind == "f", f"{metadata.io} [{count}, {metadata.num_classes}, h, w]"
+    if not fits:
+        raise ModelFileError(
+            f"{name}: its output is {output.dtype} {list(output.shape)}, expected {expected} by its metadata; "
+            "export it again"
+        )
+    if output.dtype.kind == "f" and not np.isfinite(output).all():
+        raise ModelFileError(
+            f"{name}: its logits are not finite (NaN or infinite), so they decide no class; its weights are damaged or "
+            f"leave the range of {metadata.precision}: export it again, in fp32"
+        )
+
+
 def labels_of(metadata: ModelMetadata, output: NDArray[Any], mapping: FrameMapping) -> NDArray[np.uint8]:
-    """Labels uint8 [H, W] of a frame from one item of the network's first output."""
+    """Labels uint8 [H, W] of a frame from one item of the network's first output, which `check_output` has seen."""
     if metadata.output_kind == "labels":
         return warp_labels(output, mapping.unwarp, mapping.frame_size)
     return label_map(

@@ -11,12 +11,32 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from .bounded_json import read_json
 from .errors import ModelFileError
+from .typed_json import Fields
 
-__all__ = ["METADATA_KEY", "SCHEMA", "Geometry", "ModelMetadata", "Normalisation"]
+__all__ = [
+    "METADATA_KEY",
+    "MOST_BATCH",
+    "MOST_SIDE",
+    "PRECISIONS",
+    "SCHEMA",
+    "Geometry",
+    "ModelMetadata",
+    "Normalisation",
+]
 
 METADATA_KEY = "ce2p"
 SCHEMA = 1
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+MOST_CLASSES = 256
+"""Labels are uint8."""
+MOST_SIDE = 8192
+"""Pixels of an input's side: a float32 input of 8192x8192 takes 768 MiB by itself."""
+MOST_BATCH = 1024
+"""Items of a static batch; exports of a dynamic one allow as many."""
+_MOST_CHARACTERS = 1 << 24
+"""Of the document; an export writes a few thousand."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +96,8 @@ class ModelMetadata:
     """Whether a second output `edge` ([N, 2, H/4, W/4] of type `io`) is present."""
     io: Literal["float32", "float16"] = "float32"
     """Type of a `float` input, of logits and of edge logits."""
+    digest: str = ""
+    """Of the ONNX file apart from this document (see onnx_file.py); empty in files older than that."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Provenance that the runtime only shows: folds, parent hash, tool versions, parity figures. Of these only `gate`
     decides about anything: see backends/gate_record.py."""
@@ -92,42 +114,82 @@ class ModelMetadata:
     def from_json(cls, text: str, source: str) -> ModelMetadata:
         """Read what `to_json` wrote. `source` names the file in errors. Raises ModelFileError."""
         try:
-            fields = json.loads(text)
-            schema = fields.pop("schema")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if len(text) > _MOST_CHARACTERS:
+                raise ValueError(f"{len(text):,} characters, expected at most {_MOST_CHARACTERS:,}")
+            document = read_json(text, what="it")
+        except ValueError as error:
+            raise ModelFileError(
+                f"{source}: its ce2p metadata is not readable ({error}); export the model again"
+            ) from error
+        return cls.from_document(document, source)
+
+    @classmethod
+    def from_document(cls, document: Any, source: str) -> ModelMetadata:
+        """The same of a document that was read already. Nothing in it is believed before its type and range are."""
+        try:
+            fields = Fields(document)
+            schema = fields.rest().pop("schema", None)
+        except ValueError as error:
             raise ModelFileError(
                 f"{source}: its ce2p metadata is not readable ({error}); export the model again"
             ) from error
         if schema != SCHEMA:
             raise ModelFileError(
-                f"{source}: metadata schema {schema}, this runtime reads {SCHEMA}; update ce2p or export again"
+                f"{source}: metadata schema {schema!r:.40}, this runtime reads {SCHEMA}; update ce2p or export again"
             )
         try:
-            return cls(**_typed(fields))
-        except (KeyError, TypeError, ValueError) as error:
+            return _checked(fields)
+        except ValueError as error:
             raise ModelFileError(
                 f"{source}: its ce2p metadata lacks or garbles a field ({error}); export again"
             ) from error
 
 
-def _typed(fields: dict[str, Any]) -> dict[str, Any]:
-    """Turn JSON lists and dicts back into the tuples and dataclasses of `ModelMetadata`; check what is relied on."""
-    normalisation, geometry = dict(fields["normalisation"]), dict(fields["geometry"])
-    for name in ("mean", "std"):
-        normalisation[name] = tuple(float(value) for value in normalisation[name])
-        if len(normalisation[name]) != 3:
-            raise ValueError(f"{name} has {len(normalisation[name])} values, expected 3")
-    fields["normalisation"] = Normalisation(**normalisation)
-    fields["geometry"] = Geometry(**geometry)
-    fields["class_names"] = tuple(str(name) for name in fields["class_names"])
-    fields["palette"] = tuple((int(r), int(g), int(b)) for r, g, b in fields["palette"])
-    fields["flip_pairs"] = tuple((int(a), int(b)) for a, b in fields["flip_pairs"])
-    height, width = fields["input_size"]
-    fields["input_size"] = (int(height), int(width))
-    if not 2 <= len(fields["class_names"]) == len(fields["palette"]) <= 256:
-        raise ValueError(f"{len(fields['class_names'])} class names with {len(fields['palette'])} palette colours")
-    if fields.get("io", "float32") not in ("float32", "float16"):
-        raise ValueError(f"io is {fields['io']!r}, expected float32 or float16")
-    known = {f.name for f in dataclasses.fields(ModelMetadata)}
-    fields["extra"] = {**fields.get("extra", {}), **{k: fields.pop(k) for k in list(fields) if k not in known}}
-    return fields
+def _checked(fields: Fields) -> ModelMetadata:
+    """Every field of `ModelMetadata` from its JSON form. Raises ValueError for the first that is not as it must be."""
+    class_names = fields.texts("class_names", MOST_CLASSES)
+    palette = fields.rows("palette", 0, 255, count=3, most=MOST_CLASSES)
+    if not 2 <= len(class_names) == len(palette):
+        raise ValueError(f"{len(class_names)} class names with {len(palette)} palette colours")
+    flip_pairs = fields.rows("flip_pairs", 0, len(class_names) - 1, count=2, most=MOST_CLASSES)
+    if len({label for pair in flip_pairs for label in pair}) < 2 * len(flip_pairs):
+        raise ValueError(f"flip_pairs has a class twice: {flip_pairs!s:.60}")
+    height, width = fields.integers("input_size", 1, MOST_SIDE, count=2)
+    metadata = ModelMetadata(
+        family=fields.text("family"),
+        dataset=fields.text("dataset"),
+        class_names=tuple(class_names),
+        palette=tuple((r, g, b) for r, g, b in palette),
+        flip_pairs=tuple((a, b) for a, b in flip_pairs),
+        normalisation=_normalisation(fields.fields("normalisation")),
+        geometry=_geometry(fields.fields("geometry")),
+        align_corners=fields.flag("align_corners"),
+        input_size=(height, width),
+        output_stride=fields.integer("output_stride", 1, 64),
+        input_kind=fields.choice("input_kind", ("float", "uint8")),
+        output_kind=fields.choice("output_kind", ("logits", "labels")),
+        precision=fields.choice("precision", PRECISIONS),
+        weights=fields.text("weights"),
+        edge=fields.flag("edge", False),
+        io=fields.choice("io", ("float32", "float16"), "float32"),
+        digest=fields.text("digest", ""),
+    )
+    return dataclasses.replace(metadata, extra={**fields.members("extra", {}), **fields.rest()})
+
+
+def _normalisation(fields: Fields) -> Normalisation:
+    order: Literal["bgr", "rgb"] = fields.choice("colour_order", ("bgr", "rgb"))
+    # Wide of anything sensible, and far from where float32 leaves its range.
+    scale = fields.number("scale", 1e-6, 1e6)
+    mean = fields.numbers("mean", -1e6, 1e6, count=3)
+    std = fields.numbers("std", 1e-6, 1e6, count=3)
+    return Normalisation(order, scale, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+
+
+def _geometry(fields: Fields) -> Geometry:
+    return Geometry(
+        kind=fields.choice("kind", ("affine", "resize")),
+        half_pixel=fields.flag("half_pixel"),
+        centre=fields.choice("centre", ("float", "int")),
+        unwarp=fields.choice("unwarp", ("logits", "labels")),
+    )

@@ -18,7 +18,7 @@ from .cuda.arrays import DeviceArray
 from .cuda.pipeline import GpuPipeline
 from .errors import BackendError
 from .frame_inputs import FrameInputs, Order, several_frames
-from .frame_steps import check_frame, labels_of, prepare_batch
+from .frame_steps import check_frame, check_output, labels_of, prepare_batch
 from .geometry import FrameMapping, frame_mapping
 from .metadata import ModelMetadata
 from .pictures import MAX_PIXELS, WHITE
@@ -238,6 +238,7 @@ class HumanParser:
         batch = prepare_batch(self.metadata, frames, mappings, self.backend.batch or len(frames))
         prepared = time.perf_counter()
         outputs = self.backend.run(batch)[0]
+        check_output(self.metadata, outputs, len(batch), self.name)
         ran = time.perf_counter()
         shared = {"prepare": (prepared - started) * 1e3 / len(frames), "network": (ran - prepared) * 1e3 / len(frames)}
         results = []

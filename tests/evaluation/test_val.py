@@ -160,13 +160,13 @@ def test_a_named_row_is_compared_with_its_published_figure(
     """The tiny network passes for one of a published row."""
     from ce2p_runtime.backends import onnxruntime
 
-    real = onnxruntime.metadata_from
+    real = onnxruntime.checked_metadata
 
-    def as_ssseg(path: Path, properties: dict[str, str]) -> object:
-        metadata = real(path, properties)
+    def as_ssseg(path: Path) -> object:
+        metadata = real(path)
         return dataclasses.replace(metadata, family="ssseg", extra={**metadata.extra, "backbone": "r101"})
 
-    monkeypatch.setattr(onnxruntime, "metadata_from", as_ssseg)
+    monkeypatch.setattr(onnxruntime, "checked_metadata", as_ssseg)
     run(ValRequest(exported, data, backend="onnxruntime", device="cpu", limit=1, json="-"))
     document = json.loads(capsys.readouterr().out)
     assert document["published"][0]["value"] == 54.02

@@ -30,7 +30,7 @@ def half_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     model.graph.node.insert(0, helper.make_node("Cast", [source.name], [f"{source.name}_float"], to=TensorProto.FLOAT))
     model.graph.node.append(helper.make_node("Cast", [f"{logits.name}_float"], [logits.name], to=TensorProto.FLOAT16))
     entry = next(entry for entry in model.metadata_props if entry.key == METADATA_KEY)
-    entry.value = json.dumps({**json.loads(entry.value), "io": "float16"})
+    entry.value = json.dumps({**json.loads(entry.value), "io": "float16", "digest": ""})
     path = tmp_path_factory.mktemp("half") / "half.onnx"
     onnx.save(model, str(path))
     return path

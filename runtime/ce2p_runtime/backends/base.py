@@ -14,10 +14,20 @@ from ..cuda.driver import Resources, Stream
 from ..cuda.kernels import CarriedKernels
 from ..engine_file import ENGINE_SUFFIXES
 from ..errors import ModelFileError
-from ..metadata import METADATA_KEY, ModelMetadata
+from ..metadata import METADATA_KEY, MOST_BATCH, ModelMetadata
+from ..onnx_check import check_graph
+from ..onnx_file import onnx_digest, onnx_graph, onnx_properties
 from ..sniff import sniff_file
 
-__all__ = ["Backend", "DeviceBackend", "TensorSpec", "check_model_file", "check_signature", "metadata_from"]
+__all__ = [
+    "Backend",
+    "DeviceBackend",
+    "TensorSpec",
+    "check_model_file",
+    "check_signature",
+    "checked_metadata",
+    "metadata_from",
+]
 
 
 class Backend(Protocol):
@@ -108,28 +118,56 @@ def metadata_from(path: Path, properties: dict[str, str]) -> ModelMetadata:
     return ModelMetadata.from_json(properties[METADATA_KEY], str(path))
 
 
+def checked_metadata(path: Path) -> ModelMetadata:
+    """The metadata of an ONNX file that may be handed to a library: whole, and a graph that is what it says.
+
+    Files from before digests load, too. Raises ModelFileError.
+    """
+    check_model_file(path)
+    try:
+        metadata = metadata_from(path, onnx_properties(path))
+        if metadata.digest and metadata.digest != onnx_digest(path):
+            raise ModelFileError(
+                f"{path}: is not as it was exported, since its digest is another than in its metadata: damaged "
+                "or changed; copy or export it again"
+            )
+        check_graph(onnx_graph(path), metadata)
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+    except ValueError as error:
+        raise ModelFileError(f"{path}: not a network that `ce2p export` wrote ({error}); export it again") from error
+    return metadata
+
+
 def check_signature(path: Path, metadata: ModelMetadata, inputs: list[Any], outputs: list[Any]) -> int | None:
-    """Compare the file's real input and output shapes with its metadata; returns the static batch size or None.
+    """Compare the loaded network's input and output shapes with its metadata; returns the static batch size or None.
 
     Shapes are lists of ints, with anything else for a dynamic dimension. Raises ModelFileError where they disagree, as
     after a network was swapped under somebody else's metadata.
     """
     height, width = metadata.input_size
     expected_input = [height, width, 3] if metadata.input_kind == "uint8" else [3, height, width]
-    if not inputs or list(inputs[0])[1:] != expected_input:
-        found = list(inputs[0]) if inputs else "no input"
+    if len(inputs) != 1 or list(inputs[0])[1:] != expected_input:
+        found = ", ".join(str(list(shape)) for shape in inputs) or "nothing"
         raise ModelFileError(
             f"{path}: its input is {found}, its metadata says [N, {str(expected_input)[1:]}; export it again"
         )
-    shape = list(outputs[0])
     if metadata.output_kind == "labels":
-        fits, expected = shape[1:] == [height, width], f"labels [N, {height}, {width}]"
+        expected = f"labels [N, {height}, {width}]"
     else:
-        fits = len(shape) == 4 and shape[1] == metadata.num_classes
         expected = f"logits of {metadata.num_classes} classes, [N, {metadata.num_classes}, h, w]"
-    if not fits or len(outputs) != 1 + metadata.edge:
+    if len(outputs) != 1 + metadata.edge or not _fits(metadata, list(outputs[0])):
         raise ModelFileError(
             f"{path}: its outputs are {[list(o) for o in outputs]}, its metadata says {expected}; export it again"
         )
     batch = inputs[0][0]
+    if isinstance(batch, int) and not 1 <= batch <= MOST_BATCH:
+        raise ModelFileError(f"{path}: a batch of {batch}, expected 1 to {MOST_BATCH}; export it again")
     return batch if isinstance(batch, int) else None
+
+
+def _fits(metadata: ModelMetadata, shape: list[Any]) -> bool:
+    """Whether the first output's shape is that of the labels or logits announced."""
+    if metadata.output_kind == "labels":
+        return shape[1:] == list(metadata.input_size)
+    return len(shape) == 4 and shape[1] == metadata.num_classes

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from ..errors import BackendError, ModelFileError
 from ..forks import keep_in_children
-from ..onnx_file import onnx_properties
 from ..telemetry import import_onnxruntime
-from .base import check_model_file, check_signature, metadata_from
+from .base import check_signature, checked_metadata
 from .choice_memory import BackendChoice
 
 __all__ = ["OnnxRuntimeBackend"]
@@ -42,8 +41,7 @@ class OnnxRuntimeBackend:
 
     def __init__(self, path: str | Path, device: str = "auto", threads: int | None = None) -> None:
         path = Path(path)
-        check_model_file(path)
-        self.metadata = metadata_from(path, onnx_properties(path))
+        self.metadata = checked_metadata(path)
         disabled = _DISABLED_OPTIMIZERS.get(self.metadata.precision, [])
         session, self.device = _open_session(path, device, threads, disabled)
         keep_in_children(session)
