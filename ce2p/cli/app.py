@@ -105,20 +105,25 @@ def inspect(
     file: Annotated[Path, typer.Argument(help="Checkpoint, exported ONNX file or engine.")],
     dataset: Dataset = None,
     stride: Stride = None,
+    overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Show what a file holds: family, classes, sizes, parameters, GFLOPs, provenance."""
     refuse_ignored(context, INSPECT)
     from ce2p.cli.inspect import run
+    from ce2p.cli.preflight import check_json
 
+    check_json(json, [file], overwrite)
     run(file, dataset, stride, json)
 
 
 @app.command()
-def doctor(json: Json = None) -> None:
+def doctor(overwrite: Overwrite = False, json: Json = None) -> None:
     """Check what is installed, what is missing or in conflict, and say the cure."""
     from ce2p.cli.doctor import run
+    from ce2p.cli.preflight import check_json
 
+    check_json(json, [], overwrite)
     run(json)
 
 
@@ -148,6 +153,7 @@ def verify(
     trust_engine: Annotated[
         bool, typer.Option("--trust-engine", help="Load an engine that its .json was not written for; it runs code.")
     ] = False,
+    overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Judge whether an exported file labels pictures as the model it came from; ends with status 1 if not."""
@@ -158,7 +164,7 @@ def verify(
     run(
         VerifyRequest(
             reference, candidate, data, limit, backend, device, threads, precision, dataset, stride, output, json,
-            trust_engine,
+            trust_engine, overwrite,
         )
     )  # fmt: skip
 
@@ -171,7 +177,11 @@ def benchmark(
         typer.Argument(help="ONNX files or engines made by `ce2p export`; with --compare also a saved result."),
     ],
     backends: Annotated[
-        str | None, typer.Option(help="Comma-separated. Default: every installed one that takes the file.")
+        str | None,
+        typer.Option(
+            help="Comma-separated: onnxruntime, openvino, tensorrt-rtx, auto. Default: every installed one that takes "
+            "the file."
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N.")] = "auto",
     size: Annotated[str, typer.Option(help="Height x width of the drawn frames.")] = "1080x1920",
@@ -197,18 +207,20 @@ def benchmark(
         Path | None, typer.Option(help="An earlier result (JSON) to compare with; status 1 for a regression.")
     ] = None,
     tolerance: Annotated[float, typer.Option(help="With --compare: per cent by which times may differ.")] = 5.0,
+    overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Time models on every backend, interleaved, from frame to labels, with the gate's verdict on their labels."""
     refuse_ignored(context, BENCHMARK)
     from ce2p.cli.arguments import image_size, number_list
     from ce2p.cli.benchmark import BenchmarkRequest, run
+    from ce2p.cli.preflight import backend_names
 
     fine = run(
         BenchmarkRequest(
-            models, tuple(backends.split(",")) if backends else (), device, image_size(size, "--size"), rounds, warmup,
+            models, backend_names(backends, "--backends"), device, image_size(size, "--size"), rounds, warmup,
             threads, number_list(batches, "--batches"), throughput, data, source, reference, gate, output, json,
-            compare, tolerance / 100,
+            compare, tolerance / 100, overwrite,
         )
     )  # fmt: skip
     if not fine:

@@ -19,7 +19,7 @@ import cv2
 
 from ce2p.errors import ConfigError
 from ce2p_runtime.engine_file import file_sha256
-from ce2p_runtime.errors import CE2PRuntimeError, MediaError
+from ce2p_runtime.errors import CE2PRuntimeError
 from ce2p_runtime.files import atomic_path
 from ce2p_runtime.machine import machine, source_commit
 from ce2p_runtime.machine_state import MachineState, disturbances
@@ -29,14 +29,21 @@ from ce2p_runtime.timing import REST, Timing, interleave_stages
 from .benchmarking import report
 from .benchmarking.accuracy import Accuracy, judge_all, unjudged
 from .benchmarking.candidates import Candidate, NotMeasured, Opening, open_candidates
-from .benchmarking.comparison import GATE_PASSED, Change, Comparison, compare
+from .benchmarking.comparison import compare
 from .benchmarking.document import Judgement, Result, Row, read_result
 from .benchmarking.frames import Footage, drawn_footage, open_footage
-from .benchmarking.plots import write_plots
+from .benchmarking.plots import PLOTS, write_plots
+from .benchmarking.terminal import show, show_comparison
 from .benchmarking.throughput import batch_sweep, stream_rates, sweep_rounds
-from .console import progress_bar, remark, say, table, write_json
+from .console import progress_bar, remark, write_json
+from .preflight import check_json, check_pictures, check_report
+from .reference import check_reference
 
 __all__ = ["BenchmarkRequest", "run"]
+
+_WRITTEN = ("benchmark.json", "benchmark.csv", "benchmark.md")
+_FAILED = "failed_"
+"""How the names of the pictures of failed candidates begin."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,7 @@ class BenchmarkRequest:
     """A saved result to compare with."""
     tolerance: float = 0.05
     """Times may differ by this share before they count as changed."""
+    overwrite: bool = False
 
 
 def run(request: BenchmarkRequest) -> bool:
@@ -92,9 +100,9 @@ def run(request: BenchmarkRequest) -> bool:
         write_json(document, request.json, "benchmark")
     if request.json != "-":
         if not saved:
-            _show(result)
+            show(result)
         if comparison:
-            _show_comparison(comparison)
+            show_comparison(comparison)
     for error in unmet[1:]:
         remark(f"also: {error}")
     if unmet:
@@ -118,6 +126,14 @@ def _check(request: BenchmarkRequest) -> None:
         raise ConfigError(f"--batches {','.join(map(str, request.batches))}: expected sizes from 1, as 1,4,16")
     if not request.gate and (request.reference or request.data):
         raise ConfigError("--no-gate: compares nothing, so --reference and --data have no use; leave either out")
+    inputs = [path for path in (*request.models, request.compare, request.reference, request.source) if path]
+    check_json(request.json, inputs, request.overwrite)
+    if request.output is not None:
+        worst = [path.name for path in request.output.glob(f"{_FAILED}*.png")]
+        check_report(request.output, (*_WRITTEN, *PLOTS, *worst), inputs, request.overwrite)
+    check_pictures(request.data)
+    if request.reference is not None:
+        check_reference(request.reference)
 
 
 def _measure(request: BenchmarkRequest) -> tuple[Result, Sequence[CE2PRuntimeError]]:
@@ -216,8 +232,6 @@ def _settings(request: BenchmarkRequest, footage: Footage, accuracy: Accuracy | 
 
 def _write(result: Result, accuracy: Accuracy | None, folder: Path) -> None:
     """JSON, CSV, Markdown and plots, and the worst picture of every candidate that fails the gate."""
-    if folder.exists() and not folder.is_dir():
-        raise MediaError(f"{folder}: is a file, expected a folder for the report; choose another -o")
     write_json(result.to_dict(), str(folder / "benchmark.json"), "benchmark")
     try:
         plots = write_plots(result, folder)
@@ -229,62 +243,12 @@ def _write(result: Result, accuracy: Accuracy | None, folder: Path) -> None:
     pictures = [path.name for path in plots if path.suffix == ".png"]
     for row in result.rows:
         if accuracy and row.judgement.standing == "failed":
-            name = f"failed_{re.sub('[^0-9A-Za-z.]+', '-', row.name)}.png"
+            name = f"{_FAILED}{re.sub('[^0-9A-Za-z.]+', '-', row.name)}.png"
             pictures.append(accuracy.reports[row.name].paint_worst(folder / name).name)
     for name, text in (("benchmark.csv", report.csv_text(result)), ("benchmark.md", report.markdown(result, pictures))):
         with atomic_path(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
     remark(f"report: {folder / 'benchmark.md'}")
-
-
-def _show(result: Result) -> None:
-    for line in report.conditions(result):
-        remark(line)
-    table("Latency: milliseconds per frame at p50", *report.latency_table(result))
-    if report.p99_note(result):
-        say(report.p99_note(result))
-    for title, found in (
-        ("Throughput at p50", report.throughput_table(result)),
-        ("Accuracy against the reference", report.accuracy_table(result)),
-    ):
-        if found:
-            table(title, *found)
-    for row in result.rows:
-        for text in (*row.judgement.failures, *filter(None, [row.judgement.note])):
-            say(f"{row.name}: {text}")
-    if result.skipped:
-        table("Not measured", ("candidate", "why"), list(result.skipped.items()), numbers=False)
-    for line in report.method(result):
-        say(line)
-    for text in result.warnings:
-        say(f"NOISY: {text}", "bold")
-
-
-def _show_comparison(comparison: Comparison) -> None:
-    for text in comparison.differences:
-        remark(f"differs: {text}")
-    if comparison.differences:
-        remark("so times are not comparable; labels are")
-    for text in comparison.remarks:
-        remark(f"note: {text}")
-    table(
-        f"Old and new, differences beyond {comparison.tolerance:.0%} of a time",
-        ("candidate", "figure", "old", "new", "new / old", "verdict"),
-        [
-            (c.candidate, c.what, _figure(c, c.old), _figure(c, c.new), str(c.ratio or ""), c.verdict)
-            for c in comparison.changes
-        ],
-    )
-    regressions, improvements = comparison.regressions, [c for c in comparison.changes if c.verdict == "improvement"]
-    say(f"{len(regressions)} regressions, {len(improvements)} improvements")
-
-
-def _figure(change: Change, value: float | None) -> str:
-    if value is None:
-        return ""
-    if change.what == GATE_PASSED:
-        return "yes" if value else "no"
-    return f"{value:.2f}" if change.ratio else report.share_text(value)
 
 
 @contextmanager

@@ -107,6 +107,7 @@ def val(
     trust_engine: Annotated[
         bool, typer.Option("--trust-engine", help="Load an engine that its .json was not written for; it runs code.")
     ] = False,
+    overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Score a model on annotated pictures, beside the published figures of its row."""
@@ -118,7 +119,7 @@ def val(
     run(
         ValRequest(
             model, data, dataset, split, image_size(imgsz) if imgsz else None, flip, parse_scales(scales), backend,
-            device, threads, batch, limit, stride, instances, strict, output, json, trust_engine,
+            device, threads, batch, limit, stride, instances, strict, output, json, trust_engine, overwrite,
         )
     )  # fmt: skip
 

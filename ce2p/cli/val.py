@@ -25,11 +25,14 @@ from ce2p_runtime.files import atomic_path
 from ce2p_runtime.pictures import write_picture
 
 from .console import progress_bar, remark, say, table, write_json
+from .preflight import check_json, check_report
 from .scoring import check_classes, read_pair, score
 from .sheets import beside, sheet
 
 __all__ = ["ValRequest", "parse_scales", "run"]
 
+_REPORT, _WORST_SHEET = ("scores.json", "scores.md"), "worst.jpg"
+"""What goes into the folder of `-o`."""
 _WORST = 12
 """Pictures on the sheet of the worst."""
 _UNTRAINED = "these weights are untrained: the scores mean nothing"
@@ -59,10 +62,14 @@ class ValRequest:
     output: Path | None = None
     json: str | None = None
     trust_engine: bool = False
+    overwrite: bool = False
 
 
 def run(request: ValRequest) -> None:
     """Score and report. Raises CE2PError and CE2PRuntimeError."""
+    inputs = [path for path in (request.model, request.instances) if path is not None]
+    check_json(request.json, inputs, request.overwrite)
+    check_report(request.output, _REPORT if request.instances else (*_REPORT, _WORST_SHEET), inputs, request.overwrite)
     if request.instances is not None:
         _run_instances(request, request.instances)
         return
@@ -86,7 +93,7 @@ def run(request: ValRequest) -> None:
         )
         if request.output is not None:
             _write(request.output, scores.to_json(figures), scores.to_markdown(figures))
-            _write_worst(request.output / "worst.jpg", parser, scores, samples)
+            _write_worst(request.output / _WORST_SHEET, parser, scores, samples)
     if request.json:
         write_json(scores.to_json(figures), request.json, "val")
     if request.json != "-":
@@ -204,8 +211,8 @@ def _report_instances(scores: InstanceScores, figures: Sequence[Published], note
 
 
 def _write(folder: Path, document: dict[str, Any], report: str) -> None:
-    """scores.json and scores.md."""
-    for name, text in (("scores.json", json.dumps(document, indent=2) + "\n"), ("scores.md", report)):
+    """The scores as JSON and as Markdown."""
+    for name, text in zip(_REPORT, (json.dumps(document, indent=2) + "\n", report), strict=True):
         with atomic_path(folder / name) as temporary:
             temporary.write_text(text, "utf-8")
 

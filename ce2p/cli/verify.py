@@ -13,9 +13,13 @@ from ce2p_runtime.gate import Check, GateReport, Reference, judge, thresholds_fo
 
 from .console import progress_bar, remark, say, table, write_json
 from .gate_pictures import GATE_PICTURES, choose_pictures
-from .reference import open_reference
+from .preflight import check_json, check_pictures, check_precision, check_report, exported_metadata
+from .reference import check_reference, open_reference
 
 __all__ = ["VerifyRequest", "report_gate", "run"]
+
+_WRITTEN = ("gate.json", "worst.png")
+"""What goes into the folder of `-o`."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,13 @@ class VerifyRequest:
     output: Path | None = None
     json: str | None = None
     trust_engine: bool = False
+    overwrite: bool = False
 
 
 def run(request: VerifyRequest) -> None:
     """Compare and report. Raises GateError where the gate is not passed, CE2PError and CE2PRuntimeError."""
     limits = thresholds_for(request.precision) if request.precision else None
+    _check(request)
     with HumanParser(
         request.candidate, backend=request.backend, device=request.device, threads=request.threads,
         trust_engine=request.trust_engine,
@@ -52,8 +58,8 @@ def run(request: VerifyRequest) -> None:
         with _progress("candidate") as advance:
             report = judge(reference, candidate, limits, advance)
     if request.output is not None:
-        write_json(_document(report, note), str(request.output / "gate.json"), "verify")
-        report.paint_worst(request.output / "worst.png")
+        write_json(_document(report, note), str(request.output / _WRITTEN[0]), "verify")
+        report.paint_worst(request.output / _WRITTEN[1])
     if request.json:
         write_json(_document(report, note), request.json, "verify")
     if request.json != "-":
@@ -61,6 +67,17 @@ def run(request: VerifyRequest) -> None:
         if request.output is not None:
             say(f"figures and the worst picture: {request.output}/")
     report.require()
+
+
+def _check(request: VerifyRequest) -> None:
+    """Raise what would otherwise be raised after the networks were opened or have run."""
+    files = [request.reference, request.candidate]
+    check_report(request.output, _WRITTEN, files, request.overwrite)
+    check_json(request.json, files, request.overwrite)
+    check_pictures(request.data)
+    check_reference(request.reference, dataset=request.dataset, stride=request.stride)
+    if request.candidate.suffix == ".onnx":
+        check_precision([request.backend], exported_metadata(request.candidate).precision, str(request.candidate))
 
 
 def report_gate(report: GateReport, note: str) -> None:

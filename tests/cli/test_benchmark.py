@@ -168,7 +168,7 @@ def test_without_matplotlib_everything_else_is_written(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     run(request(tiny_model, backends=("onnxruntime",), output=tmp_path / "out"))
-    assert 'pip install "ce2p[plots]"' in capsys.readouterr().err
+    assert 'pip install ".[plots]"' in capsys.readouterr().err
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"benchmark.json", "benchmark.csv", "benchmark.md"}
 
 

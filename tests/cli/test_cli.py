@@ -183,7 +183,10 @@ def test_bad_input_gets_one_line_status_1_and_leaves_no_file(
         (("export", "cut.safetensors"), "truncated"),
         (("export", "page.pth"), "HTML page"),
         (("export", "pointer.pth"), "git lfs pull"),
-        (("export", checkpoint, "--dataset", "atr"), "20 classes, ATR has 18"),
+        (
+            ("export", checkpoint, "--dataset", "atr"),
+            "trained on the classes of Look into Person, --dataset atr asked for",
+        ),
         (("export", checkpoint, "--imgsz", "16"), "too small"),
         (("export", checkpoint, "-o", "empty"), "folder"),
         (("export", "lip-r101-os16"), "--random"),

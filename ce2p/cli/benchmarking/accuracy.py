@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ce2p.cli.gate_pictures import choose_pictures
+from ce2p.cli.preflight import precision_refusal
 from ce2p.cli.reference import open_reference
 from ce2p_runtime.engine_file import ENGINE_SUFFIXES
 from ce2p_runtime.gate import GateReport, Reference, judge
@@ -89,9 +90,13 @@ def _default(candidates: Sequence[Candidate]) -> Path:
 def _exact(candidates: Sequence[Candidate], path: Path) -> Candidate | None:
     """The candidate that runs the file `path` where a reference runs, which is where `open_reference` opens it.
 
-    Without ONNX Runtime any candidate of that file has to do; the report says what the reference ran on.
+    Without ONNX Runtime, or where it does not run the file, any candidate of that file has to do; the report says what
+    the reference ran on.
     """
     same = [c for c in candidates if c.parser.model is not None and c.parser.model.resolve() == path.resolve()]
-    if path.suffix in ENGINE_SUFFIXES or importlib.util.find_spec("onnxruntime") is None:
-        return same[0] if same else None
+    if not same:
+        return None
+    elsewhere = precision_refusal("onnxruntime", same[0].parser.metadata.precision) is not None
+    if path.suffix in ENGINE_SUFFIXES or importlib.util.find_spec("onnxruntime") is None or elsewhere:
+        return same[0]
     return next((c for c in same if (c.parser.backend.name, c.parser.backend.device) == ("onnxruntime", "cpu")), None)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["FORMATS", "write_plots"]
+__all__ = ["FORMATS", "PLOTS", "write_plots"]
 
 FORMATS = (".png", ".svg")
 _COLOURS = {
@@ -46,15 +46,10 @@ def write_plots(result: Result, folder: Path) -> list[Path]:
     """
     import matplotlib
 
-    plots: dict[str, Callable[[Result], Figure | None]] = {
-        "latency": _latency,
-        "throughput": _throughput,
-        "agreement": _agreement,
-    }
     written = []
     # Text stays text in the SVG, and the same result gives the same file.
     with matplotlib.rc_context({"font.size": 10, "svg.fonttype": "none", "svg.hashsalt": "ce2p"}):
-        for name, draw in plots.items():
+        for name, draw in _DRAWN.items():
             figure = draw(result)
             if figure is None:
                 continue
@@ -205,3 +200,12 @@ def _legend_below(figure: Figure, axes: Axes, columns: int) -> None:
     handles, labels = axes.get_legend_handles_labels()
     options: dict[str, Any] = {"loc": "outside lower center", "ncols": columns, "frameon": False, "fontsize": 9}
     figure.legend(handles, labels, **options)
+
+
+_DRAWN: dict[str, Callable[[Result], Figure | None]] = {
+    "latency": _latency,
+    "throughput": _throughput,
+    "agreement": _agreement,
+}
+PLOTS = tuple(f"{name}{suffix}" for name in _DRAWN for suffix in FORMATS)
+"""Names of all files that may be written."""
