@@ -22,7 +22,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ce2p_runtime.cache import cache_folder
+from ce2p_runtime.bounded_json import read_json
+from ce2p_runtime.cache import cache_folder, read_cached
 from ce2p_runtime.errors import MediaError
 from ce2p_runtime.files import atomic_path
 
@@ -115,7 +116,7 @@ class Trials:
 
 def _read(file: Path) -> dict[str, Trial]:
     try:
-        stored = json.loads(file.read_text())
+        stored = read_json(read_cached(file), what=str(file))
         return {str(name): Trial(float(t["harm"]), bool(t["passed"]), dict(t["figures"])) for name, t in stored.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ import onnxruntime
 import pytest
 
 from ce2p.errors import CE2PError
-from ce2p_export.precision import calibrate, tensors_to_calibrate
+from ce2p_export.precision import calibrate, calibration, tensors_to_calibrate
 from ce2p_export.precision.calibration import BINS, ActivationStatistics, collect, too_large_for_half
 from ce2p_export.precision.ranges import METHODS, activation_ranges
 from ce2p_runtime.cache import CACHE_VARIABLE
+from tests.hostile.mutations import mutations
 
 from .networks import chain, loaded
 
@@ -77,6 +79,21 @@ def test_a_damaged_cache_is_collected_anew(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:100])
     assert calibrate(model, ["c0"], INPUTS)[1] is False
     assert calibrate(model, ["c0"], INPUTS)[1] is True
+
+
+def test_any_damage_to_the_cache_is_collected_anew_or_harmless(tmp_path: Path, fuzz_seed: int, fuzz_count: int) -> None:
+    calibrate(chain([1.0]), ["c0"], INPUTS)
+    (file,) = (tmp_path / "cache" / "calibration").iterdir()
+    refused = 0
+    for _, data in mutations(file.read_bytes(), fuzz_seed, fuzz_count):
+        file.write_bytes(data)
+        found = calibration._read(file, ["c0"])
+        refused += found is None
+        assert found is None or np.isfinite((found["c0"].low, found["c0"].high)).all()
+    assert refused
+    file.unlink()
+    os.mkfifo(file)
+    assert calibrate(chain([1.0]), ["c0"], INPUTS)[1] is False
 
 
 def test_no_picture_and_values_that_are_no_numbers_are_refused() -> None:

@@ -208,6 +208,12 @@ def test_another_machine_or_version_is_measured_anew(
         lambda text: text.replace('"median_ms": {', '"median_ms": {"fast": "soon", "x": {'),
         lambda text: text.replace('"threads": null', '"threads": 7'),
         lambda text: text.replace('"format": 1', '"format": 0'),
+        lambda text: "[" * 60_000,
+        lambda text: text + " " * 70_000,
+        lambda text: text.replace('"fast": 10', f'"fast": {"9" * 5000}'),
+        lambda text: text.replace('"fast": 10', '"fast": NaN'),
+        lambda text: text.replace('"fast": 10', '"fast": -1'),
+        lambda text: text.replace('"measured": "', '"measured": "x'),
     ],
 )
 def test_a_damaged_or_foreign_memory_is_ignored_and_rewritten(

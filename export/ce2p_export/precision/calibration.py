@@ -10,7 +10,7 @@ the same pictures again costs nothing, and any change is another key.
 from __future__ import annotations
 
 import hashlib
-import zipfile
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ import onnx
 from numpy.typing import NDArray
 
 from ce2p.errors import CE2PError
-from ce2p_runtime.cache import cache_folder
+from ce2p_runtime.cache import cache_folder, read_cached
 from ce2p_runtime.errors import MediaError
 from ce2p_runtime.files import atomic_path
 from ce2p_runtime.telemetry import import_onnxruntime
@@ -139,11 +139,13 @@ def session_with_outputs(model: bytes, tensors: Sequence[str]) -> Any:
 def _read(file: Path, tensors: Sequence[str]) -> dict[str, ActivationStatistics] | None:
     """What the cache holds, or None; a damaged file counts as none."""
     try:
-        with np.load(file, allow_pickle=False) as stored:
+        with np.load(io.BytesIO(read_cached(file)), allow_pickle=False) as stored:
             extremes, histograms = stored["extremes"], stored["histograms"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except Exception:  # zipfile, zlib and NumPy have a dozen kinds for damage
         return None
     if extremes.shape != (len(tensors), 2) or histograms.shape != (len(tensors), BINS):
+        return None
+    if (extremes.dtype, histograms.dtype) != (np.float64, np.int64) or not np.isfinite(extremes).all():
         return None
     return {
         tensor: ActivationStatistics(float(low), float(high), histogram)

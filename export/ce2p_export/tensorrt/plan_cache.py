@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ce2p_runtime.cache import cache_folder
+from ce2p_runtime.cache import cache_folder, read_cached
 from ce2p_runtime.engine_file import EngineSidecar, file_sha256, read_sidecar
 from ce2p_runtime.errors import MediaError, ModelFileError
 from ce2p_runtime.files import atomic_path
@@ -100,7 +100,7 @@ def timing_cache_path(tensorrt: str, architecture: str, kernels: dict[str, str])
 def read_timing_cache(path: Path) -> bytes:
     """What an earlier build left, or nothing."""
     try:
-        return path.read_bytes()
+        return read_cached(path)
     except OSError:
         return b""
 

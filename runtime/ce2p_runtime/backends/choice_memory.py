@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import hashlib
 import json
 import logging
@@ -12,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..cache import cache_folder
+from ..bounded_json import read_json
+from ..cache import cache_folder, read_cached
 from ..engine_file import file_sha256
 from ..errors import MediaError
 from ..files import atomic_path
@@ -23,6 +25,8 @@ __all__ = ["BackendChoice", "Option", "choice_key", "recall", "remember"]
 logger = logging.getLogger(__name__)
 
 _FORMAT = 1
+_LARGEST = 1 << 16
+"""Bytes of a file of the memory: a few options and one line for each that failed."""
 _PACKAGES = ("ce2p", "onnxruntime", "onnxruntime-gpu", "openvino", "onnx")
 """Packages whose versions decide how fast a network runs, and on what it runs at all."""
 
@@ -87,14 +91,14 @@ def recall(key: str, options: Sequence[Option]) -> BackendChoice | None:
     """The choice remembered under a key; None where there is none that can be read."""
     file = _file(key)
     try:
-        document = json.loads(file.read_bytes())
+        document = read_json(read_cached(file, _LARGEST), what="its content")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         logger.warning("%s: a remembered backend cannot be read, measuring again (%s)", file, error)
         return None
-    choice = _read(document, key)
-    if choice is None or choice.option not in options:
+    choice = _read(document, key, options)
+    if choice is None:
         logger.warning("%s: holds no backend's times for this network, measuring again", file)
         return None
     return choice
@@ -119,14 +123,18 @@ def _file(key: str) -> Path:
     return cache_folder("backends") / f"{key[:32]}.json"
 
 
-def _read(document: Any, key: str) -> BackendChoice | None:
-    """What `remember` wrote under this key, or None for anything else."""
+def _read(document: Any, key: str, options: Sequence[Option]) -> BackendChoice | None:
+    """What `remember` wrote under this key about these options, or None for anything else."""
+    named = {str(option): option for option in options}
     try:
         if document["key"] != key or document["format"] != _FORMAT:
             return None
-        option = Option(str(document["option"]["backend"]), document["option"]["threads"])
-        times = {str(name): float(value) for name, value in document["median_ms"].items()}
-        left_out = {str(name): str(reason) for name, reason in document["left_out"].items()}
-        return BackendChoice(option, times, left_out, str(document["measured"]), remembered=True)
+        option = named[str(Option(**document["option"]))]
+        times = {str(named[name]): float(value) for name, value in document["median_ms"].items()}
+        left_out = {str(named[name]): str(reason) for name, reason in document["left_out"].items()}
+        measured = str(datetime.date.fromisoformat(document["measured"]))
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
+    if not all(value > 0 for value in times.values()):
+        return None
+    return BackendChoice(option, times, left_out, measured, remembered=True)

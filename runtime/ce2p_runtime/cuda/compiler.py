@@ -20,7 +20,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ..cache import cache_folder
+from ..cache import cache_folder, read_cached
 from ..errors import BackendError, MediaError
 from ..files import atomic_path
 from ..ops.launches import KernelSource
@@ -122,7 +122,7 @@ def driver_ptx_version(cuda: tuple[int, int]) -> tuple[int, int]:
 def _read(cached: Path) -> bytes | None:
     """A cache entry, or None where there is none that is whole."""
     try:
-        ptx = cached.read_bytes()
+        ptx = read_cached(cached)
     except OSError:
         return None
     if ptx_header(ptx) is None:
