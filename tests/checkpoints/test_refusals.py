@@ -9,6 +9,7 @@ import ast
 import json
 import pickle
 import struct
+import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -298,6 +299,29 @@ def test_a_wrong_shape_is_named_with_both_shapes(tmp_path: Path, state: State) -
     state["decoder.conv2.1.bias"] = torch.zeros(25)
     torch.save(state, tmp_path / "net.pth")
     assert "decoder.conv2.1.bias is 25, expected 24" in refusal(tmp_path / "net.pth")
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.int16])
+@pytest.mark.parametrize("key", ["conv1.weight", "fushion.3.bias", "bn1.running_var"])
+def test_weights_that_are_whole_numbers_are_refused_with_both_types(
+    tmp_path: Path, state: State, key: str, dtype: torch.dtype
+) -> None:
+    state[key] = state[key].to(dtype)
+    torch.save(state, tmp_path / "net.pth")
+    assert f"{key} is {dtype}, expected torch.float32" in refusal(tmp_path / "net.pth")
+
+
+def test_a_count_that_is_no_whole_number_is_refused(tmp_path: Path, state: State) -> None:
+    state["bn1.num_batches_tracked"] = torch.tensor(1.5)
+    torch.save(state, tmp_path / "net.pth")
+    assert "bn1.num_batches_tracked is torch.float32, expected torch.int64" in refusal(tmp_path / "net.pth")
+
+
+def test_a_tar_of_the_first_torch_is_named_without_torchs_advice(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "net.pth", "w", format=tarfile.PAX_FORMAT) as archive:
+        for name in ("sys_info", "pickle", "storages", "tensors"):
+            archive.addfile(tarfile.TarInfo(name))
+    assert "a tar file as torch wrote them before 0.1.10" in refusal(tmp_path / "net.pth")
 
 
 def test_many_wrong_tensors_are_counted_in_one_line(tmp_path: Path, state: State) -> None:

@@ -18,9 +18,7 @@ from ce2p.checkpoints import load_checkpoint, save_checkpoint
 from ce2p.labels import LabelSet
 from ce2p.models import CE2P
 from ce2p.synthetic import write_dataset, write_lip_folder
-from tests.cli.test_cli import Run, ce2p, error_line
-
-__all__ = ["ce2p"]  # the fixture
+from tests.cli.command import Run, error_line
 
 ROOT = Path(__file__).parent.parent.parent
 QUICK = ("--recipe", "tiny", "--set", "input_size=64", "--set", "batch=4", "--set", "epochs=1", "--device", "cpu")
