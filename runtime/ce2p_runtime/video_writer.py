@@ -22,7 +22,9 @@ from .yuv420 import bgr_to_yuv420
 
 __all__ = ["LabelVideoWriter", "VideoWriter"]
 
-_H264 = ("libx264", {"crf": "18", "preset": "veryfast"})
+# As close to the source as veryfast at crf 18 (49.3 and 48.9 dB, worst frame 46.8 and 45.9, 1080p overlay of an 8 Mbit/s
+# source), in half the time and with a third more bytes: the encoder works beside the network.
+_H264 = ("libx264", {"crf": "20", "preset": "superfast"})
 _VP9 = ("libvpx-vp9", {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "6", "row-mt": "1"})
 _FORMATS = {
     ".mp4": ("mp4", _H264),
