@@ -13,8 +13,8 @@ from ce2p.errors import ConfigError
 from ce2p.synthetic import iter_samples
 from ce2p_export import GraphOptions, Quantisation, export_onnx, open_source
 from ce2p_export.proof import LIMITS
-from ce2p_runtime import HumanParser, ModelFileError
-from ce2p_runtime.backends import open_backend
+from ce2p_runtime import BackendError, HumanParser
+from ce2p_runtime.backends import BACKENDS, open_backend, precision_refusal
 
 SIZE = (97, 81)
 
@@ -50,8 +50,37 @@ def test_bf16_files_are_proved_with_their_roundings_and_run_in_openvino(output_k
 def test_onnxruntime_says_that_it_does_not_run_bf16(tmp_path: Path) -> None:
     source = open_source("lip-r18-os16", family="schp", random=True)
     file = export_onnx(source, GraphOptions(SIZE, precision="bf16"), tmp_path / "m.onnx").path
-    with pytest.raises(ModelFileError, match=r"m\.onnx: ONNX Runtime cannot load it"):
+    reason = precision_refusal("onnxruntime", "bf16")
+    assert reason is not None
+    with pytest.raises(BackendError) as caught:
         open_backend(file, "onnxruntime", "cpu")
+    assert str(caught.value) == f"{file}: {reason}"
+    with HumanParser(file, device="cpu") as parser:
+        assert parser.backend.name == "openvino"
+        assert parser.choice is not None
+        assert parser.choice.left_out["onnxruntime"] == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "refused"),
+    [
+        ("onnxruntime", "bf16", True),
+        ("onnxruntime", "fp32", False),
+        ("onnxruntime", "int8", False),
+        ("openvino", "bf16", False),
+        ("auto", "bf16", False),
+        ("tensorrt", "bf16", False),
+    ],
+)
+def test_who_runs_a_precision_can_be_asked_before_anything_is_loaded(name: str, precision: str, refused: bool) -> None:
+    reason = precision_refusal(name, precision)
+    assert (reason is not None) is refused
+    assert reason is None or "\n" not in reason
+
+
+def test_auto_is_refused_where_nothing_else_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(BACKENDS, "openvino")
+    assert precision_refusal("auto", "bf16") == precision_refusal("onnxruntime", "bf16")
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])

@@ -33,6 +33,7 @@ __all__ = [
     "TensorRTRtxBackend",
     "check_threads",
     "open_backend",
+    "precision_refusal",
 ]
 
 logger = logging.getLogger(__name__)
@@ -79,9 +80,25 @@ def open_backend(
     return opened
 
 
+def precision_refusal(name: str, precision: str) -> str | None:
+    """Why a backend does not run files of a precision on a CPU, in one line; None where it does, or runs elsewhere.
+
+    `name` as for `open_backend`; "auto" is refused where every installed backend refuses. Loads nothing.
+
+        precision_refusal("onnxruntime", "bf16")  # "ONNX Runtime has no bfloat16 kernels for CPUs; ..."
+    """
+    names = _installed() if name == "auto" else [name] if name in BACKENDS else []
+    reasons = [BACKENDS[one].refused.get(precision) for one in names]
+    return None if None in reasons else next(iter(reasons), None)
+
+
+def _installed() -> list[str]:
+    return [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
+
+
 def _open_automatically(path: Path, device: str, threads: int | None) -> Backend:
     """An ONNX file on whatever serves it best here."""
-    installed = [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
+    installed = _installed()
     if not installed:
         raise BackendError('no inference backend is installed; pip install "ce2p[cpu]"')
     names = passed_among(installed, _metadata(path), path)

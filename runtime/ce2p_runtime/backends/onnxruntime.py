@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,14 +36,17 @@ class OnnxRuntimeBackend:
     """
 
     name = "onnxruntime"
+    refused: ClassVar[dict[str, str]] = {
+        "bf16": "ONNX Runtime has no bfloat16 kernels for CPUs; use --backend openvino, or a file of another precision"
+    }
+    """Precisions that it does not compute on a CPU, with the reason."""
     choice: BackendChoice | None = None
     """Why "auto" took it; None where nothing was measured."""
 
     def __init__(self, path: str | Path, device: str = "auto", threads: int | None = None) -> None:
         path = Path(path)
         self.metadata = checked_metadata(path)
-        disabled = _DISABLED_OPTIMIZERS.get(self.metadata.precision, [])
-        session, self.device = _open_session(path, device, threads, disabled)
+        session, self.device = _open_session(path, device, threads, self.metadata.precision)
         keep_in_children(session)
         inputs, outputs = session.get_inputs(), session.get_outputs()
         self.batch = check_signature(path, self.metadata, [i.shape for i in inputs], [o.shape for o in outputs])
@@ -67,7 +70,7 @@ class OnnxRuntimeBackend:
         self._session = None
 
 
-def _open_session(path: Path, device: str, threads: int | None, disabled: list[str]) -> tuple[Any, str]:
+def _open_session(path: Path, device: str, threads: int | None, precision: str) -> tuple[Any, str]:
     """A session and the device it really runs on."""
     try:
         onnxruntime = import_onnxruntime()
@@ -83,6 +86,8 @@ def _open_session(path: Path, device: str, threads: int | None, disabled: list[s
             'pip uninstall onnxruntime, then pip install "ce2p[gpu]" (never both: see `ce2p doctor`)'
         )
     wanted = "cuda" if kind == "cuda" or (kind == "auto" and has_cuda) else "cpu"
+    if wanted == "cpu" and precision in OnnxRuntimeBackend.refused:  # before a large file is loaded for nothing
+        raise BackendError(f"{path}: {OnnxRuntimeBackend.refused[precision]}")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     if threads is not None:
@@ -93,7 +98,7 @@ def _open_session(path: Path, device: str, threads: int | None, disabled: list[s
         providers.insert(0, (_PROVIDERS["cuda"], {"device_id": index or "0", "use_tf32": "0"}))
     try:
         session = onnxruntime.InferenceSession(
-            str(path), options, providers=providers, disabled_optimizers=disabled or None
+            str(path), options, providers=providers, disabled_optimizers=_DISABLED_OPTIMIZERS.get(precision)
         )
     except Exception as error:  # ONNX Runtime's errors share no base class
         raise ModelFileError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,8 @@ class OpenVinoBackend:
     """
 
     name = "openvino"
+    refused: ClassVar[dict[str, str]] = {}
+    """Precisions that it does not compute on a CPU, with the reason."""
     choice: BackendChoice | None = None
     """Why "auto" took it; None where nothing was measured."""
 
