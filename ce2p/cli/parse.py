@@ -11,6 +11,7 @@ import numpy as np
 
 from ce2p.errors import ConfigError
 from ce2p_runtime import HumanParser, MediaError, ParsingResult
+from ce2p_runtime.interrupts import INTERRUPTS
 from ce2p_runtime.pictures import MAX_PIXELS, WHITE
 from ce2p_runtime.result_names import ResultNames, check_save, names_one_file, single_result
 from ce2p_runtime.result_plan import Existing, ResultPlan, plan_results
@@ -74,16 +75,15 @@ def _run(request: ParseRequest) -> None:
         plan = plan_results(targets, existing, [*source.files, request.model], output)
         source.leave_out(plan.done)
         said = _say_notes(source, 0)
-        tally, parser, interrupt = Tally(), None, None
+        tally, parser = Tally(), None
+        interrupt: BaseException | None = None
         if plan.targets:
             parser = closing.enter_context(_parser(request))
             remark(str(parser))
             _check_classes(request.classes, parser)
             try:
                 _parse(request, parser, source, plan, tally)
-            except BaseException as error:  # an interrupt, by key or signal
-                if isinstance(error, Exception):
-                    raise
+            except INTERRUPTS as error:
                 tally.interrupted, interrupt = True, error
         _say_notes(source, said)
         document = summary(source, output, parser, tally, targets, plan.done)

@@ -26,6 +26,8 @@ class ResultPlan:
     """Per source file that is to be parsed: kind of result -> file (for masks a folder)."""
     done: frozenset[Path] = frozenset()
     """Source files whose results are all there, so that there is nothing to do."""
+    may_replace: bool = False
+    """Whether files that are there may be replaced."""
 
 
 def plan_results(
@@ -50,7 +52,7 @@ def plan_results(
         )
     remove_leftovers(file for kinds in targets.values() for file in kinds.values())
     if existing != "skip":
-        return ResultPlan(targets)
+        return ResultPlan(targets, may_replace=existing == "replace")
     missing = {
         source: {kind: file for kind, file in kinds.items() if file not in there} for source, kinds in targets.items()
     }

@@ -49,7 +49,7 @@ class PictureSink(AbstractContextManager["PictureSink"]):
         """Write what was asked for. Raises MediaError."""
         for kind, target in self._targets[frame.path].items():
             if kind == "labels":
-                result.save_labels(target)
+                result.save_labels(target, grey=self._style.grey_labels)
             elif kind == "overlay":
                 result.save_overlay(target, frame.image, self._style.opacity)
             elif kind == "cutout":
@@ -88,7 +88,7 @@ def _replace_masks(target: Path, stem: str, written: list[Path]) -> None:
 def sink_for(plan: ResultPlan, source: Source, style: ResultStyle) -> PictureSink | VideoSink:
     """The sink for what was planned. Raises MediaError."""
     if source.video is not None:
-        return VideoSink(plan.targets[source.video.path], source, style.opacity)
+        return VideoSink(plan.targets[source.video.path], source, style.opacity, replace=plan.may_replace)
     return PictureSink(plan.targets, style)
 
 
