@@ -72,12 +72,14 @@ def test_a_second_calibration_is_remembered_and_another_one_is_not(monkeypatch: 
         assert calibrate(*other)[1] is False
 
 
-def test_a_damaged_cache_is_collected_anew(tmp_path: Path) -> None:
+def test_a_damaged_cache_is_collected_anew_with_a_note(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     model = chain([1.0])
     calibrate(model, ["c0"], INPUTS)
     (file,) = (tmp_path / "cache" / "calibration").iterdir()
+    assert caplog.messages == []
     file.write_bytes(file.read_bytes()[:100])
     assert calibrate(model, ["c0"], INPUTS)[1] is False
+    assert caplog.messages == [f"{file}: is damaged (BadZipFile), so the network is calibrated again"]
     assert calibrate(model, ["c0"], INPUTS)[1] is True
 
 

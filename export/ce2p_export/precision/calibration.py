@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ from ce2p_runtime.files import atomic_path
 from ce2p_runtime.telemetry import import_onnxruntime
 
 __all__ = ["BINS", "ActivationStatistics", "calibrate", "collect", "session_with_outputs", "too_large_for_half"]
+
+logger = logging.getLogger(__name__)
 
 BINS = 2048
 """Of each histogram, equally wide between the tensor's extremes."""
@@ -137,15 +140,18 @@ def session_with_outputs(model: bytes, tensors: Sequence[str]) -> Any:
 
 
 def _read(file: Path, tensors: Sequence[str]) -> dict[str, ActivationStatistics] | None:
-    """What the cache holds, or None; a damaged file counts as none."""
+    """What the cache holds, or None; a damaged file counts as none, and a warning is logged."""
     try:
         with np.load(io.BytesIO(read_cached(file)), allow_pickle=False) as stored:
             extremes, histograms = stored["extremes"], stored["histograms"]
-    except Exception:  # zipfile, zlib and NumPy have a dozen kinds for damage
+        if extremes.shape != (len(tensors), 2) or histograms.shape != (len(tensors), BINS):
+            raise ValueError("of other tensors")
+        if (extremes.dtype, histograms.dtype) != (np.float64, np.int64) or not np.isfinite(extremes).all():
+            raise ValueError("of other numbers")
+    except FileNotFoundError:
         return None
-    if extremes.shape != (len(tensors), 2) or histograms.shape != (len(tensors), BINS):
-        return None
-    if (extremes.dtype, histograms.dtype) != (np.float64, np.int64) or not np.isfinite(extremes).all():
+    except Exception as error:  # zipfile, zlib and NumPy have a dozen kinds for damage
+        logger.warning("%s: is damaged (%s), so the network is calibrated again", file, type(error).__name__)
         return None
     return {
         tensor: ActivationStatistics(float(low), float(high), histogram)
