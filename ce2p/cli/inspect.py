@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from ce2p_runtime.engine_file import ENGINE_SUFFIXES, file_sha256, read_sidecar
+from ce2p_runtime.metadata import ModelMetadata
+from ce2p_runtime.onnx_check.model import FLOAT, FLOAT16, UINT8, Port
 
 from .console import fact_list, say, write_json
+from .model_contract import contract, usual_ports
 
-__all__ = ["run"]
+__all__ = ["engine_facts", "exported_facts", "run"]
 
 _ONLY_IN_JSON = {"palette"}
 
@@ -18,9 +23,9 @@ _ONLY_IN_JSON = {"palette"}
 def run(file: Path, dataset: str | None, stride: int | None, json: str | None) -> None:
     """Inspect and print. Raises CE2PError or CE2PRuntimeError."""
     if file.suffix in ENGINE_SUFFIXES:
-        facts = _engine_facts(file)
+        facts = engine_facts(file)
     else:
-        facts = _exported_facts(file) if file.suffix == ".onnx" else _checkpoint_facts(file, dataset, stride)
+        facts = exported_facts(file) if file.suffix == ".onnx" else _checkpoint_facts(file, dataset, stride)
     if json:
         write_json(facts, json, "inspect")
     if json != "-":
@@ -57,60 +62,89 @@ def _checkpoint_facts(file: Path, dataset: str | None, stride: int | None) -> di
     }
 
 
-def _exported_facts(file: Path) -> dict[str, Any]:
-    from ce2p.checkpoints import sha256_of
-    from ce2p_export.onnx_facts import read_onnx
-    from ce2p_runtime.backends.base import check_model_file, metadata_from
+def exported_facts(file: Path) -> dict[str, Any]:
+    """What an ONNX file says and holds, read without an ONNX library, so that the runtime alone suffices."""
+    from ce2p_runtime.backends.base import checked_metadata
+    from ce2p_runtime.onnx_check import survey
+    from ce2p_runtime.onnx_file import onnx_graph
 
-    check_model_file(file)
-    facts = read_onnx(file)
-    fields = dataclasses.asdict(metadata_from(file, facts.properties))
-    extra = fields.pop("extra")
+    metadata = checked_metadata(file)
+    graph = onnx_graph(file)
+    inputs, outputs = ({port.name: _port(port) for port in ports} for ports in (graph.inputs, graph.outputs))
     return {
         "kind": "exported ONNX model",
-        **fields,
-        **extra,
-        "inputs": facts.inputs,
-        "outputs": facts.outputs,
-        "parameters": facts.parameters,
-        "gflops": round(facts.flops / 1e9, 2),
-        "operators": facts.operators,
-        "sha256": sha256_of(file),
+        "whole": "yes" if metadata.digest else "unknown: exported before files carried a digest",
+        **_stated(metadata),
+        "inputs": inputs,
+        "outputs": outputs,
+        **contract(metadata, inputs, outputs),
+        "parameters": sum(math.prod(tensor.shape) for tensor in graph.stored.values()),
+        "gflops": round(2 * survey(graph).products / 1e9, 2),
+        "operators": dict(Counter(node.op_type for node in graph.nodes).most_common()),
+        "sha256": file_sha256(file),
     }
 
 
-def _engine_facts(file: Path) -> dict[str, Any]:
+def _port(port: Port) -> str:
+    """ "FLOAT [batch, 3, 473, 473]"."""
+    kinds = {FLOAT: "FLOAT", FLOAT16: "FLOAT16", UINT8: "UINT8"}
+    return f"{kinds[port.elem_type]} [{', '.join('batch' if size is None else str(size) for size in port.shape)}]"
+
+
+def _stated(metadata: ModelMetadata) -> dict[str, Any]:
+    """The metadata's fields, then its provenance, which cannot pass for one of them."""
+    fields = dataclasses.asdict(metadata)
+    extra = fields.pop("extra")
+    fields.pop("digest")
+    return {**fields, **{name: value for name, value in extra.items() if name not in fields}}
+
+
+def engine_facts(file: Path) -> dict[str, Any]:
     """What the sidecar says; the plan itself is not loaded, which would run it."""
     sidecar = read_sidecar(file)
     fields = dataclasses.asdict(sidecar)
-    metadata = fields.pop("metadata")
+    del fields["metadata"]
     fields["profiles"] = [profile.optimum for profile in sidecar.profiles]
     sha256 = file_sha256(file)
+    inputs, outputs = usual_ports(sidecar.metadata, "batch")
     return {
         "kind": "TensorRT engine",
         "whole": "yes" if sha256 == sidecar.plan_sha256 else "no: another file than its .json was written for",
+        **{name: value for name, value in _stated(sidecar.metadata).items() if name not in fields},
         **fields,
-        **metadata.pop("extra"),
-        **metadata,
+        "inputs": inputs,
+        "outputs": outputs,
+        **contract(sidecar.metadata, inputs, outputs),
         "sha256": sha256,
     }
 
 
 def _shown(name: str, value: Any) -> str:
     """A value as a person reads it."""
-    if name == "folds":
-        before, after = value[0]["flops_before"], value[-1]["flops_after"]
-        return f"{before / 1e9:.2f} -> {after / 1e9:.2f} GFLOP: " + ", ".join(
-            f"{fold['name']} ({fold['count']})" for fold in value
-        )
-    if name == "parity":
-        worst = min(value["rows"], key=lambda row: (row["pixel_agreement"], -(row["relative_l2"] or 0)))
-        relative = max((row["relative_l2"] or 0 for row in value["rows"]), default=0)
-        agreement = f"same label {worst['pixel_agreement']:.3%} (worst of {len(value['rows'])})"
-        return f"{value['runtime']}: relative L2 at most {relative:.1e}, {agreement}"
+    try:
+        if name == "folds":
+            return _folds(value)
+        if name == "parity":
+            return _parity(value)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        return _plain(value)  # provenance of another form than ours is shown as it is
     if name == "class_names":
         return ", ".join(f"{index} {text}" for index, text in enumerate(value))
     return _plain(value)
+
+
+def _folds(value: Any) -> str:
+    before, after = value[0]["flops_before"], value[-1]["flops_after"]
+    return f"{before / 1e9:.2f} -> {after / 1e9:.2f} GFLOP: " + ", ".join(
+        f"{fold['name']} ({fold['count']})" for fold in value
+    )
+
+
+def _parity(value: Any) -> str:
+    worst = min(value["rows"], key=lambda row: (row["pixel_agreement"], -(row["relative_l2"] or 0)))
+    relative = max((row["relative_l2"] or 0 for row in value["rows"]), default=0)
+    agreement = f"same label {worst['pixel_agreement']:.3%} (worst of {len(value['rows'])})"
+    return f"{value['runtime']}: relative L2 at most {relative:.1e}, {agreement}"
 
 
 def _plain(value: Any) -> str:

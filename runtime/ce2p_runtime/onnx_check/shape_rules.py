@@ -13,15 +13,25 @@ from .model import Stored
 from .sizes import FEW, Call, Made, Shape, Sized
 
 __all__ = [
-    "concatenation", "constant", "gather", "gather_nd", "padding", "passed_on", "reshape", "resize", "shape_of",
+    "cast", "concatenation", "constant", "gather", "gather_nd", "identity", "padding", "reshape", "resize", "shape_of",
     "slicing", "squeeze", "transpose", "unsqueeze",
 ]  # fmt: skip
 
+_INTEGERS = (6, 7)
+"""int32 and int64, as TensorProto.DataType numbers them."""
 
-def passed_on(call: Call) -> Made:
-    """Identity and Cast: sizes stay sizes, whatever integer type they are of."""
+
+def identity(call: Call) -> Made:
+    """The same again."""
     first = call.input(0)
     return Made(first, first.count)
+
+
+def cast(call: Call) -> Made:
+    """To another type. Integers stay sizes as integers; what becomes or was a float is followed no further."""
+    first = call.input(0)
+    whole = first.values is not None and first.values.dtype.kind == "i" and call.integer("to", 0) in _INTEGERS
+    return Made(Sized(first.shape, first.values if whole else None), first.count)
 
 
 def transpose(call: Call) -> Made:

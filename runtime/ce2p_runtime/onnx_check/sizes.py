@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from .model import Node
@@ -32,7 +31,7 @@ class Sized:
 
     def integers(self) -> list[int]:
         """Its values in a list. Raises ValueError where they are not known."""
-        if self.values is None or not np.isfinite(self.values).all():
+        if self.values is None or self.values.dtype.kind != "i":
             raise ValueError("its sizes depend on values that are not known")
         return [int(value) for value in self.values.reshape(-1)]
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..backends import Backend, open_backend
 from ..errors import ModelFileError
-from ..frame_steps import check_frame, prepare_batch
+from ..frame_steps import check_frame, check_output, prepare_batch
 from ..geometry import frame_mapping
 from .crop_logits import CropLogits
 from .fusion import FusedLabels, fuse
@@ -164,7 +164,9 @@ class PeopleParser:
             mappings = [
                 frame_mapping(metadata.geometry, (crop.shape[0], crop.shape[1]), metadata.input_size) for crop in crops
             ]
-            outputs = network.run(prepare_batch(metadata, crops, mappings, network.batch or len(group)))[0]
+            batch = prepare_batch(metadata, crops, mappings, network.batch or len(group))
+            outputs = network.run(batch)[0]
+            check_output(metadata, outputs, len(batch), f"the network ({metadata.family}, {metadata.dataset})")
             for output, mapping, box in zip(outputs, mappings, group, strict=False):  # padding has no box
                 yield CropLogits(output, metadata, mapping, box)
 
