@@ -143,7 +143,7 @@ def test_openvino_refuses_a_precision_it_does_not_know_and_one_it_would_not_keep
     real = openvino.Core.compile_model
 
     def ignoring_the_hint(self: Any, model: Any, device: str, properties: dict[str, Any]) -> Any:
-        return real(self, model, device, properties | {"INFERENCE_PRECISION_HINT": "dynamic"})
+        return real(self, model, device, properties | {"INFERENCE_PRECISION_HINT": "undefined"})
 
     monkeypatch.setattr(openvino.Core, "compile_model", ignoring_the_hint)
     with pytest.raises(BackendError, match="instead of f32"):
