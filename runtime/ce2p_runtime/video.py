@@ -8,7 +8,7 @@ all was there (`VideoReader.problem`).
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -83,6 +83,7 @@ class VideoReader:
         """After the last frame: one line that says what was lost or damaged; None when all was there."""
         self.notes: list[str] = []
         """What the user should know although nothing is lost, one clause each; complete after the last frame."""
+        self._frames: Generator[VideoFrame, None, None] = self._read()
         try:
             self._stream = self._choose_stream()
             self._decoding = Decoding(self._av, self._container, self._stream)
@@ -94,7 +95,6 @@ class VideoReader:
             frame without those that it holds but does not show."""
             self.estimated_frames: int | None = self.declared_frames or self._estimate()
             """`declared_frames`, or else duration times rate: good for a progress bar, wrong for uneven times."""
-            self._frames = self._read()
             # The first frame comes now: it alone tells the upright size, and whether anything can be decoded.
             self._first = next(self._frames, None)
             if self._first is None:
@@ -127,6 +127,7 @@ class VideoReader:
         """Release the file. Waits for a frame that another thread is decoding; its iteration then ends."""
         with self._lock:
             self._closed = True
+            self._frames.close()
             self._container.close()
 
     def __iter__(self) -> Iterator[VideoFrame]:
@@ -168,7 +169,7 @@ class VideoReader:
         if picture.width * picture.height > _MAX_PIXELS:
             raise MediaError(f"{self.path}: frames of {picture.width}x{picture.height}, expected at most 8192x8192")
 
-    def _read(self) -> Iterator[VideoFrame]:
+    def _read(self) -> Generator[VideoFrame, None, None]:
         for index, frame in enumerate(self._decoding.frames()):
             yield self._frame(frame, index)
         announced, counts = self.declared_frames, self.counts

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,8 @@ import pytest
 from ce2p_runtime.bits import Bits
 from ce2p_runtime.h264_fields import FieldReader
 from ce2p_runtime.packet_contents import PacketContents
+from ce2p_runtime.video import VideoReader
+from ce2p_runtime.video_ledger import Ticket
 from tests.runtime.clips import assert_balanced, copy_packets, make_clip, moving, packets_of, read, zero_packet
 
 av = pytest.importorskip("av")
@@ -152,13 +156,28 @@ def test_frames_that_are_only_referred_to_are_hidden_and_not_lost(tmp_path: Path
 
 
 def test_the_account_balances_while_reading(tmp_path: Path) -> None:
-    from ce2p_runtime.video import VideoReader
-
     with VideoReader(make_clip(tmp_path / "a.mp4", options={"bf": "3"})) as reader:
         for _ in reader:
             counts = reader.counts
             assert counts.packets + counts.further == counts.decoded + counts.hidden + counts.skipped + counts.waiting
             assert counts.waiting <= 20
+
+
+@pytest.mark.parametrize("after", [3, 100])
+def test_packets_do_not_outlive_the_reader(after: int, tmp_path: Path) -> None:
+    """PyAV keeps what is attached to a packet in a table of its own until the packet is gone."""
+    path = zero_packet(make_clip(tmp_path / "a.mp4", "mjpeg", pixels="yuvj420p"), 5, tmp_path / "b.mp4")
+    gc.collect()
+    gc.disable()
+    try:
+        with VideoReader(path) as reader:
+            for _ in itertools.islice(reader, after):
+                pass
+        del reader, _
+        # The first frame waits for the collector, since its side data were looked at.
+        assert sum(isinstance(thing, Ticket) for thing in gc.get_objects()) <= 1
+    finally:
+        gc.enable()
 
 
 def _bits(*fields: tuple[int, int] | int) -> bytes:

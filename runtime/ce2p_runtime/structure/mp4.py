@@ -169,12 +169,15 @@ def _agree(track: _Track, length: int) -> None:
     per_chunk = np.repeat(groups[:, 1], np.diff(borders))
     if int(per_chunk.sum()) != samples:
         raise _FaultError(f"its index has places for {int(per_chunk.sum())} of {samples} samples")
-    sizes = np.full(samples, track.sizes) if isinstance(track.sizes, int) else track.sizes
-    ends = np.cumsum(per_chunk)
-    total = np.concatenate(([0], np.cumsum(sizes)))
-    reach = chunks[:, 0] + total[ends] - total[ends - per_chunk]
-    if int(reach.max()) > length:
-        raise _FaultError(f"its index points to byte {int(reach.max())}, the file ends at {length}")
+    if isinstance(track.sizes, int):
+        inside = per_chunk.astype(np.float64) * track.sizes  # approximate, so that nothing overflows
+    else:
+        ends = np.cumsum(per_chunk)
+        total = np.concatenate(([0], np.cumsum(track.sizes)))
+        inside = (total[ends] - total[ends - per_chunk]).astype(np.float64)
+    reach = int((chunks[:, 0] + inside).max())
+    if reach > length or int(chunks.min()) < 0:
+        raise _FaultError(f"its index points to byte {reach}, the file ends at {length}")
 
 
 def _is_partial(track: _Track, index: _Index) -> bool:
