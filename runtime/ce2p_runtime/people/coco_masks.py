@@ -34,7 +34,9 @@ def segmentation_mask(segmentation: Any, size: Size) -> Mask:
     if isinstance(segmentation, dict):
         counts, stated = segmentation.get("counts"), segmentation.get("size")
         if stated != list(size):
-            raise ValueError(f"its run lengths are for size {stated}, the picture is {list(size)} (height, width)")
+            raise ValueError(
+                f"its run lengths are for size {stated!s:.60}, the picture is {list(size)} (height, width)"
+            )
         if isinstance(counts, str):
             counts = decode_counts(counts)
         if not isinstance(counts, list) or not all(type(count) is int for count in counts):
