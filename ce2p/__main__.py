@@ -1,8 +1,18 @@
-"""Entry point of the `ce2p` command: status 0 done and verified, 1 failed (one line says why), 2 wrong arguments."""
+"""Entry point of the `ce2p` command.
+
+Status 0: done and verified; 1: failed, one line says why; 2: wrong arguments; 130, 143 and 129: stopped by Ctrl-C,
+SIGTERM and SIGHUP.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
+from contextlib import suppress
+
+from ce2p_runtime.interrupts import interrupt_status, unwind_on_signals
+from ce2p_runtime.text import install_hint, printable
 
 __all__ = ["main"]
 
@@ -24,35 +34,85 @@ _EXTRA_OF = {
 """Which extra brings a package that a command may find missing."""
 
 
+_TRACEBACK = "CE2P_TRACEBACK"
+"""Environment variable that shows where an unexpected error came from."""
+
+
 def main() -> None:
     """Run the command line and exit."""
-    from ce2p.errors import CE2PError
-    from ce2p_runtime.errors import CE2PRuntimeError
+    with unwind_on_signals():
+        status = _status()
+    # After a signal its status, whatever became of the exception on its way: libraries turn them into others.
+    sys.exit(interrupt_status() or status)
 
+
+def _status() -> int:
+    """Run the command line; every way it can end, as an exit status."""
     try:
         from ce2p.cli.app import app
         from ce2p.cli.arguments import normalised
 
         app(args=normalised(sys.argv[1:]), prog_name="ce2p")
-    except (CE2PError, CE2PRuntimeError) as error:
-        _fail(str(error))
-    except ModuleNotFoundError as error:
-        extra = _EXTRA_OF.get((error.name or "").partition(".")[0])
-        if extra is None:
-            raise
-        _fail(f'this command needs the package {error.name}; pip install "ce2p[{extra}]"')
-    except OSError as error:
-        if error.strerror is None:
-            raise
-        place = f"{error.filename}: " if error.filename else ""
-        _fail(f"{place}{error.strerror}")
+    except SystemExit as end:
+        return _flushed(end.code)
     except KeyboardInterrupt:
-        sys.exit(130)
+        return 130
+    except BaseException as error:
+        return _failed(error)
+    return _flushed(0)
 
 
-def _fail(message: str) -> None:
-    sys.stderr.write(f"error: {' '.join(message.split())}\n")
-    sys.exit(1)
+def _flushed(code: object) -> int:
+    """The status for `sys.exit(code)`, once standard output has taken everything."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        return _failed(error)
+    if isinstance(code, str):
+        return _said(code)
+    return code if isinstance(code, int) else 0
+
+
+def _failed(error: BaseException) -> int:
+    """Say in one line what went wrong; with CE2P_TRACEBACK also where."""
+    from ce2p.errors import CE2PError
+    from ce2p_runtime.errors import CE2PRuntimeError
+
+    if os.environ.get(_TRACEBACK, "0") not in ("", "0"):
+        traceback.print_exception(error)
+    if isinstance(error, (CE2PError, CE2PRuntimeError)):
+        return _said(str(error))
+    if interrupt_status() is not None:
+        return 1  # what became of the interrupt on its way through a library; nothing is wrong
+    if isinstance(error, BrokenPipeError):
+        # Whoever read our output has enough, as `head` does: nothing to say, and nobody to flush to any more.
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return _said(_line(error))
+
+
+def _line(error: BaseException) -> str:
+    """What an error that is none of ours means to a user."""
+    if isinstance(error, ModuleNotFoundError):
+        package = (error.name or "").partition(".")[0]
+        if package in _EXTRA_OF:
+            return f"this command needs the package {error.name}; {install_hint(_EXTRA_OF[package])}"
+    if isinstance(error, OSError) and error.strerror is not None:
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror}"
+    what = f"{type(error).__name__} ({error!s:.500})" if str(error) else type(error).__name__
+    advice = f"{_TRACEBACK}=1 shows where it came from"
+    if isinstance(error, MemoryError):
+        return f"{what}: not enough memory; give it smaller pictures, batches or networks, or a larger limit; {advice}"
+    return f"unexpected {what}: this is a fault of ce2p, please report it with all that is printed; {advice}"
+
+
+def _said(message: str) -> int:
+    with suppress(OSError):  # nobody may be listening any more
+        sys.stderr.write(f"error: {printable(' '.join(message.split()))}\n")
+    return 1
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 __all__ = ["INTERRUPTS", "Terminated", "interrupt_status", "uninterrupted", "unwind_on_signals"]
@@ -26,20 +27,31 @@ INTERRUPTS = (KeyboardInterrupt, Terminated)
 """The exceptions that mean: somebody wants this to stop. Nothing is wrong with the work so far."""
 
 
-def unwind_on_signals() -> None:
-    """From now on SIGTERM and SIGHUP raise `Terminated`, SIGINT KeyboardInterrupt, in the main thread.
+@contextmanager
+def unwind_on_signals() -> Iterator[None]:
+    """In the block SIGTERM and SIGHUP raise `Terminated`, SIGINT KeyboardInterrupt, in the main thread.
 
-    For programs, not for libraries: call it in the main thread at the start. A signal that the process was started
-    with to ignore, as under `nohup`, stays ignored.
+    For programs, not for libraries: to be entered in the main thread. A signal that the process was started with to
+    ignore, as under `nohup`, stays ignored.
     """
+    _received.clear()
+    before = {}
     for name in _ASKING:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _unwind)
+            before[number] = signal.signal(number, _unwind)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def interrupt_status() -> int | None:
-    """The exit status that tells of the signal that came first, 128 + its number; None when there was none."""
+    """The exit status that tells of the signal that came first, 128 + its number; None when there was none.
+
+    It belongs to the last `unwind_on_signals`.
+    """
     # Kept beside the exception, because libraries swallow exceptions or make others of them.
     return 128 + _received[0] if _received else None
 

@@ -24,7 +24,7 @@ def bgr_to_yuv420(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The planes of `image`, uint8 BGR [H, W, 3] with even sides, one below the other: uint8 [H * 3 / 2, W].
 
     A chroma sample is the mean of its 2x2 pixels. FFmpeg's own conversion cuts fractions off, by which pictures get
-    darker, unless it is told to round; then it takes three times as long as this.
+    darker, unless it is told to round; then it takes more than twice as long as this.
     """
     height, width = image.shape[:2]
     planes = np.empty((height * 3 // 2, width), np.uint8)
