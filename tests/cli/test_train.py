@@ -58,9 +58,10 @@ def test_a_run_leaves_what_the_next_commands_take(ce2p: Run, data: Path, tmp_pat
     in_training = (run / "scores.csv").read_text().splitlines()[1].split(",")[2]
     assert ce2p("export", "run/best.safetensors", "-o", "best.onnx").status == 0
     for model in ("run/best.safetensors", "best.onnx"):
-        scored = ce2p("val", model, "--data", data, "--json", "scores.json")
+        scores = tmp_path / f"{Path(model).stem}.json"
+        scored = ce2p("val", model, "--data", data, "--json", scores)
         assert scored.status == 0, scored.err
-        text = (tmp_path / "scores.json").read_text()
+        text = scores.read_text()
         assert f'"mean_iou": {float(in_training):.5f}'[:-1] in text, (model, in_training)
     again = ce2p("train", "run/config.yaml", "--data", data, "-o", "again", "--device", "cpu")
     assert again.status == 0, again.err
