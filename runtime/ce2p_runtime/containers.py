@@ -22,6 +22,9 @@ __all__ = ["announced_frames", "load_av", "open_media"]
 # pictures, subtitles and text art are not among them.
 _FORMATS = "mov,matroska,avi,mpegts,mpeg,flv,ogg,asf,mxf,nut,ivf,h264,hevc,mpegvideo,m4v,mjpeg,obu,dv,rm,yuv4mpegpipe"
 
+_LARGE_AVI = 1 << 30
+"""Above this size AVI files are of several parts, and not all writers count the frames of all parts."""
+
 
 def open_media(path: str | Path) -> Any:
     """Open a local audio or video file, and nothing else, with PyAV. Raises MediaError."""
@@ -56,5 +59,5 @@ def announced_frames(path: Path, container: Any, stream: Any) -> int | None:
             indexed = count_indexed(file, length)
         if indexed is not None:
             return indexed.get(stream.index)
-        return frames if frames is not None and 8 * frames < length else None
+        return frames if frames is not None and 8 * frames < length < _LARGE_AVI else None
     return None

@@ -70,8 +70,9 @@ class PacketContents:
                 return any(unit[0] >> 1 & 0x3F in (8, 9) for unit in units)
             if self._codec == "h264":
                 return any(unit[0] & 0x1F == 1 and _slice_type(unit) == 1 for unit in units)
-            at = packet.find(b"\0\0\1\0")
-            return self._codec in ("mpeg1video", "mpeg2video") and packet[at + 5] >> 3 & 7 == 3
+            if self._codec == "mpeg4":
+                return packet[packet.index(b"\0\0\1\xb6") + 4] >> 6 == 2
+            return self._codec in ("mpeg1video", "mpeg2video") and packet[packet.index(b"\0\0\1\0") + 5] >> 3 & 7 == 3
         except (IndexError, ValueError):
             return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import tracemalloc
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ce2p_runtime.structure import read_structure
+from ce2p_runtime.structure.riff import count_indexed
 from tests.runtime.clips import make_clip
 
 
@@ -105,6 +107,19 @@ def test_avi_chunks_must_follow_each_other(name: str, words: str, tmp_path: Path
     path.write_bytes(data)
     problem = str(read_structure(path).problem)
     assert any(word in problem for word in words.split("|")), problem
+
+
+def test_the_index_of_the_first_of_several_parts_does_not_count_the_file(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "a.avi", "mpeg4")
+    data = path.read_bytes()
+    assert count_indexed(io.BytesIO(data), len(data)) == {0: 25}
+    movie = b"movi" + 3 * (b"00dc\x04\0\0\0abcd")
+    part = b"AVIX" + b"LIST" + len(movie).to_bytes(4, "little") + movie
+    data += b"RIFF" + len(part).to_bytes(4, "little") + part
+    assert count_indexed(io.BytesIO(data), len(data)) is None
+    path.write_bytes(data)
+    assert read_structure(path).packets == {0: 28}
+    assert read_structure(path).problem is None
 
 
 def _block(data: bytearray) -> int:

@@ -175,7 +175,7 @@ def test_packets_do_not_outlive_the_reader(after: int, tmp_path: Path) -> None:
                 pass
         del reader, _
         # The first frame waits for the collector, since its side data were looked at.
-        assert sum(isinstance(thing, Ticket) for thing in gc.get_objects()) <= 1
+        assert sum(type(thing) is Ticket for thing in gc.get_objects()) <= 1
     finally:
         gc.enable()
 

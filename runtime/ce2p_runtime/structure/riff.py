@@ -28,16 +28,18 @@ def read_avi(file: BinaryIO, length: int) -> Structure:
         position = end + end % 2
     if problem is None:
         for stream, count in (count_indexed(file, length) or {}).items():
-            # Parts beyond the first, of files above 1 GB, are not in this index.
             if packets.get(stream, 0) < count:
                 problem = f"{packets.get(stream, 0)} of {count} indexed packets of stream {stream}"
     return Structure(problem, packets)
 
 
 def count_indexed(file: BinaryIO, length: int) -> dict[int, int] | None:
-    """Packets with data of each stream, by the index at the end of the first part; None without one."""
+    """Packets with data of each stream, by the index at the end; None without one that covers the whole file."""
     file.seek(0)
     end = min(_end(0, file.read(8)[4:8], length), length)
+    file.seek(end + end % 2)
+    if file.read(4) == b"RIFF":  # of files above 1 GB, that index covers the first part only
+        return None
     position = 12
     while position + 8 <= end:
         file.seek(position)
