@@ -58,7 +58,7 @@ def test_a_run_leaves_what_the_next_commands_take(ce2p: Run, data: Path, tmp_pat
     in_training = (run / "scores.csv").read_text().splitlines()[1].split(",")[2]
     assert ce2p("export", "run/best.safetensors", "-o", "best.onnx").status == 0
     for model in ("run/best.safetensors", "best.onnx"):
-        scores = tmp_path / f"{Path(model).stem}.json"
+        scores = tmp_path / f"{Path(model).name}.json"
         scored = ce2p("val", model, "--data", data, "--json", scores)
         assert scored.status == 0, scored.err
         text = scores.read_text()
