@@ -32,9 +32,7 @@ _OWNER = r"([0-9a-f]+)-([0-9a-f]+)-([0-9a-f]{8})-[0-9a-f]{8}"
 def temporary_name(name: str) -> str:
     """A new hidden name for a file that is to be called `name`, with the same suffix."""
     path = Path(name)
-    process = os.getpid()
-    owner = f"{process:x}-{_start_of(process) or 0:x}-{_system()}-{secrets.token_hex(4)}"
-    return f".{_beginning(path)}.{owner}{path.suffix}"
+    return f".{_beginning(path)}.{_process(os.getpid())}-{secrets.token_hex(4)}{path.suffix}"
 
 
 def remove_leftovers(targets: Iterable[str | Path]) -> int:
@@ -83,6 +81,12 @@ def _start_of(process: int) -> int | None:
         return int(fields[19])
     except (OSError, ValueError, IndexError):
         return None
+
+
+@cache
+def _process(own: int) -> str:
+    """This process. Looked up once, which costs as much as writing a small picture; a forked child looks anew."""
+    return f"{own:x}-{_start_of(own) or 0:x}-{_system()}"
 
 
 @cache
