@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from .announcements import show_announcements
 from .exporting import export
 from .ignored_options import BENCHMARK, INSPECT, PEOPLE, VERIFY, refuse_ignored
 from .learning import data_app, train, val
@@ -44,6 +45,7 @@ def main(
     ] = False,
 ) -> None:
     """Human parsing with CE2P networks: training, proven ONNX files and TensorRT engines, pictures and video."""
+    show_announcements()
 
 
 @app.command()

@@ -31,6 +31,10 @@ _PACKAGES = ("ce2p", "onnxruntime", "onnxruntime-gpu", "openvino", "onnx")
 """Packages whose versions decide how fast a network runs, and on what it runs at all."""
 
 
+_of_this_process: dict[str, BackendChoice] = {}
+"""By key: choices that are too noisy to be written."""
+
+
 @dataclass(frozen=True)
 class Option:
     """A backend with a number of threads; None for its library's own default."""
@@ -58,6 +62,8 @@ class BackendChoice:
     """The day, as "2026-01-31"."""
     remembered: bool = False
     """Whether this was measured earlier than now."""
+    noise: str = ""
+    """What speaks against the times, in words; such a choice lasts as long as the process."""
 
     @property
     def description(self) -> str:
@@ -66,6 +72,8 @@ class BackendChoice:
         times = ", ".join(f"{option} {_figure(ms)} ms" for option, ms in ranking)
         failed = [f"{option} left out: {reason}" for option, reason in self.left_out.items()]
         when = f"remembered from {self.measured}" if self.remembered else "measured now"
+        if self.noise:
+            when += f", not to be relied on and not kept: {self.noise}"
         return "; ".join([f"chosen by time: {times}" if times else "the only one that runs", *failed, when])
 
 
@@ -89,6 +97,8 @@ def choice_key(path: Path, options: Sequence[Option]) -> str:
 
 def recall(key: str, options: Sequence[Option]) -> BackendChoice | None:
     """The choice remembered under a key; None where there is none that can be read."""
+    if key in _of_this_process:
+        return dataclasses.replace(_of_this_process[key], remembered=True)
     file = _file(key)
     try:
         document = read_json(read_cached(file, _LARGEST), what="its content")
@@ -105,9 +115,16 @@ def recall(key: str, options: Sequence[Option]) -> BackendChoice | None:
 
 
 def remember(key: str, model: str, choice: BackendChoice) -> None:
-    """Keep a choice for the next time; one warning where that cannot be. `model` is for people who read the file."""
+    """Keep a choice for the next time, a noisy one for this process; one warning where that cannot be.
+
+    `model` is for people who read the file.
+    """
+    if choice.noise:
+        _of_this_process[key] = choice
+        return
+    _of_this_process.pop(key, None)
     document = {"format": _FORMAT, "key": key, "model": model, **dataclasses.asdict(choice)}
-    del document["remembered"]
+    del document["remembered"], document["noise"]
     try:
         with atomic_path(_file(key)) as temporary:
             temporary.write_text(json.dumps(document, indent=1), "utf-8")
