@@ -48,7 +48,8 @@ class EncodedVideo(ABC):
         self.frames = 0
         """Frames written so far."""
         self.moved = 0
-        """Frames whose time was not after the one before (as in damaged sources) and was moved behind it."""
+        """Frames whose time was not after the one before (as in damaged sources) and was moved behind it, or was
+        before 0 where the format cannot show that and was moved there."""
         self._format = container
         self._encoder, self._options = encoder
         self._sample_aspect_ratio = sample_aspect_ratio
@@ -156,8 +157,11 @@ class EncodedVideo(ABC):
                 self._open(time_base)
             unit = self._stream.codec_context.time_base
             ticks = pts if time_base == unit else round(pts * time_base / unit)
-            if self.frames and ticks <= self._last:
-                ticks, self.moved = self._last + 1, self.moved + 1
+            # MP4 and MOV show nothing before 0: FFmpeg writes an edit list that hides it.
+            first = 0 if self._format in ("mp4", "mov") else ticks
+            earliest = self._last + 1 if self.frames else first
+            if ticks < earliest:
+                ticks, self.moved = earliest, self.moved + 1
             frame = self._frame(image)
             frame.pts, frame.time_base = ticks, unit
             self._mux_until(ticks * unit)

@@ -426,6 +426,17 @@ def test_times_that_do_not_grow_are_moved_and_counted(tmp_path: Path) -> None:
     assert _times(tmp_path / "a.mp4") == [Fraction(pts, 1000) for pts in (0, 10, 11, 12, 40)]
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_a_frame_before_the_beginning_is_not_hidden(suffix: str, tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / f"a{suffix}", 25, (32, 32)) as writer:
+        for pts in (-40, 0, 40):
+            writer.write(np.full((32, 32, 3), pts + 40, np.uint8), pts, Fraction(1, 1000))
+    frames, reader = _read(tmp_path / f"a{suffix}")
+    assert [round(frame.image.mean() / 40) for frame in frames] == [0, 1, 2]
+    assert reader.problem is None
+    assert writer.moved == (0 if suffix == ".mkv" else 2)
+
+
 def test_a_change_of_time_base_is_followed(tmp_path: Path) -> None:
     image = np.zeros((32, 32, 3), np.uint8)
     with VideoWriter(tmp_path / "a.mp4", 25, (32, 32)) as writer:
