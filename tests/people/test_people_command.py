@@ -212,3 +212,39 @@ def test_flipping_wraps_every_network_once(request_: PeopleRequest, monkeypatch:
     monkeypatch.setattr("ce2p.cli.people.AveragedBackend", Counted)
     run(dataclasses.replace(request_, flip=True))
     assert len(wrapped) == 2
+
+
+def test_results_are_not_replaced_unasked_and_inputs_never(
+    request_: PeopleRequest, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = dataclasses.replace(request_, source=str(pictures / "images/one.jpg"), local=())
+    run(one)
+    before = {path: path.read_bytes() for path in request_.output.rglob("*.*")}
+    with pytest.raises(MediaError, match="exists, 5 of 5 results in all"):
+        run(one)
+    assert {path: path.read_bytes() for path in request_.output.rglob("*.*")} == before
+    (request_.output / "global_tag/one.png").unlink()
+    (request_.output / "overlays/one.jpg").write_bytes(b"kept")
+    run(dataclasses.replace(one, skip_existing=True))
+    assert (request_.output / "global_tag/one.png").read_bytes() == before[request_.output / "global_tag/one.png"]
+    assert (request_.output / "overlays/one.jpg").read_bytes() == b"kept"
+    capsys.readouterr()
+    run(dataclasses.replace(one, skip_existing=True))
+    assert "1 pictures have their results already, which are kept" in capsys.readouterr().err
+    run(dataclasses.replace(one, overwrite=True))
+    assert (request_.output / "overlays/one.jpg").read_bytes() == before[request_.output / "overlays/one.jpg"]
+    # The people of a second run are read from where its own would be written.
+    again = dataclasses.replace(one, instances=request_.output / "global_tag", overwrite=True)
+    with pytest.raises(MediaError, match=r"one\.png: is an input"):
+        run(again)
+    with pytest.raises(MediaError, match=r"people\.json: is an input|expected a name ending in \.json"):
+        run(dataclasses.replace(one, json=str(pictures / "images/one.jpg"), overwrite=True))
+
+
+def test_more_people_than_results_hold_are_one_line_before_anything_is_parsed(
+    request_: PeopleRequest, tmp_path: Path
+) -> None:
+    (tmp_path / "crowd.json").write_text(json.dumps([{"image": "one", "bbox": [0, 0, 9, 9]}] * 256))
+    with pytest.raises(MediaError, match=r"crowd\.json: one: 256 people in one picture, expected at most 255"):
+        run(dataclasses.replace(request_, instances=tmp_path / "crowd.json", local=()))
+    assert not (request_.output / "results.txt").exists()
