@@ -174,7 +174,7 @@ def _cure(array: NDArray[Any]) -> str:
     """What to do with arrays of the usual other kinds."""
     if array.ndim == 4:
         return "; pass several with parse_batch"
-    if array.ndim == 3 and array.shape[0] in (1, 3, 4):
+    if array.ndim == 3 and array.shape[0] in (1, 3, 4) and array.shape[2] not in (3, 4):
         return "; move the colours last with frame.transpose(1, 2, 0)"
     if array.dtype.kind == "f":
         return "; for values from 0 to 1 that is (frame * 255).round().astype(np.uint8)"

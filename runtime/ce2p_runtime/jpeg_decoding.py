@@ -13,7 +13,7 @@ _HARMLESS = ("Invalid SOS parameters", "Warning: unknown JFIF revision", "Unknow
 
 
 def decode_jpeg(data: bytes) -> tuple[NDArray[np.uint8] | None, list[str]]:
-    """uint8 BGR [H, W, 3], or None where OpenCV is to decode it: CMYK, and what simplejpeg does not know.
+    """uint8 BGR [H, W, 3], or None where OpenCV is to decode it: CMYK, and what is odd.
 
     Pixels are those that OpenCV gives, bit by bit. The list holds what there is to say although nothing failed. Raises
     ValueError, with libjpeg's words, for what libjpeg warns of unless it is harmless.
@@ -23,13 +23,11 @@ def decode_jpeg(data: bytes) -> tuple[NDArray[np.uint8] | None, list[str]]:
     except KeyError:  # TurboJPEG names the usual ratios of chroma to luma only
         return None, ["its chroma subsampling is a rare one, so that damage to its data would go unnoticed"]
     inks = colour_space in ("CMYK", "YCCK")
-    notes: list[str] = []
     try:
         pixels = simplejpeg.decode_jpeg(data, "CMYK" if inks else "BGR")
     except ValueError as error:
-        if not str(error).startswith(_HARMLESS):
-            raise
-        notes.append(f"libjpeg warns of its data ({error}), behind which damage would go unnoticed")
-        pixels = simplejpeg.decode_jpeg(data, "CMYK" if inks else "BGR", strict=False)
+        if str(error).startswith(_HARMLESS):
+            return None, [f"libjpeg warns of its data ({error}), behind which damage would go unnoticed"]
+        raise
     # How inks become colours is left to OpenCV, as for every other reader of the file.
-    return (None if inks else np.asarray(pixels, np.uint8)), notes
+    return (None if inks else np.asarray(pixels, np.uint8)), []

@@ -11,6 +11,8 @@ the pixels of BMP, WebP and uncompressed TIFF, and a part of it in JPEG, GIF and
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +49,7 @@ def decode_pixels(data: bytes, keep_alpha: bool) -> tuple[NDArray[np.uint8], lis
     return np.asarray(pixels, np.uint8), notes
 
 
-def _decode(data: bytes, flags: int) -> NDArray[np.generic]:
+def _decode(data: bytes, flags: int) -> NDArray[Any]:
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:

@@ -26,7 +26,7 @@ class PictureTraits:
     transparent: bool = False
     """Whether pixels may be transparent. Of BMP never, as in viewers: what its fourth byte means is left open."""
     premultiplied: bool = False
-    """Whether colours are stored multiplied by their opacity."""
+    """Whether the decoder gives colours multiplied by their opacity."""
     orientation: int = 1
     """EXIF's number for how the stored pixels are to be turned, 1 to 8; of TIFF 1, since its decoder turns them."""
     swapped: bool = False

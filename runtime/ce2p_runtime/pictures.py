@@ -43,6 +43,10 @@ MAX_BYTES = 512 * 2**20
 """Longest picture file that is read."""
 
 
+_ROOM = 8
+"""Bytes for each pixel that must be free: what is decoded, and as much again on the way."""
+
+
 @dataclass(frozen=True, eq=False)
 class Picture:
     """A decoded picture, and what there is to say about it."""
@@ -139,7 +143,9 @@ def _lay_over(
 
 
 def _decoded(data: bytes, name: str, size: tuple[int, int], background: tuple[int, int, int]) -> Picture:
-    """Raises ValueError for what is damaged."""
+    """Raises ValueError for what is damaged, and MemoryError."""
+    # OpenCV calls it damage when memory runs out. Nothing is filled here, so that this costs nothing.
+    np.empty((*size, _ROOM), np.uint8)
     traits = picture_traits(data)
     pixels, notes = decode_pixels(data, traits.transparent)
     expected = size[::-1] if traits.swapped else size

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 __all__ = ["DirectoryError", "TiffPage", "page_count", "stored_orientation"]
 
-_WIDTH, _HEIGHT, _COMPRESSION, _PHOTOMETRIC, _ORIENTATION, _SAMPLES = 256, 257, 259, 262, 274, 277
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _ORIENTATION = 256, 257, 258, 259, 274
 _STRIPS, _STRIP_BYTES, _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES = 273, 279, 322, 323, 324, 325
 _SUBFILE, _EXTRA_SAMPLES, _JPEG_TABLES, _DNG_VERSION = 254, 338, 347, 50706
 
@@ -48,7 +48,7 @@ class TiffPage:
     """Whether the decoder, which applies the orientation, swaps height and width."""
     transparent: bool
     premultiplied: bool
-    """Whether colours are stored multiplied by their opacity."""
+    """Whether colours come multiplied by their opacity: stored so, or of 8 bits, of which libtiff makes that."""
     jpeg_tables: bytes
     parts: tuple[tuple[int, int], ...]
     """Start and end of each strip or tile in the file."""
@@ -93,7 +93,7 @@ class TiffPage:
             compression=value(_COMPRESSION, 1),
             turned=value(_ORIENTATION, 1) >= 5,
             transparent=extra in ((1,), (2,)),
-            premultiplied=extra == (1,),
+            premultiplied=extra == (1,) or values(_BITS)[:1] == (8,),
             jpeg_tables=bytes(values(_JPEG_TABLES)),
             parts=_parts(values(_STRIPS, values(_TILES)), values(_STRIP_BYTES, values(_TILE_BYTES)), len(data)),
             largest_part=tile or height * width,

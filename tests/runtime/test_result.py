@@ -1,5 +1,6 @@
 """Label maps, their views and their files; the palette PNG is read back by Pillow and OpenCV."""
 
+import dataclasses
 from pathlib import Path
 
 import cv2
@@ -8,10 +9,10 @@ import pytest
 
 from ce2p_runtime.errors import MediaError
 from ce2p_runtime.files import atomic_path
-from ce2p_runtime.png import encode_png, write_png
+from ce2p_runtime.png import encode_png, read_labels, write_png
 from ce2p_runtime.result import ParsingResult
 
-NAMES = ("Background", "Hat", "Upper-clothes", "../evil name")
+NAMES = ("Background", "Hat", "Upper-clothes", "../evil\x1b[31m\nname")
 PALETTE = ((0, 0, 0), (128, 0, 0), (10, 20, 30), (255, 254, 253))
 
 
@@ -52,6 +53,20 @@ def test_overlay_leaves_background_alone_and_blends_the_rest(result: ParsingResu
     assert np.array_equal(result.overlay(frame, 1)[inside], result.colours()[inside])
 
 
+@pytest.mark.parametrize(
+    "person", [slice(0, 0), slice(0, 40), slice(7, 9), slice(39, 40)], ids=["nobody", "everywhere", "some", "a corner"]
+)
+@pytest.mark.parametrize("width", [2, 50])
+def test_overlay_is_that_of_the_whole_frame_bit_by_bit(person: slice, width: int) -> None:
+    draw = np.random.default_rng(1)
+    labels = np.zeros((40, width), np.uint8)
+    labels[person, width // 2 :] = draw.integers(0, 4, labels[person, width // 2 :].shape)
+    labels[person, -1] = 200  # without a class: black
+    result, frame = _result(labels), draw.integers(0, 256, (40, width, 3), dtype=np.uint8)
+    whole = cv2.addWeighted(frame, 0.7, result.colours(), 0.3, 0)
+    assert np.array_equal(result.overlay(frame, 0.3), np.where((labels > 0)[:, :, None], whole, frame))
+
+
 def test_overlay_names_both_sizes(result: ParsingResult) -> None:
     with pytest.raises(ValueError, match=r"\[7, 12, 3\].*\[7, 11\]"):
         result.overlay(np.zeros((7, 12, 3), np.uint8))
@@ -64,7 +79,7 @@ def test_masks_and_counts(result: ParsingResult) -> None:
         "Background": 77 - 6 - 15 - 1,
         "Hat": 6,
         "Upper-clothes": 15,
-        "../evil name": 1,
+        NAMES[3]: 1,
     }
     masks = result.masks()
     assert list(masks) == list(result.present())
@@ -75,9 +90,52 @@ def test_masks_and_counts(result: ParsingResult) -> None:
     assert not _result(np.zeros((2, 2))).mask("Hat").any()
 
 
+@pytest.mark.parametrize("name", ["Upper-clothes", "upper clothes", "UPPER_CLOTHES", " upperClothes "])
+def test_names_are_forgiving(result: ParsingResult, name: str) -> None:
+    assert np.array_equal(result.mask(name), result.labels == 2)
+
+
+def test_several_classes_are_one_mask(result: ParsingResult) -> None:
+    expected = (result.labels == 1) | (result.labels == 2)
+    for names in (("Hat", "Upper-clothes"), (["Hat", 2],), ({"hat"}, np.uint8(2)), (range(1, 3),)):
+        assert np.array_equal(result.mask(*names), expected)
+    mask = result.mask("Hat")
+    assert mask.dtype == bool
+    assert np.array_equal(~mask, result.labels != 1)
+    assert np.array_equal(result.mask(), result.labels != 0)
+    alpha = result.alpha("Hat", 2)
+    assert alpha.dtype == np.uint8
+    assert np.array_equal(alpha, np.where(expected, 255, 0))
+
+
+def test_a_cutout_holds_what_is_inside_and_nothing_else(result: ParsingResult, tmp_path: Path) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (7, 11, 3), dtype=np.uint8)
+    cutout = result.cutout(frame, "Hat", "Upper-clothes")
+    inside = (result.labels == 1) | (result.labels == 2)
+    assert np.array_equal(cutout[inside], np.dstack([frame, np.full((7, 11), 255)])[inside])
+    assert (cutout[~inside] == 0).all()
+    assert np.array_equal(result.cutout(frame)[:, :, 3], result.alpha())
+    path = result.save_cutout(tmp_path / "coat.png", frame, "Hat", "Upper-clothes")
+    assert np.array_equal(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), cutout)
+    with pytest.raises(MediaError, match=r"cutout\.jpg: cut-outs are stored as PNG"):
+        result.save_cutout(tmp_path / "cutout.jpg", frame)
+    kept = dataclasses.replace(result, frame=frame[:, :, ::-1], order="rgb")
+    assert np.array_equal(cv2.imread(str(kept.save_cutout(path)), cv2.IMREAD_UNCHANGED), result.cutout(frame))
+
+
+def test_counts_are_exact_beyond_what_a_float_holds() -> None:
+    labels = np.zeros((4200, 4200), np.uint8)
+    labels[0, :3] = 1
+    assert _result(labels).present() == {"Background": 4200 * 4200 - 3, "Hat": 3}
+
+
 def test_unknown_classes_get_help(result: ParsingResult) -> None:
     with pytest.raises(KeyError, match=r"did you mean 'Upper-clothes'.*Background, Hat"):
         result.mask("uper clothes")
+    with pytest.raises(KeyError, match=r"no class 'clothes'; did you mean 'Upper-clothes'"):
+        result.mask("Hat", "clothes")
+    with pytest.raises(KeyError, match="no class ''; classes are"):
+        result.mask("")
     with pytest.raises(KeyError, match=r"class id 4 is not in 0\.\.3"):
         result.mask(4)
     with pytest.raises(KeyError, match="class id -1"):
@@ -109,6 +167,22 @@ def test_label_png_with_ids_past_the_palette_is_readable() -> None:
         encode_png(np.zeros((2, 2, 3), np.uint8))
 
 
+def test_grey_label_png_is_read_by_opencv_and_both_kinds_by_read_labels(result: ParsingResult, tmp_path: Path) -> None:
+    grey = result.save_labels(tmp_path / "grey.png", grey=True)
+    palette = result.save_labels(tmp_path / "palette.png")
+    assert np.array_equal(cv2.imread(str(grey), cv2.IMREAD_UNCHANGED), result.labels)
+    for path in (grey, palette):
+        read = read_labels(path)
+        assert read.dtype == np.uint8
+        assert np.array_equal(read, result.labels)
+    deep = tmp_path / "deep.png"
+    cv2.imwrite(str(deep), result.labels.astype(np.uint16))
+    with pytest.raises(MediaError, match=r"deep\.png: has 16 bits for each pixel"):
+        read_labels(deep)
+    with pytest.raises(MediaError, match=r"missing\.png: no such file"):
+        read_labels(tmp_path / "missing.png")
+
+
 def test_labels_are_not_stored_in_lossy_formats(result: ParsingResult, tmp_path: Path) -> None:
     with pytest.raises(MediaError, match=r"\.png"):
         result.save_labels(tmp_path / "labels.jpg")
@@ -129,7 +203,7 @@ def test_mask_files_stay_in_their_folder_whatever_classes_are_called(result: Par
         "walk_00_background.png",
         "walk_01_hat.png",
         "walk_02_upper-clothes.png",
-        "walk_03_evil-name.png",
+        "walk_03_evil-31m-name.png",
     ]
     assert [path.name for path in paths] == names
     assert sorted(entry.name for entry in (tmp_path / "masks").iterdir()) == names
