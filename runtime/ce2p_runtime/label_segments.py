@@ -28,7 +28,6 @@ class LabelSegments(AbstractContextManager["LabelSegments"]):
         frame_rate: Fraction,
         size: tuple[int, int],
         *,
-        sample_aspect_ratio: Fraction = Fraction(1),
         replace: bool = True,
     ) -> None:
         """`size`: (height, width) of the first maps. `replace`: whether further files may replace others; if not, they
@@ -39,11 +38,11 @@ class LabelSegments(AbstractContextManager["LabelSegments"]):
         """What the user should know: where the size changes, and the file that goes on there."""
         self.frames = 0
         """Maps written so far."""
-        self._frame_rate, self._ratio, self._replace = frame_rate, sample_aspect_ratio, replace
+        self._frame_rate, self._replace = frame_rate, replace
         self._number = 1
         self._files = ExitStack()
         self._done: list[LabelVideoWriter] = []
-        self._current = LabelVideoWriter(path, frame_rate, size, sample_aspect_ratio=sample_aspect_ratio)
+        self._current = LabelVideoWriter(path, frame_rate, size)
 
     def __enter__(self) -> LabelSegments:
         self._files.enter_context(self._current)
@@ -72,7 +71,7 @@ class LabelSegments(AbstractContextManager["LabelSegments"]):
             f"from frame {self.frames} on the pictures are {width}x{height}: their labels are in {path}, the overlay "
             "shows them in its first size"
         )
-        self._current = LabelVideoWriter(path, self._frame_rate, (height, width), sample_aspect_ratio=self._ratio)
+        self._current = LabelVideoWriter(path, self._frame_rate, (height, width))
         self._files.enter_context(self._current)
 
     def _next_path(self) -> Path:

@@ -27,17 +27,10 @@ class LabelVideoWriter(EncodedVideo):
 
     _pixels = "gray"
 
-    def __init__(
-        self,
-        path: str | Path,
-        frame_rate: Fraction | float,
-        size: tuple[int, int],
-        *,
-        sample_aspect_ratio: Fraction = Fraction(1),
-    ) -> None:
+    def __init__(self, path: str | Path, frame_rate: Fraction | float, size: tuple[int, int]) -> None:
         if Path(path).suffix.lower() != ".mkv":
             raise MediaError(f"{path}: label videos are FFV1 in Matroska; use a name ending in .mkv")
-        super().__init__(path, frame_rate, size, "matroska", ("ffv1", dict(_FFV1)), sample_aspect_ratio)
+        super().__init__(path, frame_rate, size, "matroska", ("ffv1", dict(_FFV1)))
         self._options["slices"] = self._slices()
 
     def __enter__(self) -> LabelVideoWriter:

@@ -50,17 +50,18 @@ class VideoSink(AbstractContextManager["VideoSink"]):
         self._opacity = opacity
         self._size = video.size
         self._given_up = False
-        ratio = video.sample_aspect_ratio
         self._overlay: VideoWriter | None = None
         self._labels: LabelSegments | None = None
         if "overlay" in targets:
             self._overlay = VideoWriter(
-                targets["overlay"], video.frame_rate, video.size, video.path, sample_aspect_ratio=ratio
+                targets["overlay"],
+                video.frame_rate,
+                video.size,
+                video.path,
+                sample_aspect_ratio=video.sample_aspect_ratio,
             )
         if "labels" in targets:
-            self._labels = LabelSegments(
-                targets["labels"], video.frame_rate, video.size, sample_aspect_ratio=ratio, replace=replace
-            )
+            self._labels = LabelSegments(targets["labels"], video.frame_rate, video.size, replace=replace)
         self._files = [file for file in (self._labels, self._overlay) if file is not None]
         for file in self._files:
             file.__enter__()
@@ -84,8 +85,8 @@ class VideoSink(AbstractContextManager["VideoSink"]):
     @property
     def remarks(self) -> list[str]:
         """What the user should know about the written video, such as sound that could not be copied."""
-        notes = [] if self._overlay is None or self._overlay.audio_note is None else [self._overlay.audio_note]
-        return notes + ([] if self._labels is None else self._labels.notes)
+        overlay = () if self._overlay is None else (self._overlay.audio_note, self._overlay.aspect_note)
+        return [*filter(None, overlay), *(() if self._labels is None else self._labels.notes)]
 
     def write(self, frame: SourceFrame, result: ParsingResult) -> None:
         """Append a frame at its own time; do not change its image any more. Waits while earlier ones are written.

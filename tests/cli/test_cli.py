@@ -19,6 +19,7 @@ from ce2p.cli.doctor import Finding, examine
 from ce2p.errors import ConfigError
 from ce2p.models import CE2P
 from ce2p.synthetic import walking_sequence
+from ce2p_runtime.text import install_hint
 from ce2p_runtime.video import VideoReader, VideoWriter
 from tests.cli.command import Run, error_line
 
@@ -219,7 +220,7 @@ def test_a_missing_package_is_named_with_its_cure(ce2p: Run, monkeypatch: pytest
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
     monkeypatch.setattr("ce2p.cli.doctor.run", missing)
-    assert 'pip install "ce2p[export]"' in error_line(ce2p("doctor"))
+    assert install_hint("export") in error_line(ce2p("doctor"))
 
 
 def test_doctor_finds_what_this_environment_has(ce2p: Run) -> None:
