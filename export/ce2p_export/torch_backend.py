@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from ce2p.labels import LabelSet
 from ce2p.models import CE2P
 from ce2p.preprocessing import preprocessing_for
 from ce2p_runtime.errors import BackendError
+from ce2p_runtime.locking import one_at_a_time
 
 from .metadata import build_metadata
 from .onnx_graph import GraphOptions
@@ -29,7 +31,8 @@ class TorchBackend:
 
     `size`: (height, width) that frames are brought to. `weights`: where they come from, in words. `channels_last`:
     None for "on a GPU", where it is the faster order. The network is not copied: it is moved to the device, and one in
-    training is in eval mode while it runs and as before afterwards. Raises BackendError for a device that is not there.
+    training is in eval mode while it runs and as before afterwards, which is why several threads take turns. Raises
+    BackendError for a device that is not there.
     """
 
     name = "torch"
@@ -53,6 +56,7 @@ class TorchBackend:
         if self._channels_last:
             net.to(memory_format=torch.channels_last)
         self._place = next(net.parameters()).device
+        self._lock = threading.RLock()
         self.device = str(self._place)
         source = Source(net, labels, "network", Path(), weights, None, (), size)
         self.metadata = build_metadata(
@@ -66,6 +70,7 @@ class TorchBackend:
         """A checkpoint's network, at the size it was trained at unless told otherwise."""
         return cls(loaded.net, loaded.labels, size or loaded.input_size, device, loaded.weights)
 
+    @one_at_a_time
     def run(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
         """See Backend.run."""
         if self._net is None:
@@ -76,6 +81,7 @@ class TorchBackend:
         with _evaluating(self._net), torch.inference_mode():
             return [self._net(image).parsing.float().cpu().numpy()]
 
+    @one_at_a_time
     def close(self) -> None:
         """See Backend.close."""
         self._net = None
