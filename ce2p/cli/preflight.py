@@ -9,7 +9,7 @@ from pathlib import Path
 from ce2p.data.layouts import recognise
 from ce2p.errors import ConfigError
 from ce2p_runtime import BackendError, ModelMetadata
-from ce2p_runtime.backends import BACKENDS, DEVICE_BACKENDS
+from ce2p_runtime.backends import BACKENDS, DEVICE_BACKENDS, precision_refusal
 from ce2p_runtime.backends.base import check_model_file, metadata_from
 from ce2p_runtime.destinations import check_destination, check_folder
 from ce2p_runtime.listing import list_pictures
@@ -25,10 +25,6 @@ __all__ = [
     "check_report",
     "exported_metadata",
 ]
-
-
-def precision_refusal(name: str, precision: str) -> str | None:  # TEMPORARY until the shared one is there
-    return "ONNX Runtime has no bfloat16 kernels" if (name, precision) == ("onnxruntime", "bf16") else None
 
 
 def backend_names(text: str | None, option: str, *, for_exports: bool = False) -> tuple[str, ...]:
