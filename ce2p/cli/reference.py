@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ce2p.errors import CheckpointError, ConfigError
 from ce2p_runtime import HumanParser
+from ce2p_runtime.backends import check_threads
 from ce2p_runtime.engine_file import ENGINE_SUFFIXES
 
 from .console import remark
@@ -59,6 +60,7 @@ def open_reference(
     from ce2p_export.torch_backend import TorchBackend
 
     if threads is not None:
+        check_threads(threads)
         torch.set_num_threads(threads)
     loaded = load_checkpoint(model, dataset=dataset, output_stride=stride)
     for text in loaded.notes:

@@ -19,7 +19,7 @@ from ce2p.evaluation.scores import Scores, comparison_notes
 from ce2p.labels import LabelSet, label_set, read_label_set
 from ce2p_runtime import HumanParser
 from ce2p_runtime.averaging import AveragedBackend
-from ce2p_runtime.backends import Backend, open_backend
+from ce2p_runtime.backends import Backend, check_threads, open_backend
 from ce2p_runtime.engine_file import ENGINE_SUFFIXES
 from ce2p_runtime.files import atomic_path
 from ce2p_runtime.pictures import write_picture
@@ -153,6 +153,7 @@ def _checkpoint(request: ValRequest, model: Path) -> Backend:
     from ce2p_export.torch_backend import TorchBackend
 
     if request.threads is not None:
+        check_threads(request.threads)
         torch.set_num_threads(request.threads)
     dataset = None if request.dataset == "custom" else request.dataset
     loaded = load_checkpoint(model, dataset=dataset, output_stride=request.stride)

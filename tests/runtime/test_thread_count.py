@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
+from ce2p.checkpoints import save_checkpoint
+from ce2p.cli import val
+from ce2p.cli.reference import open_reference
+from ce2p.models import CE2P
 from ce2p_runtime import BackendError, HumanParser
 from ce2p_runtime.backends import BACKENDS, check_threads, open_backend
 from tests.runtime.handmade import write_network
@@ -43,6 +49,16 @@ def test_whatever_is_admitted_runs(network: Path, backend: str) -> None:
             labels.append(parser(picture).labels)
     assert (labels[0] == labels[1]).all()
     assert (labels[0] == labels[2]).all()
+
+
+def test_networks_in_pytorch_are_held_to_it_too(tiny: Callable[..., CE2P], tmp_path: Path) -> None:
+    file = save_checkpoint(tmp_path / "net.safetensors", tiny("schp"), "lip", "untrained")
+    before = torch.get_num_threads()
+    with pytest.raises(BackendError, match="threads is 100000"):
+        open_reference(file, (33, 33), threads=100_000)
+    with pytest.raises(BackendError, match="threads is 100000"):
+        val._checkpoint(val.ValRequest(file, tmp_path, threads=100_000), file)
+    assert torch.get_num_threads() == before
 
 
 def test_the_command_line_says_it_in_one_line(network: Path, tmp_path: Path) -> None:
