@@ -24,6 +24,8 @@ MOST_BYTES = 2**31
 weights they stay below 1.4 GB."""
 
 _MOST_RECORDS = 20_000
+_MOST_DIRECTORY = 4 * 2**20
+"""Bytes of an archive's directory: about 100 for each record."""
 _MOST_PICKLE = 16 * 2**20
 """Bytes of the pickle that names the tensors: some 100 kB for the largest networks."""
 
@@ -57,6 +59,11 @@ def _check_archive(path: Path, size: int, cure: str) -> None:
     """Raise CheckpointError unless the records of a zip archive are whole and as large as they can be."""
     if not zipfile.is_zipfile(path):
         raise CheckpointError(f"{path}: truncated, {size:,} bytes of a zip archive whose end is missing; {cure}")
+    if (directory := _directory_size(path, size)) > _MOST_DIRECTORY:
+        raise CheckpointError(
+            f"{path}: not a readable checkpoint, its archive's directory has {directory:,} bytes, expected at most "
+            f"{_MOST_DIRECTORY:,}; {cure}"
+        )
     try:
         with zipfile.ZipFile(path) as archive:
             records = archive.infolist()
@@ -70,6 +77,17 @@ def _check_archive(path: Path, size: int, cure: str) -> None:
         raise CheckpointError(f"{path}: a TorchScript program, not weights; expected a state_dict")
     if fault is not None:
         raise CheckpointError(f"{path}: not a readable checkpoint, truncated or damaged ({fault}); {cure}")
+
+
+def _directory_size(path: Path, size: int) -> int:
+    """Bytes of a zip archive's directory, as its end says; opening the archive makes twenty times as much of them."""
+    with path.open("rb") as file:
+        file.seek(max(0, size - 2**16 - 98))
+        tail = file.read()
+    at = tail.rfind(b"PK\x05\x06")
+    if tail[at - 20 : at - 16] == b"PK\x06\x07" and tail[at - 76 : at - 72] == b"PK\x06\x06":  # zip64's own end
+        return int.from_bytes(tail[at - 36 : at - 28], "little")
+    return int.from_bytes(tail[at + 12 : at + 16], "little")
 
 
 def _record_fault(records: list[zipfile.ZipInfo], size: int) -> str | None:

@@ -11,6 +11,8 @@ from ..errors import DataError
 
 __all__ = ["read_id_list", "repeated"]
 
+_MOST_BYTES = 64 * 2**20
+"""Of an id list; that of a million pictures has about 20 MB."""
 _SUFFIX = re.compile(r"\.(jpg|jpeg|png)$", re.IGNORECASE)
 
 
@@ -22,11 +24,15 @@ def read_id_list(path: Path, images: str) -> list[str]:
     for a file that is missing, is no text or lists nothing, and for an id with another folder in it.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not UTF-8 text, expected one id per line; save it as UTF-8") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}), expected one id per line") from error
+    if len(data) > _MOST_BYTES:
+        raise DataError(f"{path}: has more than {_MOST_BYTES >> 20} MiB, expected one id per line; split the data set")
     ids = [_id(line, number, path, images) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not ids:
         raise DataError(f"{path}: lists no id, expected one per line; fill it, or remove it if there is no such split")

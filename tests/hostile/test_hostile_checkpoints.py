@@ -263,6 +263,8 @@ def zip_lies(state: dict[str, Tensor]) -> dict[str, bytes]:
     twice = io.BytesIO(plain)
     with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(twice, "a") as archive:
         archive.writestr(archive.namelist()[0], b"other")
+    wide = bytearray(archive_of(state))  # as torch writes it, with zip64's end
+    struct.pack_into("<Q", wide, wide.rindex(b"PK\x06\x06") + 40, 2**40)
     encrypted = bytearray(plain)
     directory = plain.index(b"PK\x01\x02")
     encrypted[directory + 8] |= 1
@@ -270,6 +272,7 @@ def zip_lies(state: dict[str, Tensor]) -> dict[str, bytes]:
         "a record of 3 GB": with_stated_size(plain, 3_000_000_000),
         "a record of 3 GB, deflated": with_stated_size(bomb, 3_000_000_000),
         "64 MB in 64 kB": bomb,
+        "a directory of a terabyte": bytes(wide),
         "21,000 records": many.getvalue(),
         "a name twice": twice.getvalue(),
         "encrypted": bytes(encrypted),
