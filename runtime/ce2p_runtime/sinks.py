@@ -69,6 +69,8 @@ def _save_masks(target: Path, result: ParsingResult) -> None:
             _replace_masks(target, stem, written)
         else:
             temporary.rename(target)
+    except MediaError as error:
+        raise MediaError(str(error).replace(str(temporary), str(target))) from error  # nobody asked for that one
     except OSError as error:
         raise MediaError(f"{target}: cannot be written ({error.strerror}); close or remove it first") from error
     finally:
