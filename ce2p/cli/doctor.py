@@ -12,6 +12,7 @@ from ce2p.errors import CE2PError
 from ce2p_runtime.cache import cache_folder
 from ce2p_runtime.machine import versions
 from ce2p_runtime.openvino_core import openvino_core
+from ce2p_runtime.telemetry import telemetry_state
 from ce2p_runtime.text import install_hint
 
 from .console import say, table, write_json
@@ -53,6 +54,7 @@ def examine() -> list[Finding]:
         _opencv(),
         *_onnxruntime(),
         _openvino(),
+        Finding("telemetry of the backends", "ok", telemetry_state()),
         Finding("cache: backends' times, kernels", "ok", str(cache_folder())),
         package("video", "av", "cli"),
         _torch(),

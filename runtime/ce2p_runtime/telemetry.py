@@ -17,7 +17,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 
-__all__ = ["ORT_VARIABLE", "QUIET_IMPORTS", "import_onnxruntime", "import_openvino", "openvino_consent"]
+__all__ = [
+    "ORT_VARIABLE",
+    "QUIET_IMPORTS",
+    "import_onnxruntime",
+    "import_openvino",
+    "openvino_consent",
+    "telemetry_state",
+]
 
 ORT_VARIABLE = "ORT_DISABLE_TELEMETRY"
 """ONNX Runtime reads it once, when it is imported: then nothing is written and nobody is called."""
@@ -60,6 +67,14 @@ def openvino_consent() -> bool:
             file = Path.home() / "intel" / _OPENVINO_TELEMETRY
         return file.is_file() and file.stat().st_size < 16 and file.read_bytes().strip() == b"1"
     return False
+
+
+def telemetry_state() -> str:
+    """One line for people: what of the two is off, and why where it is not."""
+    said = os.environ.get(ORT_VARIABLE, "1")
+    onnxruntime = "off" if said == "1" else f"as {ORT_VARIABLE}={said:.40} has it"
+    openvino = "on, as was agreed with its opt_in_out" if openvino_consent() else "off"
+    return f"ONNX Runtime's {onnxruntime}, OpenVINO's {openvino}"
 
 
 QUIET_IMPORTS: dict[str, Callable[[], ModuleType]] = {

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ce2p_runtime.backends import BACKENDS
-from ce2p_runtime.telemetry import ORT_VARIABLE, openvino_consent
+from ce2p_runtime.telemetry import ORT_VARIABLE, openvino_consent, telemetry_state
 
 PARSE = (
     "import sys; import numpy as np; from ce2p_runtime import HumanParser\n"
@@ -46,6 +46,7 @@ def test_parsing_leaves_no_file_in_a_fresh_home(tiny_model: Path, tmp_path: Path
 def test_the_command_line_leaves_no_file_in_a_fresh_home(tmp_path: Path) -> None:
     ended = in_fresh_home(tmp_path, sys.executable, "-m", "ce2p", "doctor")
     assert "backend onnxruntime" in ended.stdout, ended.stderr
+    assert "ONNX Runtime's off, OpenVINO's off" in ended.stdout
     assert [path for path in appeared(tmp_path) if {"intel", "Microsoft"} & set(path.parts)] == []
 
 
@@ -94,3 +95,6 @@ def test_consent_is_a_one_in_openvinos_file(
     else:
         file.write_text(content)
     assert openvino_consent() is agreed
+    monkeypatch.setenv(ORT_VARIABLE, "0")
+    state = "on, as was agreed with its opt_in_out" if agreed else "off"
+    assert telemetry_state() == f"ONNX Runtime's as {ORT_VARIABLE}=0 has it, OpenVINO's {state}"

@@ -63,7 +63,8 @@ class OnnxRuntimeBackend:
             # A session may run in several threads at once; every run makes arrays of its own.
             return [np.asarray(output) for output in session.run(None, {self._input_name: batch})]
         except Exception as error:  # ONNX Runtime's errors share no base class
-            raise BackendError(f"{self._path}: ONNX Runtime cannot run it ({_first_line(error)})") from error
+            reason = _first_line(error)
+            raise BackendError(f"{self._path}: ONNX Runtime cannot run it ({reason}); try another backend") from error
 
     def close(self) -> None:
         """See Backend.close."""

@@ -59,7 +59,9 @@ class OpenVinoBackend:
         try:
             return network.run(batch)
         except Exception as error:  # RuntimeError, but nothing promises that
-            raise BackendError(f"{self._path}: OpenVINO cannot run it ({_last_line(error)})") from error
+            raise BackendError(
+                f"{self._path}: OpenVINO cannot run it ({_last_line(error)}); try another backend"
+            ) from error
 
     def close(self) -> None:
         """See Backend.close."""
