@@ -26,7 +26,7 @@ __all__ = [
     "source_kind",
 ]
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif")
 VIDEO_SUFFIXES = (
     ".mp4",
     ".m4v",
@@ -45,7 +45,7 @@ VIDEO_SUFFIXES = (
     ".ogv",
 )
 
-PICTURE_FORMATS = "JPEG, PNG, WebP, BMP, GIF or TIFF"
+PICTURE_FORMATS = "JPEG, PNG, WebP, AVIF, BMP, GIF or TIFF"
 
 _OTHERS = {"video": "video", "text": "text file"}
 """What kinds of content are called, beside pictures and those that only their suffix tells."""

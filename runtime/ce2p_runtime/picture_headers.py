@@ -9,8 +9,9 @@ from __future__ import annotations
 import struct
 import zlib
 
+from .avif_boxes import AvifPicture
 from .picture_chunks import gif_images, jpeg_segments, png_chunks, webp_chunks
-from .tiff_directory import DirectoryError, TiffPage
+from .tiff_directory import TiffPage
 
 __all__ = ["MAX_JPEG_SCANS", "missing_part", "picture_size"]
 
@@ -23,7 +24,7 @@ _TIFF = (b"II*\0", b"MM\0*")
 
 
 def picture_size(data: bytes) -> tuple[int, int] | None:
-    """(height, width) in pixels that a PNG, JPEG, WebP, BMP, GIF or TIFF header announces; else None.
+    """(height, width) in pixels that a PNG, JPEG, WebP, AVIF, BMP, GIF or TIFF header announces; else None.
 
     Sizes are as stored: EXIF orientation is not applied.
     """
@@ -42,9 +43,12 @@ def picture_size(data: bytes) -> tuple[int, int] | None:
         elif data[:4] in _TIFF:
             page = TiffPage.read(data)
             height, width = page.height, page.width
+        elif data[4:8] == b"ftyp":
+            avif = AvifPicture.read(data)
+            height, width = avif.height, avif.width
         else:
             return None
-    except (struct.error, IndexError, DirectoryError):
+    except (struct.error, IndexError, ValueError):
         return None
     return abs(height), abs(width)  # a negative height of a BMP means rows from the top
 
@@ -53,7 +57,8 @@ def missing_part(data: bytes) -> str | None:
     """What shows that a picture is cut short or damaged, as a clause for a message; None when nothing does.
 
     Looks at JPEG (end marker, number of scans), PNG (end chunk, checksums of the chunks that matter), WebP (announced
-    length, chunks), GIF (blocks up to the end) and TIFF (directory, place of the pixels). Nothing is decoded.
+    length, chunks), GIF (blocks up to the end), TIFF (directory, place of the pixels) and AVIF (boxes, sizes inside its
+    data). Nothing is decoded.
     """
     try:
         if data.startswith(b"\xff\xd8"):
@@ -66,6 +71,8 @@ def missing_part(data: bytes) -> str | None:
             gif_images(data)
         if data[:4] in _TIFF:
             TiffPage.read(data)
+        if data[4:8] == b"ftyp":
+            AvifPicture.read(data)
     except ValueError as fault:
         return str(fault)
     return None

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .avif_boxes import AvifPicture
 from .picture_chunks import gif_images, jpeg_segments, png_chunks, webp_chunks
 from .tiff_directory import TiffPage, page_count, stored_orientation
 
@@ -31,10 +32,12 @@ class PictureTraits:
     """EXIF's number for how the stored pixels are to be turned, 1 to 8; of TIFF 1, since its decoder turns them."""
     swapped: bool = False
     """Whether the decoder itself swaps height and width."""
+    cropped: bool = False
+    """Whether the file asks that only a part of it be shown."""
 
 
 def picture_traits(data: bytes) -> PictureTraits:
-    """The traits of a JPEG, PNG, WebP, GIF, TIFF or BMP file. Raises ValueError for a file that is damaged."""
+    """The traits of a JPEG, PNG, WebP, AVIF, GIF, TIFF or BMP file. Raises ValueError for a file that is damaged."""
     if data.startswith(b"\xff\xd8"):
         return PictureTraits(orientation=_jpeg_orientation(data))
     if data.startswith(b"\x89PNG"):
@@ -47,6 +50,9 @@ def picture_traits(data: bytes) -> PictureTraits:
     if data[:4] in (b"II*\0", b"MM\0*"):
         page = TiffPage.read(data)
         return PictureTraits(page_count(data), page.transparent, page.premultiplied, swapped=page.turned)
+    if data[4:8] == b"ftyp":
+        avif = AvifPicture.read(data)
+        return PictureTraits(1, avif.transparent, orientation=avif.orientation, cropped=avif.cropped)
     return PictureTraits()
 
 

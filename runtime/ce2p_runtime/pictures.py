@@ -154,6 +154,8 @@ def _decoded(data: bytes, name: str, size: tuple[int, int], background: tuple[in
         raise ValueError(f"it announces {expected[1]}x{expected[0]} pixels and holds {found}")
     if traits.images > 1:
         notes.append(f"holds {traits.images} pictures (an animation or pages), of which the first is read")
+    if traits.cropped:
+        notes.append("asks that a part of it be shown, all of it is read")
     if pixels.shape[2] == 4:
         opaque = Picture.over(pixels, background, traits.premultiplied)
         pixels = opaque.image
@@ -167,6 +169,12 @@ def _check_kind(head: bytes, name: str) -> None:
     if found.kind != "picture":
         cure = "use it as a video" if found.kind == "video" else "replace or convert it"
         raise MediaError(f"{name}: is {found.name}, expected a picture ({PICTURE_FORMATS}); {cure}")
+    young = {"an AVIF picture": ".avif", "a GIF picture": ".gif"}.get(found.name)
+    if young and not cv2.haveImageWriter(young):  # there is no such question about reading
+        raise MediaError(
+            f"{name}: is {found.name}, which OpenCV {cv2.__version__} does not know; install a newer "
+            "opencv-python-headless, or convert it"
+        )
 
 
 def _read_bytes(file: Path) -> bytes:

@@ -50,7 +50,7 @@ _PREFIXES: tuple[tuple[bytes, Kind, str], ...] = (
     (b"\x1f\x8b", "other", "a gzip archive"),
     (b"ID3", "other", "an MP3 sound file"),
 )
-_HEIF_BRANDS = (b"heic", b"heix", b"heif", b"hevc", b"mif1", b"msf1")
+_HEIF_BRANDS = (b"heic", b"heix", b"heif", b"hevc", b"mif1", b"msf1", b"miaf")
 _RIFF: dict[bytes, tuple[Kind, str]] = {
     b"WEBP": ("picture", "a WebP picture"),
     b"AVI ": ("video", "an AVI video"),
@@ -69,9 +69,7 @@ def sniff(head: bytes) -> Sniffed:
     if head[:2] == b"BM" and head[6:10] == bytes(4):
         return Sniffed("picture", "a BMP picture")
     if head[4:8] == b"ftyp":
-        if head[8:12] in (b"avif", b"avis"):
-            return Sniffed("other", "an AVIF picture")
-        return Sniffed("other", "a HEIC picture") if head[8:12] in _HEIF_BRANDS else Sniffed("video", "an MP4 video")
+        return _sniff_boxes(head)
     if head[4:8] in (b"moov", b"mdat", b"wide", b"skip", b"free"):
         return Sniffed("video", "a QuickTime video")
     if head[:1] == b"G" and head[188:189] == b"G" and head[376:377] == b"G":
@@ -83,6 +81,16 @@ def sniff_file(path: Path) -> Sniffed:
     """`sniff` on the start of a file. Raises OSError."""
     with path.open("rb") as file:
         return sniff(file.read(HEAD))
+
+
+def _sniff_boxes(head: bytes) -> Sniffed:
+    """Of the brands, the first says what a file is, the others what it may be read as."""
+    brands = [head[place : place + 4] for place in range(8, min(int.from_bytes(head[:4], "big"), len(head)), 4)]
+    if brands[0] == b"avis":
+        return Sniffed("other", "an AVIF animation")
+    if brands[0] == b"avif" or (brands[0] in _HEIF_BRANDS and b"avif" in brands[2:]):
+        return Sniffed("picture", "an AVIF picture")
+    return Sniffed("other", "a HEIC picture") if brands[0] in _HEIF_BRANDS else Sniffed("video", "an MP4 video")
 
 
 def _sniff_text(head: bytes) -> Sniffed | None:

@@ -48,6 +48,8 @@ def picture_files() -> dict[str, bytes]:
         "lossy WebP": opencv(".webp", cv2.IMWRITE_WEBP_QUALITY, 80),
         "lossless WebP": pillow("WEBP", lossless=True),
         "GIF": pillow("GIF"),
+        # The oldest OpenCV that is supported may not know it.
+        **({"AVIF": opencv(".avif")} if cv2.haveImageWriter(".avif") else {}),
         "BMP": opencv(".bmp"),
         "TIFF": pillow("TIFF"),
         "TIFF, LZW": pillow("TIFF", compression="tiff_lzw"),

@@ -59,12 +59,18 @@ def test_damaged_pictures_are_read_or_refused(name: str, fuzz_seed: int, fuzz_co
     assert kinds["refused"] >= NOTICED.get(name, 0.1) * len(damaged), kinds
 
 
+_HUNDRED = struct.pack(">II", 100, 100)
+
+
 def _bombs() -> Iterator[tuple[str, bytes]]:
     yield "2000 scans of 7000 x 7000", many_scans(7000, 2000)
     usual = ((258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, 30000), (279, 100))
     yield "TIFF of two widths", tiff((256, 30000), (256, 10), (257, 30000), (257, 10), *usual)
     yield "TIFF of unsorted widths", tiff((257, 10), (256, 10), (257, 30000), (256, 30000), *usual)
     yield "TIFF of one huge tile", tiff((256, 10), (257, 10), *usual, (322, 60000), (323, 60000))
+    if cv2.haveImageWriter(".avif"):
+        large = cv2.imencode(".avif", np.full((5000, 6000, 3), 90, np.uint8), (cv2.IMWRITE_AVIF_SPEED, 10))[1].tobytes()
+        yield "AVIF of 30 megapixels that says 100 x 100", large.replace(struct.pack(">II", 6000, 5000), _HUNDRED, 1)
     yield "PNG of 14000 x 14000", _png(14000, 14000, zlib.compress(bytes(64)))
     yield "PNG of 50 megapixels", _png(7071, 7071, zlib.compress(bytes(7071 * 7072), 9))
     yield "JPEG of 50 megapixels", _flat(".jpg")
