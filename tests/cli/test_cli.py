@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import platform
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from importlib.metadata import version
 from pathlib import Path
 
 import cv2
@@ -13,6 +15,7 @@ import numpy as np
 import onnx
 import pytest
 
+from ce2p import __version__
 from ce2p.checkpoints import save_checkpoint
 from ce2p.cli.arguments import batch_size, image_size, normalised
 from ce2p.cli.doctor import Finding, examine
@@ -223,11 +226,31 @@ def test_a_missing_package_is_named_with_its_cure(ce2p: Run, monkeypatch: pytest
     assert install_hint("export") in error_line(ce2p("doctor"))
 
 
+def test_the_version_names_what_results_depend_on(ce2p: Run) -> None:
+    ending = ce2p("--version")
+    assert ending.status == 0, ending.err
+    first, backends, libraries = ending.out.splitlines()
+    assert first.startswith(f"ce2p {__version__}, Python {platform.python_version()}")
+    assert f"onnxruntime {version('onnxruntime')}, openvino {version('openvino')}" in backends
+    assert f"numpy {version('numpy')}" in libraries
+
+
+@pytest.mark.parametrize("threads", ["0", "-4", "many"])
+@pytest.mark.parametrize(
+    "command", [("verify", "a", "b"), ("val", "a", "--data", "d"), ("benchmark", "a"), ("people", "a", "--global", "g")]
+)
+def test_threads_that_make_no_sense_are_wrong_arguments(ce2p: Run, command: tuple[str, ...], threads: str) -> None:
+    ending = ce2p(*command, "--threads", threads)
+    assert ending.status == 2
+    assert "--threads" in ending.err
+
+
 def test_doctor_finds_what_this_environment_has(ce2p: Run) -> None:
     findings = {finding.subject: finding for finding in examine()}
     assert findings["backend onnxruntime"].status == "ok"
     assert findings["backend openvino"].status == "ok"
     assert "CPU" in findings["backend openvino"].found
+    assert "ONNX Runtime" in findings["telemetry of the backends"].found
     ending = ce2p("doctor")
     assert ending.status == 0, ending.err
     assert "can parse with: onnxruntime, openvino" in ending.out
@@ -243,7 +266,7 @@ def test_doctor_calls_two_onnxruntimes_a_conflict(ce2p: Run, monkeypatch: pytest
 
 def test_doctor_without_any_backend_says_what_to_install(ce2p: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ce2p.cli.doctor.examine", lambda: [Finding("backend onnxruntime", "missing", "")])
-    assert 'pip install "ce2p[cpu]"' in error_line(ce2p("doctor"))
+    assert 'pip install ".[cpu]"' in error_line(ce2p("doctor"))
 
 
 def test_the_demo_runs_from_nothing_to_pictures(ce2p: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
