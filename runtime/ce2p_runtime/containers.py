@@ -49,7 +49,7 @@ def announced_frames(path: Path, container: Any, stream: Any) -> int | None:
     # pictures, the first fragment only, or ticks of a clock (IVF).
     name, frames = container.format.name, stream.frames or None
     if "mp4" in name:
-        structure = read_structure(path)
+        structure = read_structure(path, name)
         if structure.problem is None:
             return structure.packets.get(stream.index)
         return None if structure.fragmented else frames

@@ -14,8 +14,8 @@ from .h264_fields import FieldReader
 
 __all__ = ["PacketContents"]
 
-_SHORT_VOP = 19
-"""Bytes below which an MPEG-4 packet without a picture says "as before": no coded picture is so short."""
+_SHORT_VOP = 9
+"""Bytes of an MPEG-4 picture that says "as before": start code, time and a bit; a coded one would be longer."""
 
 
 class PacketContents:

@@ -86,6 +86,7 @@ def sniff_file(path: Path) -> Sniffed:
 def _sniff_boxes(head: bytes) -> Sniffed:
     """Of the brands, the first says what a file is, the others what it may be read as."""
     brands = [head[place : place + 4] for place in range(8, min(int.from_bytes(head[:4], "big"), len(head)), 4)]
+    brands = brands or [b""]
     if brands[0] == b"avis":
         return Sniffed("other", "an AVIF animation")
     if brands[0] == b"avif" or (brands[0] in _HEIF_BRANDS and b"avif" in brands[2:]):

@@ -106,9 +106,8 @@ class Decoding:
 
     def structure(self, path: Path) -> Structure:
         """What the container's boxes tell about the file that is being decoded."""
-        transport = self._container.format.name == "mpegts"
-        ids = {stream.id: stream.index for stream in self._container.streams} if transport else None
-        return read_structure(path, ids)
+        ids = {stream.id: stream.index for stream in self._container.streams}
+        return read_structure(path, self._container.format.name, ids)
 
     def findings(self, structure: Structure, announced: int | None) -> list[str]:
         """After the last frame: a clause for everything that shows a loss or damage."""
@@ -121,8 +120,8 @@ class Decoding:
             findings.append(f"packets not decoded: {counts.skipped + counts.unread} ({why})")
         if counts.damaged:
             findings.append(f"frames repaired by the decoder: {counts.damaged}")
-        packets = structure.packets.get(self._stream.index, 0)
-        if counts.packets < packets:
+        packets = structure.packets.get(self._stream.index)
+        if packets is not None and (counts.packets < packets or (structure.exact and counts.packets > packets)):
             findings.append(f"{counts.packets} of {packets} video blocks")
         if structure.problem is not None:
             findings.append(structure.problem)

@@ -15,8 +15,9 @@ class Structure:
     problem: str | None = None
     """A clause that says where the file is cut or garbled; None when it is not or cannot be told."""
     packets: Mapping[int, int] = field(default_factory=dict)
-    """How many packets with data each stream holds, by its index; streams that cannot be counted are absent.
-    Matroska blocks may hold several packets each, so there it is the least."""
+    """How many packets with data each stream holds, by its index; streams that cannot be counted are absent."""
+    exact: bool = False
+    """Whether `packets` are exact; otherwise there are so many at least."""
     partial: frozenset[int] = frozenset()
     """Streams of which an edit list shows a part only, or a part twice, so that their packets cannot be counted."""
     fragmented: bool = False

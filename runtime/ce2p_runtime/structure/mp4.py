@@ -68,7 +68,7 @@ def read_mp4(file: BinaryIO, length: int) -> Structure:
         for at, track in enumerate(index.tracks)
         if track.samples is not None and at not in partial
     }
-    return Structure(None, packets, partial, index.fragmented)
+    return Structure(None, packets, exact=True, partial=partial, fragmented=index.fragmented)
 
 
 def _boxes(file: BinaryIO, position: int, end: int) -> Iterator[tuple[str, int, int]]:

@@ -19,10 +19,12 @@ def read_avi(file: BinaryIO, length: int) -> Structure:
     while problem is None and position + 12 <= length:
         file.seek(position)
         head = file.read(12)
-        if head[:4] != b"RIFF":  # after the parts anything may follow
+        if head[:4] != b"RIFF" and position:  # after the parts anything may follow
             break
         end = _end(position, head[4:8], length)
-        if end > length + 1:
+        if head[8:] not in (b"AVI ", b"AVIX"):
+            problem = f"no AVI part where one should be, at byte {position}"
+        elif end > length + 1:
             problem = f"it announces {end} bytes and has {length}"
         problem = _walk(file, position + 12, min(end, length), packets) or problem
         position = end + end % 2
@@ -30,7 +32,7 @@ def read_avi(file: BinaryIO, length: int) -> Structure:
         for stream, count in (count_indexed(file, length) or {}).items():
             if packets.get(stream, 0) < count:
                 problem = f"{packets.get(stream, 0)} of {count} indexed packets of stream {stream}"
-    return Structure(problem, packets)
+    return Structure(problem, packets, exact=True)
 
 
 def count_indexed(file: BinaryIO, length: int) -> dict[int, int] | None:
