@@ -49,7 +49,7 @@ class HumanParser:
     `parse_frames`) is for one thread at a time, but many may be under way. `close` may come meanwhile: what has begun
     ends as usual or with a BackendError, what comes later is a BackendError. A process forked while nothing was being
     parsed may use its parent's parser on the CPU (ONNX Runtime, OpenVINO), with one thread per call; on a GPU that is a
-    BackendError: open one in each process there.
+    BackendError, since CUDA does not survive a fork.
 
     On an NVIDIA GPU a frame travels as uint8 and comes back as labels, two groups of frames at once where several are
     to be parsed. Frames that are there already (DLPack or __cuda_array_interface__) are taken as they are, and

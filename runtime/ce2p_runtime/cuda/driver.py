@@ -120,7 +120,7 @@ class CudaDevice:
         if self.inherited:
             raise BackendError(
                 f"{doing}: cuda:{self.index} was opened before this process was forked, which CUDA does not survive; "
-                "open a parser in each process, or start them with multiprocessing's spawn"
+                "start processes with multiprocessing's spawn and open a parser in each"
             )
         try:
             self._context.push()
