@@ -18,6 +18,7 @@ __all__ = [
     "LABEL_SETS",
     "LabelSet",
     "guess_dataset",
+    "is_plain",
     "label_set",
     "labels_in",
     "palette_for",
@@ -42,6 +43,8 @@ class LabelSet:
     """Class ids that change places when a picture is mirrored (left and right are the person's own)."""
 
     def __post_init__(self) -> None:
+        if len({label for pair in self.flip_pairs for label in pair}) < 2 * len(self.flip_pairs):
+            raise ConfigError(f"{self.dataset}: a class is in two left/right pairs: {self.flip_pairs!s:.60}")
         for left, right in self.flip_pairs:
             if not (0 <= left < self.num_classes and 0 <= right < self.num_classes):
                 raise ConfigError(f"{self.dataset}: no classes {left} and {right} among {self.num_classes} to exchange")
@@ -60,20 +63,32 @@ class LabelSet:
     def from_dict(cls, fields: dict[str, Any]) -> LabelSet:
         """Inverse of `to_dict`. Raises ValueError or ConfigError for other things."""
         try:
-            texts, names = (fields["dataset"], fields["title"]), tuple(fields["names"])
+            dataset, title, names = fields["dataset"], fields["title"], tuple(fields["names"])
             pairs = tuple((left, right) for left, right in fields["flip_pairs"])
         except (KeyError, TypeError) as error:
             raise ValueError(f"a label set lacks or garbles a field ({error})") from None
-        if not all(isinstance(text, str) and _is_name(text) for text in (*texts, *names)):
-            raise ValueError("a label set's names are not all texts of 1 to 200 characters on one line")
+        if not all(is_plain(text) for text in (dataset, title or "none", *names)):  # the folder "." has no name
+            raise ValueError("a label set's names are not all texts of 1 to 200 characters that can be shown")
+        if isinstance(fields["names"], str) or len(set(names)) < len(names):
+            raise ValueError(f"names is {fields['names']!r:.40}, expected a list of different ones")
         if not all(type(index) is int for pair in pairs for index in pair):
             raise ValueError(f"flip_pairs is {pairs!r:.40}, expected pairs of whole numbers")
-        return cls(*texts, names, pairs)
+        return cls(dataset, title or dataset, names, pairs)
 
 
-def _is_name(text: str) -> bool:
-    """Whether a text can be shown as a name: control characters and halves of characters cannot."""
-    return 0 < len(text) <= 200 and not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text)
+_UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
+"""Control characters, halves of characters, separators of lines and paragraphs."""
+_REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def is_plain(text: object, most: int = 200) -> bool:
+    """Whether this is a text of 1 to `most` characters that can be shown, as the metadata of exported files asks."""
+    return (
+        isinstance(text, str)
+        and 0 < len(text) <= most
+        and _REORDERING.isdisjoint(text)
+        and not any(unicodedata.category(letter) in _UNPRINTABLE for letter in text)
+    )
 
 
 _MOST_BYTES = 2**18
@@ -200,13 +215,14 @@ def read_label_set(root: Path) -> LabelSet:
     if len(data) > _MOST_BYTES:
         raise DataError(f"{path}: has more than {_MOST_BYTES:,} bytes, expected 2 to 255 class names, one per line")
     names = tuple(line.strip() for line in text.splitlines() if line.strip())
-    if odd := [name for name in names if not _is_name(name)]:
-        raise DataError(f"{path}: {odd[0]!r:.60} is no name, expected up to 200 characters without control characters")
+    if odd := [name for name in names if not is_plain(name)]:
+        raise DataError(f"{path}: {odd[0]!r:.60} is no name, expected up to 200 characters that can be shown")
     if not 2 <= len(names) <= IGNORE or len(set(names)) < len(names):
         raise DataError(f"{path}: {len(names)} names, {len(set(names))} different; expected 2 to 255 different ones")
     opposite = {name: name.replace("Left", "Right") for name in names if "Left" in name}
     pairs = tuple((names.index(left), names.index(right)) for left, right in opposite.items() if right in names)
-    return LabelSet("custom", root.name, names, pairs)
+    title = root.resolve().name
+    return LabelSet("custom", title if is_plain(title) else "custom", names, pairs)
 
 
 def labels_in(dataset: str, root: Path) -> LabelSet:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from ..errors import ConfigError
-from ..labels import LabelSet, label_set
+from ..labels import LabelSet, is_plain, label_set
 from ..models.config import CE2PConfig
 
 __all__ = ["METADATA_KEY", "OwnMetadata", "read_own_metadata"]
@@ -45,8 +45,8 @@ def read_own_metadata(text: str) -> OwnMetadata:
     document = _mapping(from_json(text), "the document")
     config = CE2PConfig.from_dict(_mapping(document.get("config"), "config"))
     dataset, weights = document.get("dataset"), document.get("weights")
-    if not isinstance(dataset, str) or not isinstance(weights, str):
-        raise ValueError(f"dataset is {dataset!r:.40} and weights {weights!r:.40}, expected texts")
+    if not isinstance(dataset, str) or not isinstance(weights, str) or not is_plain(weights or "unknown", most=500):
+        raise ValueError(f"dataset is {dataset!r:.40} and weights {weights!r:.40}, expected texts that can be shown")
     training = _mapping(document.get("training", {}), "training")
     _check_input_size(training)
     labels = label_set(dataset) if dataset != "custom" else None

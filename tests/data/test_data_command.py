@@ -12,7 +12,7 @@ import pytest
 
 from ce2p.cli.data import run_check, run_sbd, run_synthetic
 from ce2p.errors import DataError
-from ce2p.labels import label_set
+from ce2p.labels import label_set, read_label_set
 from ce2p_runtime.errors import MediaError
 from tests.data.folders import annotation, picture, places, split, stripes
 
@@ -253,6 +253,12 @@ def test_a_classes_txt_that_is_none_is_one_line(
     error = str(check(capsys, lip).error)
     assert error.startswith(f"{lip / 'classes.txt'}: ")
     assert words in error
+
+
+def test_a_data_set_in_the_working_folder_has_that_folders_name(lip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (lip / "classes.txt").write_text("background\nshirt\n")
+    monkeypatch.chdir(lip)
+    assert read_label_set(Path()).title == "lip"
 
 
 def test_a_json_target_that_must_not_be_replaced_is_refused_before_the_check(

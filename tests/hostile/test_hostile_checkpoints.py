@@ -126,6 +126,8 @@ LIES: dict[str, Callable[[Document], Any]] = {
     "an input of three sides": lambda document: with_value(document, ["training", "input_size"], [33, 33, 33]),
     "an input of true": lambda document: with_value(document, ["training", "input_size"], [True, True]),
     "flip pairs of 100": lambda document: with_value(document, ["labels", "flip_pairs"], [[100, 101]]),
+    "a class in two flip pairs": lambda document: with_value(document, ["labels", "flip_pairs"], [[1, 2], [1, 2]]),
+    "an escape in the weights": lambda document: with_value(document, ["weights"], "trained\x1b[2J"),
     "flip pairs from the end": lambda document: with_value(document, ["labels", "flip_pairs"], [[-2, -1]]),
     "half a character": lambda document: json.dumps(document).replace("untrained", "\\ud800"),
     "an escape in a class name": lambda document: with_value(document, ["labels", "names"], ["a", "\x1b[2J", "c"]),
