@@ -205,8 +205,9 @@ class VideoReader:
 
 
 def _frame_rate(stream: Any) -> Fraction:
+    """The average rate, as far as it is one: damaged headers tell of a frame in a hundred days."""
     rates = (fraction(stream.average_rate), fraction(stream.guessed_rate))
-    return next((rate for rate in rates if rate is not None and rate > 0), Fraction(25))
+    return next((rate for rate in rates if rate is not None and Fraction(1, 1000) <= rate <= 1000), Fraction(25))
 
 
 def _is_cover(stream: Any) -> bool:

@@ -155,6 +155,16 @@ def test_how_many_frames_to_expect(suffix: str, declared: int | None, tmp_path: 
         assert (source.total, source.estimate) == (declared, reader.estimated_frames)
 
 
+def test_an_impossible_frame_rate_is_not_believed(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "a.avi", "mpeg4")
+    data = bytearray(path.read_bytes())
+    at = data.index(b"strh") + 8 + 20  # ticks of the clock per frame
+    data[at : at + 4] = (0x10000001).to_bytes(4, "little")
+    path.write_bytes(data)
+    frames, reader = read(path)
+    assert (reader.frame_rate, len(frames)) == (25, 25)
+
+
 class _Rational:
     """How PyAV 19 gives rational numbers: never None, perhaps without a value."""
 
