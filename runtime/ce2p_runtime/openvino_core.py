@@ -7,6 +7,7 @@ signal with a Python handler (Ctrl-C, SIGCHLD, SIGALRM) then kills the process (
 
 from __future__ import annotations
 
+import threading
 from functools import cache
 from typing import Any
 
@@ -16,9 +17,17 @@ from .telemetry import import_openvino
 __all__ = ["openvino_core"]
 
 
-@cache
+_lock = threading.Lock()  # `cache` alone lets two threads that come first make a core each
+
+
 def openvino_core() -> Any:
     """Never goes. Raises ImportError where OpenVINO is not installed."""
+    with _lock:
+        return _core()
+
+
+@cache
+def _core() -> Any:
     core = import_openvino().Core()
     keep_in_children(core)
     return core

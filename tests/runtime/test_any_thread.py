@@ -201,3 +201,29 @@ def test_what_a_library_says_while_running_is_one_line_with_the_file(network: Pa
     assert "\n" not in str(caught.value)
     assert len(backend.run(np.zeros((1, 3, 32, 48), np.float32))) == 1
     backend.close()
+
+
+OPENED = """
+import sys, threading
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+from ce2p_runtime import HumanParser
+from ce2p_runtime.openvino_core import openvino_core
+sys.setswitchinterval(1e-5)
+together = threading.Barrier(8)
+def work(_):
+    together.wait()
+    with HumanParser(sys.argv[1], backend=sys.argv[2], device="cpu", threads=1) as parser:
+        return parser(np.zeros((50, 40, 3), np.uint8)).labels.tobytes(), id(openvino_core())
+with ThreadPoolExecutor(8) as pool:
+    labels, cores = map(set, zip(*pool.map(work, range(8))))
+print(len(labels), len(cores))
+"""
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_parsers_may_be_opened_in_several_threads_at_once(network: Path, backend: str) -> None:
+    """The first ones of a process, which import the library; OpenVINO's core must stay a single one."""
+    command = [sys.executable, "-c", OPENED, str(network), backend]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stdout) == (0, "1 1\n"), ended.stderr
