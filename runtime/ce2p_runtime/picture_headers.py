@@ -101,9 +101,10 @@ def _jpeg_fault(data: bytes) -> str | None:
 
 
 def _png_fault(data: bytes) -> str | None:
+    view = memoryview(data)  # one chunk may be the whole file
     for name, start, end in png_chunks(data):
         if name[:1].isupper():  # critical chunks; decoders step over damage in the others
-            if zlib.crc32(data[start - 4 : end]) != struct.unpack_from(">I", data, end)[0]:
+            if zlib.crc32(view[start - 4 : end]) != struct.unpack_from(">I", data, end)[0]:
                 return f"the checksum of its {name.decode('latin-1')} chunk at byte {start - 8} is wrong"
             if name == b"IEND":
                 return None

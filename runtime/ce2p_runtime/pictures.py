@@ -42,7 +42,6 @@ WHITE = (255, 255, 255)
 MAX_BYTES = 512 * 2**20
 """Longest picture file that is read."""
 
-
 _ROOM = 8
 """Bytes for each pixel that must be free: what is decoded, and as much again on the way."""
 
@@ -116,7 +115,10 @@ def decode_picture(
 
 
 def write_picture(path: str | Path, picture: NDArray[np.uint8]) -> Path:
-    """Write uint8 BGR [H, W, 3] in the format of the suffix (.jpg, .png), atomically. Raises MediaError."""
+    """Write uint8 BGR [H, W, 3] in the format of the suffix (.jpg, .png), atomically. Raises MediaError.
+
+    PNG and WebP also take BGRA [H, W, 4].
+    """
     suffix = Path(path).suffix
     try:
         done, data = cv2.imencode(suffix, picture)
@@ -137,8 +139,8 @@ def _lay_over(
     result = np.empty((*bgra.shape[:2], 3), np.uint8)
     for channel, behind in enumerate(reversed(background)):  # one by one: 16 bits of all would be twice the picture
         colour = bgra[:, :, channel].astype(np.uint16)
-        blended = (255 - alpha) * np.uint16(behind) + (colour * 255 if premultiplied else colour * alpha)
-        result[:, :, channel] = np.minimum((blended + 127) // 255, 255)
+        front = np.minimum(colour, alpha) * 255 if premultiplied else colour * alpha  # at most 255 * alpha: 16 bits do
+        result[:, :, channel] = (front + (255 - alpha) * np.uint16(behind) + 127) // 255
     return result
 
 

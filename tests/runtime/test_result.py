@@ -124,9 +124,19 @@ def test_a_cutout_holds_what_is_inside_and_nothing_else(result: ParsingResult, t
 
 
 def test_counts_are_exact_beyond_what_a_float_holds() -> None:
-    labels = np.zeros((4200, 4200), np.uint8)
+    labels = np.full((4200, 4200), 2, np.uint8)
     labels[0, :3] = 1
-    assert _result(labels).present() == {"Background": 4200 * 4200 - 3, "Hat": 3}
+    assert _result(labels).present() == {"Hat": 3, "Upper-clothes": 4200 * 4200 - 3}
+
+
+def test_counts_are_those_of_every_pixel() -> None:
+    draw = np.random.default_rng(2)
+    for shape in ((1, 1), (7, 2), (40, 60)):
+        for share in (0.0, 0.02, 1.0):
+            labels = draw.integers(0, 4, shape) * (draw.random(shape) < share)
+            ids, counts = np.unique(labels, return_counts=True)
+            assert list(_result(labels).present().values()) == counts.tolist()
+            assert list(_result(labels).masks()) == [NAMES[index] for index in ids]
 
 
 def test_unknown_classes_get_help(result: ParsingResult) -> None:
