@@ -70,9 +70,11 @@ def uninterrupted(work: Callable[[], None], give_up: Callable[[], None], *, inte
     calls `give_up()`, which should make the work end soon. One more is raised at once.
     """
     errors: list[BaseException] = []
-    done = threading.Event()
+    claimed, done = threading.Lock(), threading.Event()
 
     def run() -> None:
+        if not claimed.acquire(blocking=False):  # an interrupt came while a thread was being started: there are two
+            return
         try:
             work()
         except BaseException as error:
@@ -82,11 +84,11 @@ def uninterrupted(work: Callable[[], None], give_up: Callable[[], None], *, inte
 
     caught: BaseException | None = None
     given_up = False
-    threading.Thread(target=run, name="ce2p-finish", daemon=True).start()
-    while True:
+    while not done.is_set():
         try:
-            if done.wait(_POLL):
-                break
+            if not claimed.locked():
+                threading.Thread(target=run, name="ce2p-finish", daemon=True).start()
+            done.wait(_POLL)
         except INTERRUPTS as interrupt:
             if given_up:
                 raise

@@ -121,8 +121,13 @@ class VideoSink(AbstractContextManager["VideoSink"]):
             self._check_wanted()
             file.complete()
         self._check_wanted()
+        named: list[str] = []
         for file in self._files:
-            file.__exit__(None, None, None)
+            try:
+                file.__exit__(None, None, None)
+            except MediaError as error:  # the name cannot be taken, where a folder stands by now
+                raise MediaError("; ".join([str(error), *(f"{name} is complete" for name in named)])) from error
+            named.append(str(file.path))
 
     def _check_wanted(self) -> None:
         if self._given_up:

@@ -1,16 +1,17 @@
-"""Reading ahead: order, errors, and no thread left behind."""
+"""Reading ahead and working behind: order, errors, and no thread left behind."""
 
 import itertools
 import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
 
-from ce2p_runtime.threads import prefetch
+from ce2p_runtime.threads import Worker, prefetch
 
 
 def _threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name == "ce2p-prefetch"]
+    return [thread.name for thread in threading.enumerate() if thread.name in ("ce2p-prefetch", "ce2p-worker")]
 
 
 @pytest.mark.parametrize("depth", [1, 3, 100])
@@ -95,3 +96,116 @@ def test_depth_is_checked_at_once_and_nothing_starts_before_the_first_item() -> 
     ahead = prefetch(iter([1]), 1)
     assert _threads() == []
     ahead.close()
+
+
+# Working behind
+
+
+@pytest.mark.parametrize("depth", [1, 3, 100])
+def test_a_worker_does_everything_in_order(depth: int) -> None:
+    done: list[int] = []
+    worker = Worker(done.append, depth)
+    for number in range(50):
+        worker.put(number)
+    worker.finish()
+    assert done == list(range(50))
+    assert _threads() == []
+
+
+def test_a_worker_that_is_behind_lets_its_caller_wait() -> None:
+    go, handed = threading.Event(), []
+    worker = Worker(lambda _: go.wait(30), 2)
+
+    def hand_over() -> None:
+        for number in range(6):
+            worker.put(number)
+            handed.append(number)
+
+    caller = threading.Thread(target=hand_over)
+    caller.start()
+    caller.join(0.5)
+    assert len(handed) == 3  # one at work, two waiting
+    go.set()
+    caller.join(30)
+    worker.finish()
+    assert len(handed) == 6
+
+
+def test_an_error_of_the_work_is_raised_by_the_next_item_and_at_the_end() -> None:
+    done: list[int] = []
+
+    def work(number: int) -> None:
+        if number == 2:
+            raise LookupError("broken work")
+        done.append(number)
+
+    worker = Worker(work, 1)
+
+    def hand_over() -> None:
+        for number in range(50):
+            worker.put(number)
+
+    with pytest.raises(LookupError, match="broken work"):
+        hand_over()
+    with pytest.raises(LookupError, match="broken work"):
+        worker.put(50)
+    with pytest.raises(LookupError, match="broken work"):
+        worker.finish()
+    worker.stop()
+    assert done == [0, 1]
+    assert _threads() == []
+
+
+def test_an_error_on_the_last_item_is_raised_at_the_end() -> None:
+    worker = Worker(lambda number: 1 // number)
+    worker.put(1)
+    worker.put(0)
+    with pytest.raises(ZeroDivisionError):
+        worker.finish()
+
+
+def test_a_stopped_worker_drops_what_waits() -> None:
+    started, go, done = threading.Event(), threading.Event(), []
+
+    def work(number: int) -> None:
+        started.set()
+        go.wait(30)
+        done.append(number)
+
+    worker = Worker(work, 10)
+    for number in range(5):
+        worker.put(number)
+    assert started.wait(30)
+    stopping = threading.Thread(target=worker.stop)
+    stopping.start()
+    go.set()
+    stopping.join(30)
+    assert done[0] == 0
+    assert len(done) < 5
+    assert _threads() == []
+    with pytest.raises(RuntimeError, match="has ended"):
+        worker.put(9)
+
+
+def test_a_worker_holds_no_item_it_is_done_with() -> None:
+    class Frame:
+        pass
+
+    done = threading.Event()
+    worker = Worker(lambda _: done.set())
+    frame = Frame()
+    alive = weakref.ref(frame)
+    worker.put(frame)
+    del frame
+    assert done.wait(30)
+    for _ in range(100):
+        if alive() is None:
+            break
+        threading.Event().wait(0.05)
+    assert alive() is None
+    worker.finish()
+
+
+def test_the_depth_of_a_worker_is_checked() -> None:
+    with pytest.raises(ValueError, match="depth is 0"):
+        Worker(print, 0)
