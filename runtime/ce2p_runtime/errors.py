@@ -1,6 +1,6 @@
 """What can go wrong at run time, as errors whose one-line message names the thing, what was found and the cure."""
 
-__all__ = ["BackendError", "CE2PRuntimeError", "MediaError", "ModelFileError"]
+__all__ = ["BackendError", "CE2PRuntimeError", "MediaError", "ModelFileError", "UndecidedError"]
 
 
 class CE2PRuntimeError(Exception):
@@ -9,6 +9,10 @@ class CE2PRuntimeError(Exception):
 
 class ModelFileError(CE2PRuntimeError):
     """A model file is missing, damaged, or does not carry the metadata the runtime needs."""
+
+
+class UndecidedError(ModelFileError):
+    """A network's logits are not finite, so that they decide no class."""
 
 
 class BackendError(CE2PRuntimeError):

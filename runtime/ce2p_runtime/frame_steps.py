@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ModelFileError
+from .errors import ModelFileError, UndecidedError
 from .geometry import FrameMapping, frame_mapping
 from .metadata import ModelMetadata
 from .ops import crop, label_map, warp_labels, warp_normalize
@@ -81,9 +81,9 @@ def prepare_launch(
 def check_output(metadata: ModelMetadata, output: NDArray[Any], count: int, name: str) -> None:
     """Refuse a first output of the network called `name` that cannot become the labels of `count` frames.
 
-    Raises ModelFileError for another type or shape than the metadata says, and for logits that are not finite: none of
-    them is the best, and what would come out is some class. (On a GPU nobody looks: there a comparison with NaN is
-    false, so class 0 wins where its own logit is NaN, and other classes never win with one.)
+    Raises ModelFileError for another type or shape than the metadata says, UndecidedError for logits that are not
+    finite: none of them is the best, and what would come out is some class. (On a GPU nobody looks: there a comparison
+    with NaN is false, so class 0 wins where its own logit is NaN, and other classes never win with one.)
     """
     height, width = metadata.input_size
     if metadata.output_kind == "labels":
@@ -98,7 +98,7 @@ def check_output(metadata: ModelMetadata, output: NDArray[Any], count: int, name
             "export it again"
         )
     if output.dtype.kind == "f" and not np.isfinite(output).all():
-        raise ModelFileError(
+        raise UndecidedError(
             f"{name}: its logits are not finite (NaN or infinite), so they decide no class; its weights are damaged or "
             f"leave the range of {metadata.precision}: export it again, in fp32"
         )

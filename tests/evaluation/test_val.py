@@ -82,7 +82,7 @@ def test_a_checkpoint_and_its_export_give_the_same_labels(checkpoint: Path, expo
     frame = cv2.GaussianBlur(frame, (0, 0), 5)
     with HumanParser(exported, backend="onnxruntime", device="cpu") as files:
         ours = HumanParser.on(TorchBackend.of(loaded), name="checkpoint")
-        same = dataclasses.replace(files.metadata, extra={})
+        same = dataclasses.replace(files.metadata, extra={}, digest="")  # there is no file yet that it is of
         assert dataclasses.replace(ours.metadata, extra={}) == same
         assert ours.metadata.extra["backbone"] == "r18"
         assert (ours(frame).labels == files(frame).labels).mean() > 0.999
@@ -219,7 +219,7 @@ def test_mistakes_get_one_line(checkpoint: Path, exported: Path, data: Path, tmp
         (ValRequest(exported, data, strict=True), ConfigError, "add --instances"),
         (ValRequest(exported, data, dataset="voc"), ConfigError, "has 20 classes .lip., PASCAL VOC has 21"),
         (ValRequest(exported, data, dataset="cihp"), ConfigError, "class 10 is Jumpsuits .* is Torso-skin"),
-        (ValRequest(checkpoint, data, dataset="voc"), CE2PError, "has 20 classes, PASCAL VOC has 21"),
+        (ValRequest(checkpoint, data, dataset="voc"), CE2PError, "--dataset voc asked for"),
         (ValRequest(exported, data, size=(97, 97)), ConfigError, "takes 65x73 inputs, --imgsz 97x97 asked for"),
         (ValRequest(exported, data, stride=8), ConfigError, "--os 8: is for checkpoints"),
         (ValRequest(exported, data, scales=(0.5, 1.0)), BackendError, "takes 65x73 inputs only"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import BackendError, MediaError, ModelFileError
+from ..errors import BackendError, MediaError, ModelFileError, UndecidedError
 from ..frame_steps import check_frame
 from ..geometry import frame_mapping
 from ..metadata import ModelMetadata
@@ -20,6 +20,9 @@ from .report import GateReport
 from .thresholds import Thresholds, thresholds_for
 
 __all__ = ["GatePicture", "Reference", "judge"]
+
+NO_CLASS = 255
+"""The label of pixels that have none. A network of 256 classes has a class of that number, and is as wrong with it."""
 
 Progress = Callable[[int, int], None]
 """Called with how many pictures are done and how many there are."""
@@ -103,15 +106,15 @@ def judge(
     """Compare a candidate with the reference on every picture, on the backend the candidate was opened on.
 
     `thresholds` None: those of the candidate's precision. A file with a static batch is judged with full batches. The
-    verdict is in the report; raises ModelFileError for a candidate with other classes, or of an unknown precision
-    without `thresholds`, and what the candidate's backend raises.
+    verdict is in the report, also on logits that are not finite; raises ModelFileError for a candidate with other
+    classes, or of an unknown precision without `thresholds`, and what the candidate's backend raises.
     """
     metadata = candidate.metadata
     limits = thresholds or thresholds_for(metadata.precision)
     _check_classes(reference, candidate)
     figures: list[PictureFigures] = []
     worst: tuple[PictureFigures, ComparedPicture] | None = None
-    found = _labels(candidate, [made.picture for made in reference.pictures])
+    found = _labels_or_none(candidate, [made.picture for made in reference.pictures])
     for made, (picture, labels) in zip(reference.pictures, found, strict=True):
         own = compare(
             picture.name, made.labels, labels, made.band, metadata.num_classes, picture.truth, made.truth_counts
@@ -137,6 +140,22 @@ def _labels(parser: HumanParser, pictures: Sequence[GatePicture]) -> Iterator[tu
             check_frame(picture.image)
         for picture, result in zip(group, parser.parse_batch([p.image for p in group]), strict=True):
             yield picture, result.labels
+
+
+def _labels_or_none(
+    parser: HumanParser, pictures: Sequence[GatePicture]
+) -> Iterator[tuple[GatePicture, NDArray[np.uint8]]]:
+    """`_labels` of the candidate; `NO_CLASS` in every pixel of a group whose logits are not finite, which decide none.
+
+    That is a verdict on the candidate, as a search for layers to keep in higher precision needs one, and no mishap.
+    """
+    for start in range(0, len(pictures), parser.group_size):
+        group = pictures[start : start + parser.group_size]
+        try:
+            yield from list(_labels(parser, group))
+        except UndecidedError:
+            for picture in group:
+                yield picture, np.full(picture.image.shape[:2], NO_CLASS, np.uint8)
 
 
 def _labels_in_the_way_of(
