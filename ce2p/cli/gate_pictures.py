@@ -13,7 +13,8 @@ from ce2p.synthetic import DATASETS, annotated_at
 from ce2p.synthetic.classes import CUSTOM_LABELS
 from ce2p_runtime import ModelMetadata
 from ce2p_runtime.gate import GatePicture
-from ce2p_runtime.pictures import find_pictures, read_picture
+from ce2p_runtime.listing import list_pictures
+from ce2p_runtime.pictures import read_picture
 
 from .scoring import read_pair
 
@@ -58,11 +59,13 @@ def choose_pictures(
         return _drawn(metadata, count, purpose)
     if source.is_dir() and (stored_as := recognise(source)) is not None:
         return _of_data_set(source, stored_as, metadata, count, purpose)
-    found = find_pictures(source)
+    listing = list_pictures(source)
+    found = listing.pictures
     if shared:
         found = found[0 if purpose == "gate" else 1 :: 2] or found
     pictures = [GatePicture(path.name, read_picture(path)) for path in _thinned(found, count)]
-    return pictures, f"{_of(pictures, len(found))} of {source}, without truth"
+    left_out = "".join(f"; {line.partition(': ')[2]}" for line in (*listing.problems, *listing.notes))
+    return pictures, f"{_of(pictures, len(found))} of {source}, without truth{left_out}"
 
 
 def _of_data_set(

@@ -80,6 +80,8 @@ def _run(request: ParseRequest) -> None:
         if plan.targets:
             parser = closing.enter_context(_parser(request))
             remark(str(parser))
+            if parser.metadata.untrained:
+                remark("note: these weights are untrained: the labels mean nothing")
             _check_classes(request.classes, parser)
             try:
                 _parse(request, parser, source, plan, tally)

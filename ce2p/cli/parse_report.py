@@ -55,6 +55,7 @@ def summary(
         "output": str(output),
         "backend": parser.backend.name if parser is not None else None,
         "device": parser.backend.device if parser is not None else None,
+        "weights": parser.metadata.weights if parser is not None else None,
         "median_ms": {stage: statistics.median(timing[stage] for timing in tally.timings) for stage in stages},
         "frames_with_class": dict(tally.present),
         "results": [

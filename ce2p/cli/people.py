@@ -90,6 +90,8 @@ def run(request: PeopleRequest) -> None:
         finder = _from_file(instances, request) if instances is not None else _from_detector(request)
         for text in _described(parser, request):
             remark(text)
+        if any(network.metadata.untrained for network in (parser.whole, *parser.local) if network is not None):
+            remark("note: weights among these are untrained: the labels mean nothing")
         tally = _parse(request, source, plan, parser, finder)
         document = summary(source, tally, instances, names, request.output, request.least_score)
         if request.json:

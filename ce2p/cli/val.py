@@ -70,6 +70,8 @@ def run(request: ValRequest) -> None:
     inputs = [path for path in (request.model, request.instances) if path is not None]
     check_json(request.json, inputs, request.overwrite)
     check_report(request.output, _REPORT if request.instances else (*_REPORT, _WORST_SHEET), inputs, request.overwrite)
+    if not request.data.is_dir():
+        raise DataError(f"{request.data}: no such folder, expected a data set in its published layout; check the path")
     if request.instances is not None:
         _run_instances(request, request.instances)
         return
@@ -82,7 +84,7 @@ def run(request: ValRequest) -> None:
         labels = _labels(request, parser.metadata.dataset)
         check_classes(parser.metadata, parser.name, labels)
         samples, note = _samples(request, labels)
-        if parser.metadata.weights.startswith("untrained"):
+        if parser.metadata.untrained:
             remark(f"note: {_UNTRAINED}")
         with _progress("scoring") as advance:
             scores = score(parser, samples, labels, advance)

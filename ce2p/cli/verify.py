@@ -118,7 +118,7 @@ def _reference(request: VerifyRequest, candidate: HumanParser) -> tuple[Referenc
         threads=request.threads, trust_engine=request.trust_engine,
     ) as parser:  # fmt: skip
         remark(f"reference: {parser}")
-        if parser.metadata.weights.startswith("untrained"):
+        if parser.metadata.untrained:
             remark("note: these weights are untrained: where labels mean nothing, agreement says little")
         pictures, note = choose_pictures(request.data, parser.metadata, request.limit)
         with _progress("reference") as advance:

@@ -106,6 +106,11 @@ class ModelMetadata:
     def num_classes(self) -> int:
         return len(self.class_names)
 
+    @property
+    def untrained(self) -> bool:
+        """Whether nobody trained these weights, so that the labels mean nothing."""
+        return self.weights.startswith("untrained")
+
     def to_json(self) -> str:
         """One JSON document with a `schema` number, ready for `metadata_props`."""
         return json.dumps({"schema": SCHEMA, **dataclasses.asdict(self)})

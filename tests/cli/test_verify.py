@@ -216,6 +216,16 @@ def test_a_folder_of_pictures_is_thinned_in_sorted_order(data: Path, lip: ModelM
     assert gate_pictures(data / "val_images", lip, 1)[0].truth is None
 
 
+def test_what_a_folder_of_pictures_holds_beside_them_is_said(lip: ModelMetadata, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((20, 30, 3), 9, np.uint8))
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "b.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    note = choose_pictures(tmp_path, lip, 2)[1]
+    assert note.startswith(f"1 picture of {tmp_path}, without truth; ")
+    assert "notes.txt" in note
+    assert "b.heic" in note
+
+
 def test_drawn_people_are_the_same_every_time_and_about_the_inputs_size(lip: ModelMetadata) -> None:
     first, again = gate_pictures(None, lip, 4), gate_pictures(None, lip, 4)
     for one, two in zip(first, again, strict=True):

@@ -23,6 +23,7 @@ __all__ = [
     "markdown",
     "method",
     "p99_note",
+    "remarks",
     "share_text",
     "throughput_table",
 ]
@@ -110,6 +111,17 @@ def latency_table(result: Result) -> Table:
     return columns, rows
 
 
+def remarks(result: Result) -> list[str]:
+    """What is to be known of single candidates: why the gate failed or did not judge, and weights that mean nothing."""
+    failures = [f"{row.name}: {text}" for row in result.rows for text in row.judgement.failures]
+    notes = [f"{row.name}: {row.judgement.note}" for row in result.rows if row.judgement.note]
+    untrained = list(dict.fromkeys(row.model for row in result.rows if row.weights.startswith("untrained")))
+    meaningless = [
+        f"{model}: its weights are untrained, so its labels, and the gate on them, mean nothing" for model in untrained
+    ]
+    return [*failures, *notes, *meaningless]
+
+
 def p99_note(result: Result) -> str:
     """The footnote of p99; empty where there are enough rounds."""
     rounds = len(result.rows[0].stages["frame"].samples)
@@ -182,11 +194,9 @@ def markdown(result: Result, pictures: Sequence[str] = ()) -> str:
     for title, table in (("Throughput", throughput_table(result)), ("Accuracy", accuracy_table(result))):
         if table is not None:
             lines += [f"## {title}", "", *_markdown_table(table), ""]
-    failures = [f"- {row.name}: {text}" for row in result.rows for text in row.judgement.failures]
-    notes = [f"- {row.name}: {row.judgement.note}" for row in result.rows if row.judgement.note]
-    skipped = [f"- not measured: {name}: {reason}" for name, reason in result.skipped.items()]
-    if failures or notes or skipped:
-        lines += ["## Remarks", "", *failures, *notes, *skipped, ""]
+    skipped = [f"not measured: {name}: {reason}" for name, reason in result.skipped.items()]
+    if told := [*remarks(result), *skipped]:
+        lines += ["## Remarks", "", *(f"- {line}" for line in told), ""]
     for picture in pictures:
         lines += [f"![{picture}]({picture})", ""]
     lines += ["## Method", "", *(f"- {line}" for line in method(result)), ""]

@@ -24,9 +24,8 @@ def show(result: Result) -> None:
     ):
         if found:
             table(title, *found)
-    for row in result.rows:
-        for text in (*row.judgement.failures, *filter(None, [row.judgement.note])):
-            say(f"{row.name}: {text}")
+    for line in report.remarks(result):
+        say(line)
     if result.skipped:
         table("Not measured", ("candidate", "why"), list(result.skipped.items()), numbers=False)
     for line in report.method(result):
