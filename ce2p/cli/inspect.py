@@ -71,10 +71,11 @@ def exported_facts(file: Path) -> dict[str, Any]:
     metadata = checked_metadata(file)
     graph = onnx_graph(file)
     inputs, outputs = ({port.name: _port(port) for port in ports} for ports in (graph.inputs, graph.outputs))
-    return {
+    kind = {
         "kind": "exported ONNX model",
         "whole": "yes" if metadata.digest else "unknown: exported before files carried a digest",
-        **_stated(metadata),
+    }
+    found = {
         "inputs": inputs,
         "outputs": outputs,
         **contract(metadata, inputs, outputs),
@@ -83,20 +84,13 @@ def exported_facts(file: Path) -> dict[str, Any]:
         "operators": dict(Counter(node.op_type for node in graph.nodes).most_common()),
         "sha256": file_sha256(file),
     }
+    return _together(kind, metadata, found)
 
 
 def _port(port: Port) -> str:
     """ "FLOAT [batch, 3, 473, 473]"."""
     kinds = {FLOAT: "FLOAT", FLOAT16: "FLOAT16", UINT8: "UINT8"}
     return f"{kinds[port.elem_type]} [{', '.join('batch' if size is None else str(size) for size in port.shape)}]"
-
-
-def _stated(metadata: ModelMetadata) -> dict[str, Any]:
-    """The metadata's fields, then its provenance, which cannot pass for one of them."""
-    fields = dataclasses.asdict(metadata)
-    extra = fields.pop("extra")
-    fields.pop("digest")
-    return {**fields, **{name: value for name, value in extra.items() if name not in fields}}
 
 
 def engine_facts(file: Path) -> dict[str, Any]:
@@ -107,16 +101,23 @@ def engine_facts(file: Path) -> dict[str, Any]:
     fields["profiles"] = [profile.optimum for profile in sidecar.profiles]
     sha256 = file_sha256(file)
     inputs, outputs = usual_ports(sidecar.metadata, "batch")
-    return {
+    kind = {
         "kind": "TensorRT engine",
         "whole": "yes" if sha256 == sidecar.plan_sha256 else "no: another file than its .json was written for",
-        **{name: value for name, value in _stated(sidecar.metadata).items() if name not in fields},
         **fields,
-        "inputs": inputs,
-        "outputs": outputs,
-        **contract(sidecar.metadata, inputs, outputs),
-        "sha256": sha256,
     }
+    found = {"inputs": inputs, "outputs": outputs, **contract(sidecar.metadata, inputs, outputs), "sha256": sha256}
+    return _together(kind, sidecar.metadata, found)
+
+
+def _together(kind: dict[str, Any], metadata: ModelMetadata, found: dict[str, Any]) -> dict[str, Any]:
+    """With the metadata in between. Nothing in its provenance, which may hold any name, can pass for a fact."""
+    stated = dataclasses.asdict(metadata)
+    extra = stated.pop("extra")
+    del stated["digest"]
+    facts = {**kind, **{name: value for name, value in stated.items() if name not in kind}}
+    provenance = {name: value for name, value in extra.items() if name not in facts and name not in found}
+    return {**facts, **provenance, **found}
 
 
 def _shown(name: str, value: Any) -> str:

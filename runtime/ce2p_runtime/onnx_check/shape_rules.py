@@ -61,9 +61,11 @@ def reshape(call: Call) -> Made:
 
 
 def squeeze(call: Call) -> Made:
-    """Without some dimensions of 1."""
+    """Without some dimensions of 1, or without any."""
     source = call.input(0)
-    dropped = call.axes(len(source.shape), 1)
+    told = call.optional(1) is not None or "axes" in call.node.attributes
+    rank = len(source.shape)
+    dropped = call.axes(rank, 1) if told else [axis for axis in range(rank) if source.shape[axis] == 1]
     if any(source.shape[axis] != 1 for axis in dropped):
         raise ValueError(f"dimensions {dropped} of {list(source.shape)} are not all 1")
     kept = tuple(size for axis, size in enumerate(source.shape) if axis not in dropped)
