@@ -10,6 +10,9 @@ from pathlib import Path
 
 __all__ = ["atomic_path"]
 
+_MOST_BYTES = 120
+"""Of a temporary name's stem: names are limited in bytes (255), and a letter may take four."""
+
 
 @contextmanager
 def atomic_path(target: str | Path) -> Iterator[Path]:
@@ -20,7 +23,8 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.stem}.{secrets.token_hex(6)}{target.suffix}")
+    stem = os.fsencode(target.stem)[:_MOST_BYTES].decode("utf-8", "ignore")
+    temporary = target.with_name(f".{stem}.{secrets.token_hex(6)}{target.suffix}")
     try:
         yield temporary
         _to_disk(temporary)

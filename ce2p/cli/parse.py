@@ -11,7 +11,7 @@ import numpy as np
 
 from ce2p.errors import ConfigError
 from ce2p_runtime import HumanParser, MediaError, ParsingResult
-from ce2p_runtime.interrupts import INTERRUPTS
+from ce2p_runtime.interrupts import INTERRUPTS, interrupt_status
 from ce2p_runtime.pictures import MAX_PIXELS, WHITE
 from ce2p_runtime.result_names import ResultNames, check_save, names_one_file, single_result
 from ce2p_runtime.result_plan import Existing, ResultPlan, plan_results
@@ -83,10 +83,7 @@ def _run(request: ParseRequest) -> None:
             if parser.metadata.untrained:
                 remark("note: these weights are untrained: the labels mean nothing")
             _check_classes(request.classes, parser)
-            try:
-                _parse(request, parser, source, plan, tally)
-            except INTERRUPTS as error:
-                tally.interrupted, interrupt = True, error
+            interrupt = _parse_until_interrupted(request, parser, source, plan, tally)
         _say_notes(source, said)
         document = summary(source, output, parser, tally, targets, plan.done)
         if request.json:
@@ -136,6 +133,20 @@ def _check_classes(names: tuple[str, ...], parser: HumanParser) -> None:
         ParsingResult(np.zeros((1, 1), np.uint8), metadata.class_names, metadata.palette).mask(*(names or (0,)))
     except KeyError as error:
         raise ConfigError(f"--classes: {error.args[0]}") from error
+
+
+def _parse_until_interrupted(
+    request: ParseRequest, parser: HumanParser, source: Source, plan: ResultPlan, tally: Tally
+) -> BaseException | None:
+    """`_parse`, and the interrupt that ended it early, if one did."""
+    try:
+        _parse(request, parser, source, plan, tally)
+    except BaseException as error:
+        if not isinstance(error, INTERRUPTS) and interrupt_status() is None:  # libraries make other errors of it
+            raise
+        tally.interrupted = True
+        return error
+    return None
 
 
 def _parse(request: ParseRequest, parser: HumanParser, source: Source, plan: ResultPlan, tally: Tally) -> None:

@@ -68,13 +68,15 @@ def summary(
 
 def report(document: Mapping[str, Any], output: str) -> None:
     """The same for people. `output`: where results are, as said in lines."""
-    unit = "frame" if document["parsed"] == 1 else "frames"
+    parsed, expected = document["parsed"], document["expected"]
+    total = f" of {expected}" if document["interrupted"] and expected else ""
+    unit = "frame" if parsed == 1 and not total else "frames"
     stages = ", ".join(f"{stage} {value:.1f}" for stage, value in document["median_ms"].items())
     times = f" (median ms per frame: {stages})" if stages else ""
-    early = f" of {document['expected'] or 'unknown'}, then interrupted" if document["interrupted"] else ""
+    early = "interrupted: " if document["interrupted"] else ""
     if document["done_before"]:
         say(f"{document['done_before']} had all their results in {output} before")
-    if document["parsed"] or not document["done_before"]:
-        say(f"parsed {document['parsed']} {unit}{early} to {output}{times}")
+    if parsed or not document["done_before"]:
+        say(f"{early}parsed {parsed}{total} {unit} to {output}{times}")
     if document["frames_with_class"]:
         say(f"found: {', '.join(document['frames_with_class'])}")

@@ -49,7 +49,7 @@ def test_pictures_that_were_done_are_kept_and_listed(
     summary = json.loads((tmp_path / "s.json").read_text())
     assert summary["interrupted"]
     assert 0 < summary["parsed"] < FRAMES
-    assert f"parsed {summary['parsed']} frames of {FRAMES}, then interrupted" in out
+    assert f"interrupted: parsed {summary['parsed']} of {FRAMES} frames to out/" in out
     results = {tmp_path / entry[kind] for entry in summary["results"] for kind in ("labels", "overlay")}
     assert len(results) == 2 * summary["parsed"]
     assert all(cv2.imread(str(path)) is not None for path in results)
@@ -76,7 +76,7 @@ def test_a_video_ends_where_it_was_interrupted(
     assert status == 128 + number, err
     summary = json.loads((tmp_path / "s.json").read_text())
     assert summary["interrupted"]
-    assert "then interrupted" in out
+    assert "interrupted: parsed" in out
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"long_labels.mkv", "long_overlay.mp4"}
     for name in ("long_labels.mkv", "long_overlay.mp4"):
         with VideoReader(tmp_path / "out" / name) as video:
