@@ -58,10 +58,10 @@ def read_mpegts(file: BinaryIO, length: int, ids: Mapping[int, int] | None) -> S
     clauses = [
         text if count == 1 and "its last" in text else f"{text}: {count}" for text, count in found.faults.items()
     ]
-    packets = {
+    least = {
         (ids or {}).get(at, -1): count for at, count in found.timed.items() if found.kinds.get(at) in _PICTURE_EACH
     }
-    return Structure(f"transport stream: {', '.join(clauses)}" if clauses else None, packets)
+    return Structure(f"transport stream: {', '.join(clauses)}" if clauses else None, least)
 
 
 def _layout(head: bytes) -> tuple[int, int]:
