@@ -42,6 +42,9 @@ WHITE = (255, 255, 255)
 MAX_BYTES = 512 * 2**20
 """Longest picture file that is read."""
 
+_AT_ONCE = 2**16
+"""Pixels that are laid over a colour at a time, in four times their memory."""
+
 _ROOM = 8
 """Bytes for each pixel that must be free: what is decoded, and as much again on the way."""
 
@@ -135,12 +138,15 @@ def _lay_over(
     bgra: NDArray[np.uint8], background: tuple[int, int, int], premultiplied: bool = False
 ) -> NDArray[np.uint8]:
     """uint8 BGR [H, W, 3] of BGRA [H, W, 4] seen before a plain colour (RGB)."""
-    alpha = bgra[:, :, 3].astype(np.uint16)
     result = np.empty((*bgra.shape[:2], 3), np.uint8)
-    for channel, behind in enumerate(reversed(background)):  # one by one: 16 bits of all would be twice the picture
-        colour = bgra[:, :, channel].astype(np.uint16)
-        front = np.minimum(colour, alpha) * 255 if premultiplied else colour * alpha  # at most 255 * alpha: 16 bits do
-        result[:, :, channel] = (front + (255 - alpha) * np.uint16(behind) + 127) // 255
+    rows = max(1, _AT_ONCE // bgra.shape[1])
+    for start in range(0, len(bgra), rows):
+        *colours, alpha = (plane.astype(np.uint16) for plane in cv2.split(bgra[start : start + rows]))
+        for channel, (colour, behind) in enumerate(zip(colours, reversed(background), strict=True)):
+            # At most 255 * alpha, so that 16 bits hold the sum.
+            front = np.minimum(colour, alpha) * 255 if premultiplied else colour * alpha
+            total = front + (255 - alpha) * np.uint16(behind) + 128
+            result[start : start + rows, :, channel] = (total + (total >> 8)) >> 8  # division by 255, rounded
     return result
 
 
