@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -28,17 +29,19 @@ class LabelSegments(AbstractContextManager["LabelSegments"]):
         frame_rate: Fraction,
         size: tuple[int, int],
         *,
+        source: Path,
         replace: bool = True,
     ) -> None:
-        """`size`: (height, width) of the first maps. `replace`: whether further files may replace others; if not, they
-        take the next free number. Raises MediaError.
+        """`size`: (height, width) of the first maps. `source`: the video they belong to, which no file replaces.
+
+        `replace`: whether further files may replace others; if not, they take the next free number. Raises MediaError.
         """
         self.path = path
         self.notes: list[str] = []
         """What the user should know: where the size changes, and the file that goes on there."""
         self.frames = 0
         """Maps written so far."""
-        self._frame_rate, self._replace = frame_rate, replace
+        self._frame_rate, self._source, self._replace = frame_rate, source, replace
         self._number = 1
         self._files = ExitStack()
         self._done: list[LabelVideoWriter] = []
@@ -78,5 +81,8 @@ class LabelSegments(AbstractContextManager["LabelSegments"]):
         while True:
             self._number += 1
             path = self.path.with_name(f"{self.path.stem}.{self._number}{self.path.suffix}")
-            if self._replace or not path.exists():
+            if not os.path.lexists(path) or (self._replace and not self._is_source(path)):
                 return path
+
+    def _is_source(self, path: Path) -> bool:
+        return path.exists() and path.samefile(self._source)

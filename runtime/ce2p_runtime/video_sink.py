@@ -61,7 +61,9 @@ class VideoSink(AbstractContextManager["VideoSink"]):
                 sample_aspect_ratio=video.sample_aspect_ratio,
             )
         if "labels" in targets:
-            self._labels = LabelSegments(targets["labels"], video.frame_rate, video.size, replace=replace)
+            self._labels = LabelSegments(
+                targets["labels"], video.frame_rate, video.size, source=video.path, replace=replace
+            )
         self._files = [file for file in (self._labels, self._overlay) if file is not None]
         for file in self._files:
             file.__enter__()

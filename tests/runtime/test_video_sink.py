@@ -256,6 +256,16 @@ def test_further_files_replace_others_only_where_they_may(replace: bool, source:
     assert replace or (tmp_path / "film_labels.2.mkv").read_text() == "somebody's"
 
 
+def test_a_further_file_never_replaces_the_source(film: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "film.2.mkv"
+    copy.write_bytes(film.read_bytes())
+    with open_source(copy) as source, VideoSink({"labels": tmp_path / "film.mkv"}, source, 0.5, replace=True) as sink:
+        write(sink, 4)
+        write(sink, 4, 24, 80, start=4)
+    assert copy.read_bytes() == film.read_bytes()
+    assert files(tmp_path) == ["film.2.mkv", "film.3.mkv", "film.mkv"]
+
+
 def test_many_frames_do_not_fill_the_memory(tmp_path: Path) -> None:
     """2000 frames of 0.2 MB, of which a handful may be alive: the peak does not follow their number."""
     image = next(images(1, 216, 320))
