@@ -101,8 +101,9 @@ def _write(frame: VideoFrame, writers: list, size: tuple[int, int]) -> np.ndarra
 def originals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """One clip of 25 frames per format."""
     folder = tmp_path_factory.mktemp("originals")
+    same = {"fflags": "+bitexact"}  # or Matroska files get an identifier by chance
     return {
-        suffix: make_clip(folder / f"a.{suffix}", codec, _FRAMES, options=options).read_bytes()
+        suffix: make_clip(folder / f"a.{suffix}", codec, _FRAMES, options=options, container=same).read_bytes()
         for suffix, (codec, options) in _FORMATS.items()
     }
 
