@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ce2p_runtime import BackendError, HumanParser
 from ce2p_runtime.averaging import AveragedBackend
 from ce2p_runtime.backends import BACKENDS, open_backend
+from ce2p_runtime.people import PeopleParser, Person
 from tests.runtime.handmade import write_network
 
 Pixels = NDArray[np.uint8]
@@ -111,6 +112,22 @@ def test_averaged_networks_are_right_from_any_thread(network: Path, pictures: li
             right = expected(parser, pictures)
             with ThreadPoolExecutor(THREADS) as pool:
                 assert [result.labels.tobytes() for result in pool.map(parser, pictures)] == right
+
+
+def test_several_people_are_parsed_right_from_any_thread(network: Path) -> None:
+    draw = np.random.default_rng(1)
+    frames = [draw.integers(0, 256, (60 + n, 70, 3), np.uint8) for n in range(12)]
+    people = [Person((5.0, 5.0, 40.0, 50.0), None, 1.0), Person((30.0, 10.0, 70.0, 60.0), None, 0.5)]
+
+    def parts(frame: Pixels) -> bytes:
+        result = parser(frame, people)
+        return result.labels.tobytes() + result.humans.tobytes()
+
+    for name in BACKENDS:
+        with PeopleParser(open_backend(network, name, "cpu"), [open_backend(network, name, "cpu")]) as parser:
+            right = [parts(frame) for frame in frames]
+            with ThreadPoolExecutor(THREADS) as pool:
+                assert list(pool.map(parts, frames)) == right
 
 
 def test_closing_meanwhile_ends_with_one_clear_line(parser: HumanParser, pictures: list[Pixels]) -> None:

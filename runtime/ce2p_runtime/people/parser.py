@@ -44,7 +44,7 @@ class PeopleParser:
     all. They are backends rather than HumanParsers because logits are wanted, which a HumanParser on a GPU keeps there.
     `batch`: crops per forward pass of networks with a dynamic batch. `enlarge`: of the boxes. `grow`: refine.
     `confidence`: see part_instances. Raises ModelFileError for networks that give labels or disagree about the classes.
-    Not thread-safe.
+    Serves several threads at once, as a HumanParser does.
     """
 
     def __init__(
