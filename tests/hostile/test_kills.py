@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -126,18 +127,22 @@ def commands(film: Path, album: Path, tiny_model: Path) -> dict[str, Command]:
 
 
 @pytest.fixture(scope="module")
-def durations(commands: dict[str, Command], tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
-    """Seconds that each command takes when nobody stops it."""
-    seconds = {}
-    for name, (arguments, check) in commands.items():
+def duration(commands: dict[str, Command], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], float]:
+    """Seconds that a command takes when nobody stops it, by its name."""
+
+    @cache
+    def measure(name: str) -> float:
+        arguments, check = commands[name]
         folder = tmp_path_factory.mktemp("whole")
         begun = time.monotonic()
         process = start(arguments(folder / "out"), folder)
         said, _ = process.communicate(timeout=300)
-        seconds[name] = time.monotonic() - begun
+        seconds = time.monotonic() - begun
         assert process.returncode == 0, said
         check(folder / "out")
-    return seconds
+        return seconds
+
+    return measure
 
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
@@ -146,14 +151,14 @@ def test_a_command_stopped_at_any_moment_leaves_whole_files_only(
     name: str,
     number: signal.Signals,
     commands: dict[str, Command],
-    durations: dict[str, float],
+    duration: Callable[[str], float],
     kill_moments: int,
     fuzz_seed: int,
     tmp_path: Path,
 ) -> None:
     arguments, check = commands[name]
     endings: Counter[str] = Counter()
-    for index, moment in enumerate(moments(kill_moments, durations[name], f"{fuzz_seed} {name} {number}")):
+    for index, moment in enumerate(moments(kill_moments, duration(name), f"{fuzz_seed} {name} {number}")):
         folder = tmp_path / str(index)
         out = folder / "out"
         process = start(arguments(out), folder)
@@ -183,12 +188,12 @@ def is_temporary(name: str) -> bool:
 
 
 def test_what_a_killed_run_left_is_removed_by_the_next(
-    commands: dict[str, Command], durations: dict[str, float], tmp_path: Path
+    commands: dict[str, Command], duration: Callable[[str], float], tmp_path: Path
 ) -> None:
     arguments, check = commands["video"]
     out = tmp_path / "out"
     process = start(arguments(out), tmp_path)
-    deadline = time.monotonic() + 60 + 4 * durations["video"]
+    deadline = time.monotonic() + 60 + 4 * duration("video")
     while not list(out.glob(".*")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
     process.kill()
