@@ -66,7 +66,7 @@ def _exists(file: Path) -> bool:
     """Whether something has this name, be it a link that leads nowhere. Raises MediaError for impossible names."""
     try:
         os.lstat(file)
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return False
     except OSError as error:
         raise MediaError(
