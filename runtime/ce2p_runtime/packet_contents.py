@@ -25,7 +25,7 @@ class PacketContents:
     """
 
     def __init__(self, codec: str, extradata: bytes) -> None:
-        self.known = codec in _HIDES or codec in _ONE_PICTURE_EACH
+        self.known = codec in _HIDES or codec in _UNITS or codec in _ONE_PICTURE_EACH
         """Whether all packets of this codec that give no picture can be told from lost ones."""
         self._codec = codec
         self._fields = FieldReader() if codec == "h264" else None
@@ -36,17 +36,16 @@ class PacketContents:
 
     def learn(self, packet: bytes) -> None:
         """Take from a packet what later ones need to be understood; call for every packet."""
-        # Sequence and picture parameter sets: searched for first, since that is fast and they are rare.
-        if self._fields is not None and (b"\0\0\1\x67" in packet or b"\0\0\1\x27" in packet or self._length_size):
-            for unit in _units(packet, self._length_size):
-                if unit[0] & 0x1F in (7, 8):
-                    self._fields.learn(unit)
+        # Where units have lengths, parameter sets come beforehand, and fields share a packet.
+        if self._fields is not None and not self._length_size and any(start in packet for start in _SEQUENCE_STARTS):
+            for unit in _units(packet, 0):
+                self._fields.learn(unit)
 
     def hides_picture(self, packet: bytes) -> bool:
         """Whether a packet holds no picture that is to be shown."""
         hides = _HIDES.get(self._codec)
         try:
-            if self._codec in ("h264", "hevc"):
+            if self._codec in _UNITS:
                 units = list(_units(packet, self._length_size))
                 return bool(units) and all(_is_extra(self._codec, unit) for unit in units)
             return hides is not None and hides(packet)
@@ -167,20 +166,15 @@ def _mpeg2_hides(packet: bytes) -> bool:
     return packet.startswith(b"\0\0\1") and b"\0\0\1\0" not in packet
 
 
-def _never(packet: bytes) -> bool:
-    """For H.264 and HEVC, which need more than a packet."""
-    return False
-
-
 _HIDES: dict[str, Callable[[bytes], bool]] = {
     "vp8": _vp8_hides,
     "av1": _av1_hides,
     "mpeg4": _mpeg4_hides,
     "mpeg1video": _mpeg2_hides,
     "mpeg2video": _mpeg2_hides,
-    "h264": _never,
-    "hevc": _never,
 }
+_UNITS = {"h264", "hevc"}
+_SEQUENCE_STARTS = (b"\0\0\1\x67", b"\0\0\1\x47", b"\0\0\1\x27")
 _ONE_PICTURE_EACH = {
     "mjpeg", "ffv1", "prores", "dnxhd", "huffyuv", "ffvhuff", "utvideo", "rawvideo", "dvvideo", "png", "qtrle",
     "vp9", "svq1", "magicyuv",
