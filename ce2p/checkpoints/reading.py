@@ -18,7 +18,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from ..errors import CheckpointError
-from .torch_files import MOST_BYTES, read_torch_file
+from .torch_files import MOST_BYTES, read_torch_file, reason_of
 
 __all__ = ["RawCheckpoint", "read_tensors", "sha256_of", "shown"]
 
@@ -118,8 +118,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
             return tensors, dict(file.metadata() or {})
     except Exception as error:  # its own error, and torch's where it has no such tensor
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{path}: damaged or truncated safetensors file ({reason:.200}); {_CURE}") from None
+        raise CheckpointError(f"{path}: damaged or truncated safetensors file ({reason_of(error)}); {_CURE}") from None
 
 
 def _unwrap(loaded: Any, path: Path) -> tuple[dict[str, Tensor], str]:

@@ -17,7 +17,7 @@ import torch
 
 from ..errors import CheckpointError
 
-__all__ = ["MOST_BYTES", "read_torch_file"]
+__all__ = ["MOST_BYTES", "read_torch_file", "reason_of"]
 
 MOST_BYTES = 2**31
 """Of a checkpoint or snapshot. The largest networks here have 0.3 GB; with an optimiser's state and two averages of the
@@ -72,7 +72,7 @@ def _check_archive(path: Path, size: int, cure: str) -> None:
             if fault is None and not is_program and (damaged := archive.testzip()) is not None:
                 fault = f"the checksum of its record {_shown(damaged)} is wrong"
     except Exception as error:  # zipfile lets through whatever the damaged part made of it
-        is_program, fault = False, _reason(error)
+        is_program, fault = False, reason_of(error)
     if is_program:
         raise CheckpointError(f"{path}: a TorchScript program, not weights; expected a state_dict")
     if fault is not None:
@@ -111,7 +111,7 @@ def _explain(path: Path, error: Exception, cure: str) -> str:
             f"{path}: a tar file as torch wrote them before 0.1.10, which cannot be read without running its code; "
             "expected a state_dict: save it again with a newer torch where you trust it"
         )
-    return f"{path}: not a readable checkpoint, truncated or damaged ({_reason(error)}); {cure}"
+    return f"{path}: not a readable checkpoint, truncated or damaged ({reason_of(error)}); {cure}"
 
 
 def _explain_unpickling(path: Path, text: str, cure: str) -> str:
@@ -125,10 +125,12 @@ def _explain_unpickling(path: Path, text: str, cure: str) -> str:
     return f"{path}: not a checkpoint or damaged, torch.save did not write these bytes; {cure}"
 
 
-def _reason(error: Exception) -> str:
-    """The first line of an error of torch's, unless it recommends to switch the protection off."""
+def reason_of(error: Exception) -> str:
+    """An error of a library in one line, without control characters, and without advice to switch the protection off."""
     line = (str(error).splitlines() or [""])[0][:200]
-    return line if line and "weights_only" not in str(error) else type(error).__name__
+    if not line or "weights_only" in str(error):
+        return type(error).__name__
+    return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 
 def _shown(name: str) -> str:

@@ -103,6 +103,8 @@ class CE2PConfig:
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> CE2PConfig:
         """Inverse of `to_dict`. Raises ConfigError when a field is missing or unknown."""
+        if unknown := fields.keys() - {field.name for field in dataclasses.fields(cls)}:
+            raise ConfigError(f"configuration does not fit this version of ce2p: unknown field {min(unknown)!r:.80}")
         try:
             return cls(**fields)
         except TypeError as error:
