@@ -126,7 +126,7 @@ def _explain_unpickling(path: Path, text: str, cure: str) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """An error of a library in one line, without control characters, and without advice to switch the protection off."""
+    """A library's error in one line, without control characters and without advice to switch the protection off."""
     line = (str(error).splitlines() or [""])[0][:200]
     if not line or "weights_only" in str(error):
         return type(error).__name__
