@@ -19,7 +19,7 @@ from pathlib import Path
 
 from .errors import ModelFileError
 from .metadata import METADATA_KEY
-from .onnx_check import OnnxModel
+from .onnx_check import OnnxModel, read_model
 from .onnx_check.protobuf import LENGTH, Field, fields
 
 __all__ = ["onnx_digest", "onnx_graph", "onnx_properties"]
@@ -69,7 +69,7 @@ def _digest(path: Path, state: tuple[int, ...]) -> str:
 def onnx_graph(path: Path) -> OnnxModel:
     """The file's graph. Raises what `onnx_properties` does, also for graphs of a kind that we never write."""
     with _opened(path) as data:
-        return OnnxModel.read(data)
+        return read_model(data)
 
 
 @contextmanager

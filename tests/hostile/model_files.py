@@ -222,6 +222,11 @@ def _twice(made: Proto) -> bytes:
     return bytes(made.SerializeToString() + extra.SerializeToString())
 
 
+def _many_fields(made: Proto) -> bytes:
+    """Numbers of two bytes, ten million of them, which every reader of protobuf passes over."""
+    return bytes(made.SerializeToString() + b"\x08\x01" * 10_000_000)
+
+
 def _many_nodes(count: int) -> Proto:
     nodes = [helper.make_node("Conv", ["image", "thin"], ["v0"])]
     nodes += [helper.make_node("Relu", [f"v{i}"], [f"v{i + 1}"]) for i in range(count)]
@@ -247,7 +252,7 @@ HOSTILE: dict[str, tuple[Callable[[], Proto | bytes], str]] = {
     "no input": (lambda: model(HONEST, inputs=[]), "0 inputs"),
     "two inputs": (lambda: model(HONEST, inputs=[_port("image", [1, 3, SIDE, SIDE]), _port("x", [1])]), "2 inputs"),
     "no nodes": (lambda: model([]), "made by no node"),
-    "nothing at all": (lambda: onnx.ModelProto(metadata_props=model([]).metadata_props), "0 graphs"),
+    "nothing at all": (lambda: onnx.ModelProto(metadata_props=model([]).metadata_props), "0 times a graph"),
     "double input": (
         lambda: model(HONEST, inputs=[_port("image", [1, 3, SIDE, SIDE], TensorProto.DOUBLE)]), "is type 11"),
     "int64 labels": (
@@ -308,12 +313,13 @@ HOSTILE: dict[str, tuple[Callable[[], Proto | bytes], str]] = {
     "strides of 0": (lambda: _large(_op("Conv", ["image", "thin"], strides=[0, 0])), "strides"),
     "hours of products": (lambda: _products(3000), "operations"),
     "20,000 nodes": (lambda: _many_nodes(20_000), "nodes"),
+    "ten million fields": (lambda: _many_fields(model(HONEST)), "fields in one message"),
     "weights in /dev/zero": (_external, "in another file"),
     "weights of 40 GB said, 48 bytes there": (lambda: _claims([10**5, 10**5]), "bytes are stored"),
     "weights of a negative size": (lambda: _claims([-4, 3, 1, 1]), "the shape"),
     "sparse weights": (_sparse, "sparse"),
     "a training graph": (_training, "training graph"),
-    "two graphs": (lambda: _twice(model(HONEST)), "2 graphs"),
+    "two graphs": (lambda: _twice(model(HONEST)), "2 times a graph"),
     "a name twice": (lambda: model([*HONEST, helper.make_node("Relu", ["image"], ["parsing"])]), "two values"),
     "a cycle": (lambda: model([helper.make_node("Add", ["parsing", "parsing"], ["parsing"])]), "before it is made"),
     "a reshape to nowhere": (lambda: _large(_op("Reshape", ["image", "n"]), _ints("n", -1, -1)), "as \\[-1, -1\\]"),

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, inliner, numpy_helper, shape_inference
 from ce2p.models import CE2P
 from ce2p_export import GraphOptions
 from ce2p_export.onnx_facts import read_onnx
-from ce2p_runtime.onnx_check import OnnxModel, survey
+from ce2p_runtime.onnx_check import read_model, survey
 from ce2p_runtime.onnx_check.operators import OPERATORS, made_by
 from ce2p_runtime.onnx_check.sizes import Sized
 from ce2p_runtime.onnx_check.survey import inlined
@@ -27,7 +27,7 @@ Tiny = Callable[..., CE2P]
 
 def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
     """Every tensor's shape by our rules, a dynamic batch as 1."""
-    model = OnnxModel.read(path.read_bytes())
+    model = read_model(path.read_bytes())
     known = {name: Sized(tensor.shape, tensor.values) for name, tensor in model.stored.items()}
     known |= {port.name: Sized(tuple(1 if size is None else size for size in port.shape)) for port in model.inputs}
     for node in inlined(model):
@@ -68,7 +68,7 @@ def compare_with_onnx(path: Path) -> None:
             assert ours[value.name] == tuple(size.dim_value or 1 for size in value.type.tensor_type.shape.dim)
             compared += 1
     assert compared > 0.9 * len(model.graph.node)
-    found = survey(OnnxModel.read(path.read_bytes()))
+    found = survey(read_model(path.read_bytes()))
     assert 2 * found.products == read_onnx(path).flops
     assert sum(math.prod(t.dims) for t in model.graph.initializer) == read_onnx(path).parameters
     assert found.peak >= max(math.prod(shape) for name, shape in ours.items() if name not in stored_in(model))
@@ -194,6 +194,6 @@ def test_a_tensor_counts_until_its_last_use(tmp_path: Path) -> None:
     nodes = [helper.make_node("Relu", [f"v{i}"], [f"v{i + 1}"]) for i in range(5)]
     ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [100]) for name in ("v0", "v5")]
     graph = helper.make_graph(nodes, "chain", ports[:1], ports[1:])
-    assert survey(OnnxModel.read(helper.make_model(graph).SerializeToString())).peak == 200
+    assert survey(read_model(helper.make_model(graph).SerializeToString())).peak == 200
     graph.node.append(helper.make_node("Sum", ["v1", "v2", "v3"], ["late"]))  # keeps three of them
-    assert survey(OnnxModel.read(helper.make_model(graph).SerializeToString())).peak == 500
+    assert survey(read_model(helper.make_model(graph).SerializeToString())).peak == 500

@@ -18,6 +18,8 @@ VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 """Wire types."""
 _FIXED_LENGTHS = {FIXED64: 8, FIXED32: 4}
 """In bytes."""
+_MOST_FIELDS = 1 << 18
+"""Of one message, a quarter of a second's reading. A graph has one for each node and each stored tensor."""
 
 
 class Field(NamedTuple):
@@ -39,8 +41,11 @@ def fields(data: Buffer, start: int = 0, end: int | None = None) -> Iterator[Fie
 
     Raises ValueError where the bytes are no message.
     """
-    position, end = start, len(data) if end is None else end
+    position, end, count = start, len(data) if end is None else end, 0
     while position < end:
+        count += 1
+        if count > _MOST_FIELDS:
+            raise ValueError(f"more than {_MOST_FIELDS:,} fields in one message")
         tag, after = _varint(data, position, end)
         value, begin, wire_type = 0, after, tag & 7
         if wire_type == VARINT:
