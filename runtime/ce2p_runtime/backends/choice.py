@@ -114,9 +114,8 @@ def _measured(
         left_out = {str(runner.option): _one_line(runner.error) for runner in runners if runner.error is not None}
         for name, reason in left_out.items():
             logger.warning("%s: %s is left out of the choice (%s)", path, name, reason)
-        median_ms = {name: ms for name, ms in times.median_ms.items() if name not in left_out}
         today = datetime.datetime.now().astimezone().date().isoformat()
-        return kept.backend, BackendChoice(kept.option, median_ms, left_out, today, noise=times.noise)
+        return kept.backend, BackendChoice(kept.option, times.median_ms, left_out, today, noise=times.noise)
     finally:
         for runner in runners:
             if runner is not kept:

@@ -9,8 +9,8 @@ from ..errors import BackendError
 __all__ = ["check_threads"]
 
 PER_CORE = 4
-"""Threads beyond the logical cores only wait for each other, and they do that by spinning: a pass that took 10 ms took
-88 s with 500 threads on two cores, and with 100,000 the libraries end the process. Up to this many per core is left to
+"""Threads beyond the logical cores only wait for each other, and they do that by spinning: a frame took 88 s with 500
+threads on two cores, and 100,000 ended the process with a segmentation fault. Up to this many per core is left to
 whoever wants to try; it lets a script written for a larger machine run on a smaller one."""
 
 
