@@ -92,7 +92,7 @@ def _onnx_of(export: ExportRequest) -> Path:
     """MODEL itself where it is an ONNX file, else one exported beside the engine."""
     if Path(export.model).suffix.lower() != ".onnx":
         beside = export.output.with_suffix(".onnx") if export.output else None
-        exported = export_file(replace(export, output=beside))
+        exported = export_file(replace(export, output=beside, remake=True))
         remark(f"exported {exported.path}")
         return exported.path
     return Path(export.model)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from ce2p.checkpoints import sha256_of
 from ce2p.preprocessing import preprocessing_for
 from ce2p_export import (
     Exported,
@@ -24,7 +25,7 @@ from ce2p_export import (
 from ce2p_export.exporter import check_size
 from ce2p_export.metadata import build_metadata
 from ce2p_export.precision import Method, Precision, Target
-from ce2p_runtime import ModelMetadata
+from ce2p_runtime import ModelFileError, ModelMetadata
 from ce2p_runtime.destinations import check_destination
 from ce2p_runtime.frame_steps import network_input
 from ce2p_runtime.gate import thresholds_for
@@ -34,7 +35,7 @@ from .arguments import gate_thresholds
 from .console import progress_bar, remark, write_json
 from .export_report import report
 from .gate_pictures import choose_pictures
-from .preflight import check_json, check_pictures, check_precision, check_proof
+from .preflight import check_json, check_pictures, check_precision, check_proof, exported_metadata
 
 __all__ = ["ExportRequest", "export_file", "full_batches", "run"]
 
@@ -71,6 +72,8 @@ class ExportRequest:
     search: bool = True
     thin: bool = True
     overwrite: bool = False
+    remake: bool = False
+    """Replace an earlier export of the same model: an engine's ONNX file is made anew each time."""
 
 
 def run(request: ExportRequest) -> None:
@@ -130,13 +133,24 @@ def _check(request: ExportRequest) -> None:
 
 def _checked_path(request: ExportRequest, path: Path) -> Path:
     """`path`, once it is known that the file and, beside it, its worst picture may be written."""
-    inputs = [request.model]
-    check_destination(path, what="the exported file", suffixes=(".onnx",), inputs=inputs, overwrite=request.overwrite)
+    inputs, overwrite = [request.model], request.overwrite or (request.remake and _is_of_the_same(path, request))
+    check_destination(path, what="the exported file", suffixes=(".onnx",), inputs=inputs, overwrite=overwrite)
     if worst := _worst_picture(request, path):
         # One that an earlier export painted is of no more use.
         ours = worst.is_file() and bears_mark(worst)
         check_destination(worst, what="its worst picture", inputs=inputs, overwrite=request.overwrite or ours)
     return path
+
+
+def _is_of_the_same(path: Path, request: ExportRequest) -> bool:
+    """Whether a file is an earlier export of the model that is asked for, so that making it again loses nothing."""
+    try:
+        metadata = exported_metadata(path)
+    except ModelFileError:
+        return False
+    if request.random:
+        return metadata.weights.startswith("untrained")
+    return metadata.extra.get("parent_sha256") == sha256_of(Path(request.model))
 
 
 def _worst_picture(request: ExportRequest, path: Path) -> Path | None:

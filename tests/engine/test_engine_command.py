@@ -175,9 +175,22 @@ def test_an_engine_that_labels_otherwise_is_not_left_behind(
     assert "pixel agreement" in out
     other = open_source("lip-r18-os16", family="schp", random=True, seed=1)
     engine_computes_as(monkeypatch, export_onnx(other, GraphOptions((97, 97)), tmp_path / "other.onnx").path)
-    assert "is not as good as net.safetensors" in error_line(export(*arguments, "--rebuild", "--overwrite"))
+    assert "is not as good as net.safetensors" in error_line(export(*arguments, "--rebuild"))
     assert not list(tmp_path.glob("x.engine*"))
     assert (tmp_path / "x_worst.png").exists()
+
+
+def test_the_onnx_file_of_an_engine_is_made_anew_over_one_of_the_same_checkpoint_only(
+    export: Run, gpu: None, checkpoint: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    arguments = (checkpoint, "--imgsz", "65", "--no-plugins", "--gate", "off", "-o", "x.engine")
+    assert export(*arguments)[0] == 0
+    status, out, err = export(*arguments)
+    assert status == 0, err
+    assert "up to date, reused" in out
+    (tmp_path / "x.onnx").write_bytes(tiny_model.read_bytes())
+    assert "x.onnx: exists" in error_line(export(*arguments))
+    assert (tmp_path / "x.onnx").read_bytes() == tiny_model.read_bytes()
 
 
 def test_an_engine_that_nobody_judged_says_so(export: Run, gpu: None, checkpoint: Path, tmp_path: Path) -> None:
