@@ -117,6 +117,8 @@ class Decoding:
             findings.append(f"{came} of {announced - counts.hidden} announced frames")
         if counts.skipped or counts.unread:
             why = self.last_error or "no frame came"
+            if self.ledger.without_key:
+                why = f"in front of the first keyframe: {self.ledger.without_key}"
             findings.append(f"packets not decoded: {counts.skipped + counts.unread} ({why})")
         if counts.damaged:
             findings.append(f"frames repaired by the decoder: {counts.damaged}")

@@ -45,8 +45,9 @@ class Ticket:
 
     data: bytes
     """The packet, until a frame of it has come."""
+    number: int
+    """Position among the packets, from 0."""
     pts: int | None
-    key: bool
     discarded: bool
     """Whether the container says that it is not to be shown."""
     frames: int = 0
@@ -69,6 +70,8 @@ class Ledger:
         self._packets = self._hidden = self._skipped = self._further = self._unread = self._resized = 0
         self.unexplained = 0
         """Hidden packets of codecs about which nothing is known here."""
+        self.without_key = 0
+        """Lost packets in front of the first keyframe, as where a recording begins between two."""
         self.left_out = 0
         """Hidden packets that the container says are not to be shown."""
 
@@ -89,10 +92,10 @@ class Ledger:
 
     def enter(self, packet: Any) -> Ticket:
         """A packet is about to be decoded."""
+        ticket = Ticket(bytes(packet), self._packets, packet.pts, bool(packet.is_discard))
         self._packets += 1
-        ticket = Ticket(bytes(packet), packet.pts, bool(packet.is_keyframe), bool(packet.is_discard))
         self._contents.learn(ticket.data)
-        if self._first_key is None and ticket.key:
+        if self._first_key is None and packet.is_keyframe:
             self._first_key = ticket
         self._open.append(ticket)
         while len(self._open) > _PATIENCE:
@@ -139,15 +142,19 @@ class Ledger:
             self._hidden += 1
             self.left_out += ticket.discarded
         elif ticket.failed:
-            self._skipped += 1
+            self._lose(ticket)
         elif self._contents.hides_picture(ticket.data) or self._is_second_field(ticket, before):
             self._hidden += 1
         elif self._contents.known:
-            self._skipped += 1
+            self._lose(ticket)
         else:
             self._hidden += 1
             self.unexplained += 1
         ticket.data = b""
+
+    def _lose(self, ticket: Ticket) -> None:
+        self._skipped += 1
+        self.without_key += self._first_key is None or ticket.number < self._first_key.number
 
     def _is_second_field(self, ticket: Ticket, before: Ticket | None) -> bool:
         return before is not None and before.field and self._contents.is_field(ticket.data)
@@ -155,6 +162,6 @@ class Ledger:
     def _is_leading(self, ticket: Ticket) -> bool:
         """Whether a picture refers to what was in front of the first keyframe, before the stream was cut there."""
         key = self._first_key
-        if key is None or ticket is key or not self._contents.may_lead(ticket.data):
+        if key is None or ticket.number <= key.number or not self._contents.may_lead(ticket.data):
             return False
         return self._at_start if ticket.pts is None or key.pts is None else ticket.pts < key.pts

@@ -73,6 +73,18 @@ def test_one_frame_of_many_is_missed(suffix: str, lost: int, tmp_path: Path) -> 
     assert_balanced(reader)
 
 
+@pytest.mark.parametrize(("codec", "suffix"), [("libx264", ".ts"), ("libx264", ".mkv"), ("mpeg2video", ".ts")])
+def test_what_hangs_on_a_keyframe_before_the_beginning_is_lost(codec: str, suffix: str, tmp_path: Path) -> None:
+    whole = make_clip(tmp_path / f"a{suffix}", codec, _FRAMES, options={"g": "20", "bf": "2"})
+    path = copy_packets(whole, tmp_path / f"b{suffix}", start=5)
+    lost = next(number for number, packet in enumerate(packets_of(path)) if packet[3])
+    frames, reader = read(path)
+    assert reader.counts.skipped == lost > 10
+    assert len(frames) == 45 - lost - reader.counts.hidden
+    assert f"in front of the first keyframe: {lost}" in str(reader.problem)
+    assert_balanced(reader)
+
+
 @pytest.mark.parametrize(("first", "last"), [(10, 12), (3, 4)])
 def test_doubled_packets_in_avi_are_too_many(first: int, last: int, tmp_path: Path) -> None:
     path = _clip(tmp_path / "a.avi")
