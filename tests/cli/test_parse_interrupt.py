@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import pytest
 
+from ce2p_runtime.pictures import read_picture
 from ce2p_runtime.video import VideoReader, VideoWriter
 
 FRAMES = 2000
@@ -64,8 +65,7 @@ def test_pictures_that_were_done_are_kept_and_listed(
 def test_a_video_ends_where_it_was_interrupted(
     tiny_model: Path, picture: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    image = cv2.imread(str(picture))
-    assert image is not None
+    image = read_picture(picture)
     with VideoWriter(tmp_path / "long.mp4", 25, (120, 100)) as writer:
         for index in range(FRAMES):
             writer.write(image, index, writer.frame_rate**-1)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ce2p_runtime import MediaError
+from ce2p_runtime.leftovers import temporary_name
 from ce2p_runtime.result_names import ResultNames, names_one_file, single_result
 from ce2p_runtime.result_plan import plan_results
 from ce2p_runtime.sinks import open_sink
@@ -95,7 +96,8 @@ def test_plans_by_what_is_there(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="3 of 4 results"):
         plan_results(targets, "refuse", [a, b], out)
     skipping = plan_results(targets, "skip", [a, b], out)
-    assert (skipping.targets, skipping.done) == ({b: {"overlay": out / "b.overlay"}}, {a})
+    assert skipping.targets == {b: {"overlay": out / "b.overlay"}}
+    assert skipping.done == {a}
     assert not skipping.may_replace
     replacing = plan_results(targets, "replace", [a, b], out)
     assert (replacing.targets, replacing.done, replacing.may_replace) == (targets, frozenset(), True)
@@ -113,6 +115,23 @@ def test_what_stands_in_the_way_is_found_before_anything_is_parsed(tmp_path: Pat
     ):
         with pytest.raises(MediaError, match=fact):
             plan_results({a: kinds}, "replace", [a], out)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells whose a file was")
+def test_what_a_killed_run_left_of_these_results_is_removed(tmp_path: Path) -> None:
+    def left(name: str) -> Path:
+        """A temporary name of a process that had this one's number before."""
+        process, start, *others = temporary_name(name).rsplit(".", 2 if "." in name else 1)[1].split("-")
+        dead = "-".join([process, f"{int(start, 16) + 1:x}", *others])
+        return tmp_path / f".{Path(name).stem}.{dead}{Path(name).suffix}"
+
+    picture, masks, other = left("a_labels.png"), left("a_masks"), left("b_labels.png")
+    for file in (picture, other, masks / "a_01_hat.png"):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("half")
+    targets = {tmp_path / "a.jpg": {"labels": tmp_path / "a_labels.png", "masks": tmp_path / "a_masks"}}
+    plan_results(targets, "refuse", [], tmp_path)
+    assert list(tmp_path.iterdir()) == [other]
 
 
 def test_from_python_existing_results_are_replaced_but_sources_are_not(tmp_path: Path) -> None:
