@@ -68,7 +68,8 @@ class FramePixels:
         return _upright(np.asarray(image, np.uint8), self._matrix)
 
     def _is_untagged_hd(self, frame: Any) -> bool:
-        return int(frame.colorspace) == _UNTAGGED_MATRIX and not frame.format.is_rgb and frame.height >= _HD_HEIGHT
+        coloured = len(frame.format.components) >= 3 and not frame.format.is_rgb
+        return coloured and int(frame.colorspace) == _UNTAGGED_MATRIX and frame.height >= _HD_HEIGHT
 
 
 def _display_matrix(frame: Any) -> tuple[int, int, int, int] | None:
