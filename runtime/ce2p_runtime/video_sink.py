@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 
@@ -21,7 +22,8 @@ from .video_writer import VideoWriter
 
 __all__ = ["VideoSink"]
 
-_Parsed = tuple[SourceFrame, ParsingResult]
+_Parsed = tuple[NDArray[np.uint8], ParsingResult, int, Fraction]
+"""A frame's image, its result, and its time: pts and time base."""
 
 _WAITING = 4
 """Frames that may wait for each writer: enough to even out frames that take long, 8 MB each at 1080p."""
@@ -49,34 +51,35 @@ class VideoSink(AbstractContextManager["VideoSink"]):
             raise ValueError(f"{source.name} is no video")
         self._opacity = opacity
         self._size = video.size
+        self._handed_over = 0
         self._given_up = False
         self._overlay: VideoWriter | None = None
         self._labels: LabelSegments | None = None
         if "overlay" in targets:
             self._overlay = VideoWriter(
-                targets["overlay"],
-                video.frame_rate,
-                video.size,
-                video.path,
+                targets["overlay"], video.frame_rate, video.size, video.path,
                 sample_aspect_ratio=video.sample_aspect_ratio,
-            )
+            )  # fmt: skip
         if "labels" in targets:
             self._labels = LabelSegments(
                 targets["labels"], video.frame_rate, video.size, source=video.path, replace=replace
             )
         self._files = [file for file in (self._labels, self._overlay) if file is not None]
+
+    def __enter__(self) -> VideoSink:
         for file in self._files:
             file.__enter__()
         # One behind the other, so that an interrupt cannot hand a frame to one and not to the other.
         self._second = Worker(self._write_overlay, _WAITING)
         self._first = Worker(self._write_labels, _WAITING)
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        interrupted = isinstance(error, INTERRUPTS)
         try:
-            if error is None or (interrupted and self._begun):
+            interrupted = isinstance(error, INTERRUPTS)
+            if error is None or (interrupted and self._handed_over):
                 uninterrupted(self._complete, self._give_up, interrupted=interrupted)
             else:
                 self._drop(error)
@@ -97,23 +100,19 @@ class VideoSink(AbstractContextManager["VideoSink"]):
         """
         if frame.pts is None or frame.time_base is None:
             raise ValueError("a frame without a time cannot go into a video")
-        self._first.put((frame, result))
-
-    @property
-    def _begun(self) -> bool:
-        return any(file.frames for file in self._files)
+        self._first.put((frame.image, result, frame.pts, frame.time_base))
+        self._handed_over += 1
 
     def _write_labels(self, parsed: _Parsed) -> None:
-        frame, result = parsed
-        if self._labels is not None and frame.pts is not None and frame.time_base is not None:
-            self._labels.write(result.labels, frame.pts, frame.time_base)
+        _, result, pts, time_base = parsed
+        if self._labels is not None:
+            self._labels.write(result.labels, pts, time_base)
         self._second.put(parsed)
 
     def _write_overlay(self, parsed: _Parsed) -> None:
-        frame, result = parsed
-        if self._overlay is not None and frame.pts is not None and frame.time_base is not None:
-            overlay = result.overlay(frame.image, self._opacity)
-            self._overlay.write(_fitted(overlay, self._size), frame.pts, frame.time_base)
+        image, result, pts, time_base = parsed
+        if self._overlay is not None:
+            self._overlay.write(_fitted(result.overlay(image, self._opacity), self._size), pts, time_base)
 
     def _complete(self) -> None:
         """Write what waits, complete every file, and only then give them their names."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import signal
 import threading
 from collections.abc import Iterator
 from fractions import Fraction
@@ -113,6 +115,38 @@ def test_after_an_interrupt_the_files_hold_the_frames_so_far(
         run()
     assert files(tmp_path) == ["film_labels.mkv", "film_overlay.mp4"]
     assert len(read(tmp_path / "film_labels.mkv", labels=True)) == len(read(tmp_path / "film_overlay.mp4")) == 7
+    assert threads() == []
+
+
+class Interrupting(ParsingResult):
+    """A result that the process is interrupted at while its overlay is drawn, once the sink is being left."""
+
+    leaving = threading.Event()
+
+    def overlay(self, *arguments: object, **options: object) -> NDArray[np.uint8]:
+        assert self.leaving.wait(30)
+        threading.Event().wait(0.3)  # the sink waits for its threads by then
+        os.kill(os.getpid(), signal.SIGINT)
+        threading.Event().wait(0.3)
+        return super().overlay(*arguments, **options)  # type: ignore[arg-type]
+
+
+def test_a_second_interrupt_keeps_nothing_and_says_so(source: Source, tmp_path: Path) -> None:
+    Interrupting.leaving.clear()
+
+    def run() -> None:
+        with VideoSink(targets(tmp_path), source, 0.5) as sink:
+            write(sink, 3)
+            frame, result = parsed(3, next(images(1)))
+            sink.write(frame, Interrupting(result.labels, NAMES, PALETTE))
+            while not list(tmp_path.glob(".*")):  # the label file is begun
+                threading.Event().wait(0.01)
+            Interrupting.leaving.set()
+            raise KeyboardInterrupt
+
+    with pytest.raises(MediaError, match=r"film_labels.mkv and .*film_overlay.mp4: interrupted a second time"):
+        run()
+    assert files(tmp_path) == []
     assert threads() == []
 
 
