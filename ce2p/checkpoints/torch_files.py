@@ -31,10 +31,10 @@ _MOST_PICKLE = 16 * 2**20
 
 
 def read_torch_file(path: Path, cure: str) -> Any:
-    """What `torch.save` stored, on the CPU: tensors, numbers, texts, lists and dicts of them.
+    """What `torch.save` stored in a regular file, on the CPU: tensors, numbers, texts, lists and dicts of them.
 
-    `cure` ends the messages about damage. Raises CheckpointError: truncated, damaged or no such file, larger than
-    `MOST_BYTES`, or a pickle that asks for code, which is not run.
+    `cure` ends the messages about damage. Raises CheckpointError: truncated or damaged, larger than `MOST_BYTES`, or a
+    pickle that asks for code, which is not run.
     """
     size = path.stat().st_size
     if size > MOST_BYTES:

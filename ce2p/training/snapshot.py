@@ -61,31 +61,24 @@ def check_state(found: Any, expected: Any, name: str = "the snapshot") -> None:
 
     That is: the same keys, tensors of the same shapes and types, values of the same kinds. Values may differ.
     """
-    if isinstance(expected, dict):
-        if not isinstance(found, dict):
-            raise ValueError(f"{name} is {_kind(found)}, expected keys with values"[:300])
-        if differing := sorted(map(repr, found.keys() ^ expected.keys())):
-            raise ValueError(f"{name} lacks, or should not have, {', '.join(differing[:3])}"[:300])
-        for key, value in expected.items():
-            check_state(found[key], value, f"{key} of {name}")
-    elif isinstance(expected, torch.Tensor):
-        if not isinstance(found, torch.Tensor) or (found.shape, found.dtype) != (expected.shape, expected.dtype):
-            raise ValueError(f"{name} is {_kind(found)}, expected {_kind(expected)}"[:300])
-        if found.layout != expected.layout:
-            raise ValueError(f"{name} is stored as {found.layout}, expected {expected.layout}"[:300])
-    elif isinstance(expected, list):
-        if not isinstance(found, list) or len(found) != len(expected):
-            raise ValueError(f"{name} is {_kind(found)}, expected {len(expected)} entries"[:300])
-        for index, value in enumerate(expected):
-            check_state(found[index], value, f"entry {index} of {name}")
-    elif type(found) is not type(expected):
-        raise ValueError(f"{name} is {_kind(found)}, expected {_kind(expected)}"[:300])
+    if _kind(found) != _kind(expected):
+        raise ValueError(f"{name} is {_kind(found)}, expected {_kind(expected)}")
+    if isinstance(expected, dict) and (differing := sorted(map(repr, found.keys() ^ expected.keys()))):
+        raise ValueError(f"{name} lacks, or should not have, {', '.join(differing[:3])}")
+    inner = (
+        expected.items() if isinstance(expected, dict) else enumerate(expected) if isinstance(expected, list) else ()
+    )
+    for key, value in inner:
+        check_state(found[key], value, f"{key} of {name}")
 
 
 def _kind(value: Any) -> str:
     if isinstance(value, torch.Tensor):
-        return f"{'x'.join(map(str, value.shape)) or 'one'} {value.dtype}"
-    return f"one {type(value).__name__}"
+        shape = "x".join(map(str, value.shape)) or "one"
+        return f"{shape} {value.dtype}" + ("" if value.layout == torch.strided else f" as {value.layout}")
+    if isinstance(value, dict):
+        return "keys with values"
+    return f"a list of {len(value)}" if isinstance(value, list) else f"one {type(value).__name__}"
 
 
 def _snapshots(folder: Path) -> list[Path]:
