@@ -112,7 +112,7 @@ def test_a_missing_package_is_named_with_what_brings_it(ce2p: Run, monkeypatch: 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("made", ["KeyboardInterrupt", "RuntimeError", "nothing"])
+@pytest.mark.parametrize("made", ["KeyboardInterrupt", "RuntimeError", "an error of ours", "nothing"])
 def test_the_status_of_a_signal_survives_what_libraries_make_of_it(
     made: str, number: signal.Signals, ce2p: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,12 +122,34 @@ def test_the_status_of_a_signal_survives_what_libraries_make_of_it(
         except BaseException as interrupt:
             if made == "RuntimeError":
                 raise RuntimeError("worker exited unexpectedly") from interrupt
+            if made == "an error of ours":
+                torch_like_save()
             if made != "nothing":
                 raise
 
     ending(monkeypatch, work)
     end = ce2p("doctor")
     assert (end.status, end.err) == (128 + number, "")
+
+
+def torch_like_save() -> None:
+    """`torch.save` raises this while an interrupt passes through it, and we take it for a full disk."""
+    try:
+        raise RuntimeError("unexpected pos 64 vs 0")
+    except RuntimeError as error:
+        raise CE2PError("step-1.pt: cannot be written") from error
+
+
+def test_what_went_wrong_after_an_interrupt_is_said(ce2p: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def work() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise MediaError("walk_overlay.mp4: no space left for the end")  # noqa: B904
+
+    ending(monkeypatch, work)
+    end = ce2p("doctor")
+    assert (end.status, end.err) == (130, "error: walk_overlay.mp4: no space left for the end\n")
 
 
 def test_handlers_are_put_back_and_what_was_ignored_stays_ignored(ce2p: Run, monkeypatch: pytest.MonkeyPatch) -> None:
