@@ -10,7 +10,7 @@ import hashlib
 import importlib.util
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from ce2p_runtime import HumanParser
 from ce2p_runtime.backends import BACKENDS, open_backend
 from ce2p_runtime.errors import CE2PRuntimeError
 from ce2p_runtime.gate import GateError, GatePicture, GateReport, Reference, Thresholds, judge
+from ce2p_runtime.metadata import METADATA_KEY, ModelMetadata
 
 from .metadata import build_metadata
 from .onnx_graph import GraphOptions
@@ -169,6 +170,16 @@ class ExportGate:
                 return judge(self.reference, parser, self.settings.thresholds, progress)
         with tempfile.TemporaryDirectory() as folder:
             rounded = Path(folder, file.name)
-            onnx.save(with_roundings(file), str(rounded))
+            onnx.save(_rounded(file), str(rounded))
             with HumanParser.on(open_backend(rounded, "onnxruntime", "cpu"), name=f"{file.name}, {ROUNDED}") as parser:
                 return judge(self.reference, parser, self.settings.thresholds, progress)
+
+
+def _rounded(file: Path) -> onnx.ModelProto:
+    """`with_roundings`, which is a float32 model of float32 inputs and outputs, under metadata that say so."""
+    model = with_roundings(file)
+    (entry,) = (entry for entry in model.metadata_props if entry.key == METADATA_KEY)
+    metadata = ModelMetadata.from_json(entry.value, str(file))
+    inside = "fp32" if metadata.precision in ("fp16", "bf16") else metadata.precision
+    entry.value = replace(metadata, precision=inside, io="float32", digest="").to_json()
+    return model

@@ -170,3 +170,14 @@ def test_an_engine_without_tensorrt_is_refused_before_the_onnx_export(
     ending = ce2p("export", "lip-r18-os16", "--random", "--imgsz", "65", "--format", "engine")
     assert "TensorRT is not installed" in error_line(ending)
     assert not list(tmp_path.glob("*.onnx"))
+
+
+@pytest.mark.parametrize("precision", [("bf16",), ("fp16", "--io", "float16")], ids=" ".join)
+def test_roundings_are_judged_where_the_files_own_precision_is_not_run(ce2p: Run, precision: tuple[str, ...]) -> None:
+    """What stands for a GPU is a float32 model, whatever backends think of the file itself."""
+    small = ("--imgsz", "65", "--gate-count", "1", "--precision", *precision)
+    ending = ce2p("export", "lip-r18-os16", "--random", "--family", "schp", *small, "--json", "facts.json")
+    assert ending.status == 0, ending.err
+    gate = json.loads(Path("facts.json").read_text())["extra"]["gate_not_judged"]
+    assert "every rounding put in" in gate["figures"]
+    assert ("onnxruntime" in gate["refused"]) is (precision[0] == "bf16")
