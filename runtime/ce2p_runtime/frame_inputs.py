@@ -74,9 +74,9 @@ class FrameInputs:
         if isinstance(value, np.ndarray):
             return self._take_array(value)
         if isinstance(value, str | os.PathLike):
-            path = Path(value)
-            picture = load_picture(path, max_pixels=self.max_pixels, background=self.background)
-            return TakenFrame(picture.image, path, picture.notes)
+            name = value if isinstance(value, str) else Path(value)  # a path would lose a slash of a URL
+            picture = load_picture(name, max_pixels=self.max_pixels, background=self.background)
+            return TakenFrame(picture.image, Path(name), picture.notes)
         if isinstance(value, bytes | bytearray | memoryview):
             return self._take_bytes(bytes(value), "picture given as bytes")
         if _is_pil_image(value):
