@@ -134,10 +134,14 @@ class FrameInputs:
                 bgra = cv2.cvtColor(np.asarray(image.convert("RGBA")), cv2.COLOR_RGBA2BGRA)
                 return self._laid_over(np.asarray(bgra, np.uint8), "PIL image")
             return TakenFrame(cv2.cvtColor(np.asarray(image.convert("RGB")), cv2.COLOR_RGB2BGR))
-        except (OSError, SyntaxError) as error:  # it is read from its file only now
-            raise MediaError(f"PIL image: cannot be decoded ({error}); copy or download its file again") from None
         except ValueError as error:
             raise ValueError(f"a frame is a PIL image of mode {image.mode}: {error}; convert it to RGB") from None
+        except MemoryError:
+            raise MediaError(
+                f"PIL image: its {width}x{height} pixels do not fit into the memory that is free"
+            ) from None
+        except Exception as error:  # it is read from its file only now, and Pillow raises anything for damage
+            raise MediaError(f"PIL image: cannot be decoded ({error}); copy or download its file again") from None
 
     def _laid_over(self, bgra: NDArray[np.uint8], name: str) -> TakenFrame:
         picture = Picture.over(bgra, self.background)
