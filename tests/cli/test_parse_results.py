@@ -330,6 +330,23 @@ def test_a_cutout_shows_the_classes_asked_for(parse: Run, picture: Path, tmp_pat
     assert not (tmp_path / "x").exists()
 
 
+def test_what_was_decided_about_pictures_is_said_once_for_each_kind(parse: Run, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    half = np.full((40, 30, 4), 200, np.uint8)
+    half[:20, :, 3] = 0
+    for name in ("a.png", "b.png", "c.png"):
+        cv2.imwrite(str(tmp_path / "in" / name), half)
+    ending = parse("in", "-o", "out", "--save", "overlay", "--opacity", "0", "--background", "#204060")
+    assert ending.status == 0, ending.err
+    notes = [line for line in ending.err.splitlines() if line.startswith("note: in/")]
+    assert len(notes) == 1
+    assert "in/a.png (and 2 more)" in notes[0]
+    overlay = cv2.imread(str(tmp_path / "out/a_overlay.jpg"))
+    assert overlay is not None
+    assert np.abs(overlay[:10].astype(int) - (0x60, 0x40, 0x20)).max() < 8  # JPEG rounds
+    assert "expected at most" in error_line(parse("in/a.png", "-o", "x", "--max-pixels", "1000"))
+
+
 def test_quiet_prints_errors_only(parse: Run, picture: Path, tmp_path: Path) -> None:
     ending = parse(picture, "-o", "out", "--quiet")
     assert (ending.status, ending.out, ending.err) == (0, "", "")
