@@ -29,7 +29,7 @@ def write_report(document: Row, folder: Path) -> list[Path]:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "matplotlib":
             raise
-        print('no plots: they need matplotlib; pip install "ce2p[plots]"')
+        print('no plots: they need matplotlib; pip install ".[plots]"')
     pictures = [path.name for path in written if path.suffix == ".png"]
     for path, text in zip(written[:2], (json.dumps(document, indent=1), markdown(document, pictures)), strict=True):
         with atomic_path(path) as temporary:

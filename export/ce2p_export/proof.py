@@ -35,6 +35,7 @@ from ce2p.errors import CE2PError
 from ce2p.models import CE2P
 from ce2p.preprocessing import Preprocessing
 from ce2p_runtime.telemetry import import_onnxruntime
+from ce2p_runtime.text import install_hint
 
 from .onnx_graph import GraphOptions
 from .precision import with_roundings
@@ -181,7 +182,7 @@ def _session(model: str | bytes) -> Any:
     try:
         return import_onnxruntime().InferenceSession(model, providers=["CPUExecutionProvider"])
     except ImportError:
-        raise ProofError('the proof needs ONNX Runtime, which is not installed; pip install "ce2p[cpu]"') from None
+        raise ProofError(f"the proof needs ONNX Runtime, which is not installed; {install_hint('cpu')}") from None
     except Exception as error:  # ONNX Runtime's errors share no base class
         raise ProofError(f"ONNX Runtime does not load the export: {str(error).splitlines()[0]}") from error
 

@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 from .errors import MediaError
+from .text import install_hint
 
 __all__ = ["fraction", "load_av", "open_arguments"]
 
@@ -15,7 +16,7 @@ def load_av() -> Any:
     try:
         import av
     except ImportError as error:
-        raise MediaError(f'video needs PyAV, which cannot be imported ({error}); pip install "ce2p[cli]"') from error
+        raise MediaError(f"video needs PyAV, which cannot be imported ({error}); {install_hint('cli')}") from error
     return av
 
 

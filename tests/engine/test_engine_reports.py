@@ -130,7 +130,7 @@ def test_a_report_of_names_only_and_one_of_nothing() -> None:
 
 def test_tensorrt_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(EngineError, match=r'not installed; pip install "ce2p\[tensorrt\]"'):
+    with pytest.raises(EngineError, match=r'not installed; pip install "\.\[tensorrt\]"'):
         load_tensorrt()
 
 
@@ -210,5 +210,5 @@ def test_no_usable_gpu(monkeypatch: pytest.MonkeyPatch, machine: dict[str, Any],
 
 def test_no_cuda_bindings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cuda.bindings.driver", None)
-    with pytest.raises(EngineError, match=r"cuda-bindings does not import.*ce2p\[tensorrt\]"):
+    with pytest.raises(EngineError, match=r"cuda-bindings does not import.*\.\[tensorrt\]"):
         device_architecture()

@@ -238,7 +238,7 @@ def test_frames_that_are_too_large_are_refused(tmp_path: Path, monkeypatch: pyte
 
 def test_a_missing_pyav_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(MediaError, match=r'pip install "ce2p\[cli\]"'):
+    with pytest.raises(MediaError, match=r'pip install "\.\[cli\]"'):
         VideoReader("a.mp4")
 
 

@@ -26,6 +26,7 @@ from ce2p_runtime.cache import cache_folder, read_cached
 from ce2p_runtime.errors import MediaError
 from ce2p_runtime.files import atomic_path
 from ce2p_runtime.telemetry import import_onnxruntime
+from ce2p_runtime.text import install_hint
 
 __all__ = ["BINS", "ActivationStatistics", "calibrate", "collect", "session_with_outputs", "too_large_for_half"]
 
@@ -130,7 +131,7 @@ def session_with_outputs(model: bytes, tensors: Sequence[str]) -> Any:
     try:
         onnxruntime = import_onnxruntime()
     except ImportError:
-        raise CE2PError('calibration needs ONNX Runtime, which is not installed; pip install "ce2p[cpu]"') from None
+        raise CE2PError(f"calibration needs ONNX Runtime, which is not installed; {install_hint('cpu')}") from None
     proto = onnx.load_from_string(model)
     present = {output.name for output in proto.graph.output}
     proto.graph.output.extend(onnx.ValueInfoProto(name=tensor) for tensor in tensors if tensor not in present)

@@ -6,13 +6,15 @@ import importlib
 import re
 from types import ModuleType
 
+from ce2p_runtime.text import install_hint
+
 from .errors import EngineError
 
 __all__ = ["MINIMUM", "check_version", "device_architecture", "load_tensorrt"]
 
 MINIMUM = (10, 9)
 """The first TensorRT with ahead-of-time plugins."""
-INSTALL = 'pip install "ce2p[tensorrt]"'
+INSTALL = install_hint("tensorrt")
 
 
 def load_tensorrt() -> ModuleType:
@@ -22,12 +24,12 @@ def load_tensorrt() -> ModuleType:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "tensorrt":
             raise EngineError(f"TensorRT is not installed; {INSTALL}, on a machine with an NVIDIA GPU") from None
-        raise EngineError(f"TensorRT does not import: {error}; {INSTALL} --force-reinstall") from error
+        raise EngineError(f"TensorRT does not import: {error}; {INSTALL} with --force-reinstall") from error
     except Exception as error:  # a missing library is an ImportError or OSError, a wrong one may raise anything
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise EngineError(
             f"TensorRT is installed but does not load ({reason}); its libraries and bindings must be of one version: "
-            f"{INSTALL} --force-reinstall"
+            f"{INSTALL} with --force-reinstall"
         ) from error
     # An empty folder named tensorrt on the path imports as a package without anything in it.
     check_version(str(getattr(trt, "__version__", "none")))
@@ -42,7 +44,7 @@ def check_version(version: str) -> None:
         raise EngineError(f"the module tensorrt states version {version!r}, expected {least} or newer; {INSTALL}")
     if (int(match[1]), int(match[2])) < MINIMUM:
         raise EngineError(
-            f"TensorRT {version} is too old, expected {least} or newer (ahead-of-time plugins); {INSTALL} --upgrade"
+            f"TensorRT {version} is too old, expected {least} or newer for ahead-of-time plugins; {INSTALL}, --upgrade"
         )
 
 

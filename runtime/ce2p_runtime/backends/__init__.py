@@ -10,6 +10,7 @@ from ..engine_file import ENGINE_SUFFIXES
 from ..errors import BackendError, ModelFileError
 from ..metadata import ModelMetadata
 from ..onnx_file import onnx_properties
+from ..text import install_hint
 from .base import Backend, DeviceBackend, check_model_file, metadata_from
 from .choice import choose_backend
 from .choice_memory import BackendChoice
@@ -100,7 +101,7 @@ def _open_automatically(path: Path, device: str, threads: int | None) -> Backend
     """An ONNX file on whatever serves it best here."""
     installed = _installed()
     if not installed:
-        raise BackendError('no inference backend is installed; pip install "ce2p[cpu]"')
+        raise BackendError(f"no inference backend is installed; {install_hint('cpu')}")
     names = passed_among(installed, _metadata(path), path)
     if device not in {"auto", "cpu"}:
         return _open_named(path, names[0], device, threads, trust=False)

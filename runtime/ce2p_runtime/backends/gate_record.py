@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..errors import BackendError, ModelFileError
 from ..metadata import ModelMetadata
+from ..text import install_hint
 
 __all__ = ["gate_passed_on", "passed_among", "warn_unless_passed"]
 
@@ -42,8 +43,7 @@ def passed_among(installed: Sequence[str], metadata: ModelMetadata, path: Path) 
         return list(installed)
     names = [name for name in installed if name in passed]
     if not names:
-        extras = [f'"ce2p[{_EXTRAS[name]}]"' for name in passed if name in _EXTRAS]
-        cure = f"pip install {' or '.join(extras)}" if extras else "export it again"
+        cure = " or ".join(install_hint(_EXTRAS[name]) for name in passed if name in _EXTRAS) or "export it again"
         raise BackendError(
             f"{path}: its gate was passed on {_listed(passed)}, installed for it is {_listed(installed)}; {cure}, "
             "or name a backend and check it with `ce2p verify`"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..errors import BackendError, ModelFileError
 from ..forks import keep_in_children
 from ..telemetry import import_onnxruntime
+from ..text import install_hint
 from .base import check_signature, checked_metadata
 from .choice_memory import BackendChoice
 
@@ -76,7 +77,7 @@ def _open_session(path: Path, device: str, threads: int | None, precision: str) 
     try:
         onnxruntime = import_onnxruntime()
     except ImportError:
-        raise BackendError('ONNX Runtime is not installed; pip install "ce2p[cpu]" (or "ce2p[gpu]" for CUDA)') from None
+        raise BackendError(f"ONNX Runtime is not installed; {install_hint('cpu')} (gpu for CUDA)") from None
     kind, _, index = device.partition(":")
     if kind not in {"auto", *_PROVIDERS} or (index and (kind != "cuda" or not index.isdigit())):
         raise BackendError(f"device {device!r} is unknown to ONNX Runtime; expected auto, cpu, cuda or cuda:N")
@@ -84,7 +85,7 @@ def _open_session(path: Path, device: str, threads: int | None, precision: str) 
     if kind == "cuda" and not has_cuda:
         raise BackendError(
             f"device {device} asked for, but this onnxruntime {onnxruntime.__version__} has no CUDA provider; "
-            'pip uninstall onnxruntime, then pip install "ce2p[gpu]" (never both: see `ce2p doctor`)'
+            f"pip uninstall onnxruntime, then {install_hint('gpu')} (never both: see `ce2p doctor`)"
         )
     wanted = "cuda" if kind == "cuda" or (kind == "auto" and has_cuda) else "cpu"
     if wanted == "cpu" and precision in OnnxRuntimeBackend.refused:  # before a large file is loaded for nothing

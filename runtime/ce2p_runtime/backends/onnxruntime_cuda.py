@@ -19,6 +19,7 @@ from ..cuda.kernels import CarriedKernels
 from ..errors import BackendError, ModelFileError
 from ..locking import one_at_a_time
 from ..telemetry import import_onnxruntime
+from ..text import install_hint
 from .base import TensorSpec, check_signature, checked_metadata
 from .device_run import HostRunner
 
@@ -86,7 +87,7 @@ class OnnxRuntimeCudaBackend:
         if _CUDA not in onnxruntime.get_available_providers():
             raise BackendError(
                 f"device cuda:{index} asked for, but this onnxruntime {onnxruntime.__version__} has no CUDA provider; "
-                'pip uninstall onnxruntime, then pip install "ce2p[gpu]" (never both: see `ce2p doctor`)'
+                f"pip uninstall onnxruntime, then {install_hint('gpu')} (never both: see `ce2p doctor`)"
             )
         if hasattr(onnxruntime, "preload_dlls"):
             onnxruntime.preload_dlls()  # CUDA's and cuDNN's libraries where pip put them
@@ -245,7 +246,7 @@ def _import_onnxruntime() -> ModuleType:
     try:
         return import_onnxruntime()
     except ImportError:
-        raise BackendError('ONNX Runtime is not installed; pip install "ce2p[gpu]"') from None
+        raise BackendError(f"ONNX Runtime is not installed; {install_hint('gpu')}") from None
 
 
 def _cuda_session(onnxruntime: Any, path: Path, settings: dict[str, str]) -> Any:

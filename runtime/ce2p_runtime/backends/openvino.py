@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..errors import BackendError, ModelFileError
 from ..forks import keep_in_children
 from ..openvino_core import openvino_core
+from ..text import install_hint
 from .base import check_signature, checked_metadata
 from .choice_memory import BackendChoice
 from .openvino_pairs import drop_separating_pairs
@@ -98,7 +99,7 @@ def _inlined(path: Path) -> bytes:
         import onnx
         from onnx import inliner
     except ImportError:
-        raise BackendError('the OpenVINO backend needs onnx; pip install "ce2p[openvino]"') from None
+        raise BackendError(f"the OpenVINO backend needs onnx; {install_hint('openvino')}") from None
     try:
         model = onnx.load(str(path))
         model = inliner.inline_local_functions(model)
@@ -114,7 +115,7 @@ def _compile(path: Path, model: bytes, device: str, threads: int | None, precisi
     try:
         core = openvino_core()
     except ImportError:
-        raise BackendError('OpenVINO is not installed; pip install "ce2p[openvino]"') from None
+        raise BackendError(f"OpenVINO is not installed; {install_hint('openvino')}") from None
     name = "CPU" if device in {"auto", "cpu"} else device
     if name.partition(".")[0] not in {known.partition(".")[0] for known in core.available_devices}:
         raise BackendError(f"device {device!r} is not among OpenVINO's: {', '.join(core.available_devices)}")

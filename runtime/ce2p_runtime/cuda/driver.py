@@ -22,6 +22,7 @@ import numpy as np
 
 from ..errors import BackendError
 from ..forks import keep_in_children
+from ..text import install_hint
 from .objects import DeviceBuffer, Event, Freeable, Module, PinnedBuffer, Stream
 
 __all__ = [
@@ -39,7 +40,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-_INSTALL = 'pip install "ce2p[tensorrt]" (pycuda is compiled then, with nvcc and a C++ compiler)'
+_INSTALL = f"{install_hint('tensorrt')} (pycuda is compiled then, with nvcc and a C++ compiler)"
 
 
 def load_pycuda() -> ModuleType:

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import BackendError
+from ..text import install_hint
 from .driver import Resources, Stream
 
 __all__ = ["CapturedGraph", "GraphError", "Graphs", "StageEvent", "load_graphs"]
@@ -25,7 +26,7 @@ def load_graphs(resources: Resources) -> tuple[Graphs | None, str]:
     try:
         from cuda.bindings import driver
     except ImportError as error:
-        return None, f'cuda-bindings is not usable ({error}); pip install "ce2p[tensorrt]"'
+        return None, f"cuda-bindings is not usable ({error}); {install_hint('tensorrt')}"
     return Graphs(driver, resources), ""
 
 
