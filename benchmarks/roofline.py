@@ -268,7 +268,7 @@ def main() -> None:
     try:
         plot_roofline(placed, ceilings, facts["cpu"], options.out / "roofline.png")
     except ModuleNotFoundError as error:
-        console.print(f'no plot: {error}; pip install ".[plots]"', highlight=False)
+        console.print(f'no plot: {error}; pip install ".[plots]"', highlight=False, markup=False)
 
 
 if __name__ == "__main__":
