@@ -110,8 +110,10 @@ def read_sidecar(engine: Path) -> EngineSidecar:
 def _checked(fields: Fields, source: str) -> EngineSidecar:
     """Every field of `EngineSidecar` from its JSON form. Raises ValueError, and ModelFileError for the metadata."""
     kernels = fields.members("kernels")
-    if not all(is_text(name) and name == Path(name).name and is_text(digest) for name, digest in kernels.items()):
-        raise ValueError("kernels is no list of files beside the engine with their hashes")
+    if any(name != Path(name).name for name in kernels):
+        raise ValueError("kernels are named in another folder")
+    if not all(map(is_text, (*kernels, *kernels.values()))):
+        raise ValueError("kernels are no files beside the engine with their hashes")
     sidecar = EngineSidecar(
         plan_sha256=fields.text("plan_sha256"),
         onnx_sha256=fields.text("onnx_sha256"),

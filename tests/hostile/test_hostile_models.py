@@ -199,8 +199,8 @@ def sidecar(engine: Path) -> dict[str, Any]:
         ("profiles", [{"minimum": 1, "optimum": 1, "maximum": 10**9}], "1 to 1024"),
         ("profiles", [5], "profiles"),
         ("plugins", "abc", "plugins"),
-        ("kernels", {"../../x.ptx": "0"}, "beside the engine"),
-        ("kernels", {"/tmp/x.ptx": "0"}, "beside the engine"),  # noqa: S108
+        ("kernels", {"../../x.ptx": "0"}, "another folder"),
+        ("kernels", {"/tmp/x.ptx": "0"}, "another folder"),  # noqa: S108
         ("kernels", {"x.ptx": 5}, "beside the engine"),
         ("metadata", {"schema": 1}, "class_names is missing"),
         ("build", [], "build"),

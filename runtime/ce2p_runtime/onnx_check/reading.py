@@ -44,7 +44,7 @@ _READ_TYPES: dict[int, tuple[str, int]] = {FLOAT: ("<f4", 4), 6: ("<i4", 5), 7: 
 _MOST_VALUES = 64
 """Values of a stored tensor that are read: sizes, axes and scales have as many as a tensor has dimensions."""
 _MOST_FIELDS = 500_000
-"""Fields of all messages together, about a second's reading and 100 MB; the int8 file of a ResNet-18 has about 8,000."""
+"""Fields of all messages together, a second's reading and 100 MB; the int8 file of a ResNet-18 has about 8,000."""
 _MOST_DIMENSIONS = 8
 """Of a tensor; files of ours have at most 5."""
 
@@ -166,7 +166,8 @@ class _Reader:
         return Port(name, elem_type, tuple(self._size(each) for each in sizes))
 
     def _size(self, message: Field) -> int | None:
-        return _last([self._integer(each) for each in self._collected(message).get(SIZE_VALUE, [])], None)
+        sizes = self._collected(message).get(SIZE_VALUE, [])
+        return self._integer(sizes[-1]) if sizes else None
 
     def _collected(self, message: Field | None) -> Fields:
         """The fields of a message, or of the whole file, by number."""
