@@ -152,9 +152,10 @@ def _parse_until_interrupted(
 def _parse(request: ParseRequest, parser: HumanParser, source: Source, plan: ResultPlan, tally: Tally) -> None:
     """Every frame through parser and sink."""
     style = ResultStyle(request.opacity, request.grey_labels, request.classes)
-    total = None if source.total is None else source.total - len(plan.done)
+    total = None if source.estimate is None else source.estimate - len(plan.done)
+    sink = sink_for(plan, source, style)
     try:
-        with sink_for(plan, source, style) as sink, progress_bar("frames") as progress:
+        with sink, progress_bar("frames") as progress:
             task = progress.add_task("parsing", total=total, note="")
             for frame, result in parser.parse_frames(source):
                 sink.write(frame, result)
@@ -166,8 +167,9 @@ def _parse(request: ParseRequest, parser: HumanParser, source: Source, plan: Res
         if source.video is not None or not tally.timings:
             raise
         raise MediaError(f"{error}; {len(tally.timings)} parsed and kept in {request.output}/") from error
-    for text in sink.remarks if isinstance(sink, VideoSink) else []:
-        remark(f"note: {text}")
+    finally:  # also of a video that ends where it was interrupted
+        for text in sink.remarks if isinstance(sink, VideoSink) else []:
+            remark(f"note: {text}")
 
 
 def _say_notes(source: Source, said: int) -> int:

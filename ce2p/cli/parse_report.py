@@ -76,7 +76,7 @@ def report(document: Mapping[str, Any], output: str) -> None:
     early = "interrupted: " if document["interrupted"] else ""
     if document["done_before"]:
         say(f"{document['done_before']} had all their results in {output} before")
-    if parsed or not document["done_before"]:
+    if parsed or document["interrupted"] or not (document["done_before"] or document["problems"]):
         say(f"{early}parsed {parsed}{total} {unit} to {output}{times}")
     if document["frames_with_class"]:
         say(f"found: {', '.join(document['frames_with_class'])}")
