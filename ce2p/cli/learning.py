@@ -142,11 +142,11 @@ def check(
     Published data sets are taken in their published layouts. Classes of your own:
 
     \b
-    DIR/classes.txt               one name per line, the background first
-    DIR/train_id.txt              one id per line
-    DIR/train_images/ID.jpg       or .png, .jpeg
-    DIR/train_segmentations/ID.png   grey or palette; pixel = number of the class from 0, 255 = ignore
-    DIR/val_id.txt, DIR/val_images/, DIR/val_segmentations/   the same; training scores on them
+    DIR/classes.txt                  one name per line, the background first
+    DIR/train_id.txt                 one id per line
+    DIR/train_images/ID.jpg          or .png, .jpeg
+    DIR/train_segmentations/ID.png   grey or palette; pixel = class number from 0, 255 = ignore
+    DIR/val_id.txt, DIR/val_...      the same; training scores on these
     """
     from ce2p.cli.data import run_check
 
