@@ -321,3 +321,11 @@ def test_checking_needs_no_torch(lip: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     assert "no problems" in done.stdout
+
+
+def test_the_help_shows_the_layout_for_classes_of_ones_own() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ce2p", "data", "check", "--help"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    for part in ("DIR/classes.txt", "DIR/train_id.txt", "DIR/train_images/ID.jpg", "DIR/train_segmentations/ID.png"):
+        assert part in done.stdout
