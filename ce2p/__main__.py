@@ -11,7 +11,7 @@ import sys
 import traceback
 from contextlib import suppress
 
-from ce2p_runtime.interrupts import INTERRUPTS, interrupt_status, unwind_on_signals
+from ce2p_runtime.interrupts import failed_at_the_end, interrupt_status, unwind_on_signals
 from ce2p_runtime.text import install_hint, printable
 
 __all__ = ["main"]
@@ -81,10 +81,9 @@ def _failed(error: BaseException) -> int:
 
     if os.environ.get(_TRACEBACK, "0") not in ("", "0"):
         traceback.print_exception(error)
-    ours = isinstance(error, (CE2PError, CE2PRuntimeError))
-    if interrupt_status() is not None and (not ours or _was_interrupt(error)):
-        return 1  # nothing is wrong
-    if ours:
+    if interrupt_status() is not None and not failed_at_the_end(error):
+        return 1  # what became of the interrupt on its way: torch calls it a full disk, an import a missing package
+    if isinstance(error, (CE2PError, CE2PRuntimeError)):
         return _said(str(error))
     if isinstance(error, BrokenPipeError):
         # Whoever read our output has enough, as `head` does: nothing to say, and nobody to flush to any more.
@@ -92,14 +91,6 @@ def _failed(error: BaseException) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return _said(_line(error))
-
-
-def _was_interrupt(error: BaseException) -> bool:
-    """Whether a library made an exception of its own of an interrupt, and we an error of ours of that."""
-    root = error
-    while root.__cause__ is not None:
-        root = root.__cause__
-    return root is not error and isinstance(root.__context__, INTERRUPTS)
 
 
 def _line(error: BaseException) -> str:

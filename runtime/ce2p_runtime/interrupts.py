@@ -11,12 +11,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["INTERRUPTS", "Terminated", "interrupt_status", "uninterrupted", "unwind_on_signals"]
+__all__ = [
+    "INTERRUPTS",
+    "Terminated",
+    "failed_at_the_end",
+    "interrupt_status",
+    "uninterrupted",
+    "unwind_on_signals",
+]
 
 _ASKING = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 _POLL = 0.1
 """Seconds between two looks at a thread, because Ctrl-C cannot interrupt an endless wait on Windows."""
 _received: list[int] = []
+_failures: list[BaseException] = []
 
 
 class Terminated(SystemExit):
@@ -35,6 +43,7 @@ def unwind_on_signals() -> Iterator[None]:
     ignore, as under `nohup`, stays ignored.
     """
     _received.clear()
+    _failures.clear()
     before = {}
     for name in _ASKING:
         number = getattr(signal, name, None)
@@ -54,6 +63,11 @@ def interrupt_status() -> int | None:
     """
     # Kept beside the exception, because libraries swallow exceptions or make others of them.
     return 128 + _received[0] if _received else None
+
+
+def failed_at_the_end(error: BaseException) -> bool:
+    """Whether `error` came out of work that `uninterrupted` saw through to its end: it is no mere interrupt."""
+    return any(error is failure for failure in _failures)
 
 
 def _unwind(number: int, frame: FrameType | None) -> None:
@@ -97,6 +111,7 @@ def uninterrupted(work: Callable[[], None], give_up: Callable[[], None], *, inte
                 give_up()
             caught = interrupt
     if errors:
+        _failures.append(errors[0])
         raise errors[0]
     if caught is not None:
         raise caught
