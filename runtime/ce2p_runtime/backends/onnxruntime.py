@@ -92,6 +92,8 @@ def _open_session(path: Path, device: str, threads: int | None, precision: str) 
         raise BackendError(f"{path}: {OnnxRuntimeBackend.refused[precision]}")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    # Between two passes its threads would go on spinning, and take their core from who decodes and encodes there.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
     providers: list[Any] = [_PROVIDERS["cpu"]]
