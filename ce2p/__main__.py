@@ -7,12 +7,10 @@ SIGTERM and SIGHUP.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from contextlib import suppress
-
-from ce2p_runtime.interrupts import failed_at_the_end, interrupt_status, unwind_on_signals
-from ce2p_runtime.text import install_hint, printable
 
 __all__ = ["main"]
 
@@ -40,8 +38,17 @@ _TRACEBACK = "CE2P_TRACEBACK"
 
 def main() -> None:
     """Run the command line and exit."""
-    with unwind_on_signals():
-        status = _status()
+    interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if interruptible:  # while modules are loaded there is nothing to clean up, and a traceback would tell nothing
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        from ce2p_runtime.interrupts import interrupt_status, unwind_on_signals
+
+        with unwind_on_signals():
+            status = _status()
+    finally:
+        if interruptible:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
     # After a signal its status, whatever became of the exception on its way: libraries turn them into others.
     sys.exit(interrupt_status() or status)
 
@@ -78,6 +85,7 @@ def _failed(error: BaseException) -> int:
     """Say in one line what went wrong; with CE2P_TRACEBACK also where."""
     from ce2p.errors import CE2PError
     from ce2p_runtime.errors import CE2PRuntimeError
+    from ce2p_runtime.interrupts import failed_at_the_end, interrupt_status
 
     if os.environ.get(_TRACEBACK, "0") not in ("", "0"):
         traceback.print_exception(error)
@@ -95,6 +103,8 @@ def _failed(error: BaseException) -> int:
 
 def _line(error: BaseException) -> str:
     """What an error that is none of ours means to a user."""
+    from ce2p_runtime.text import install_hint
+
     if isinstance(error, ModuleNotFoundError):
         package = (error.name or "").partition(".")[0]
         if package in _EXTRA_OF:
@@ -110,6 +120,8 @@ def _line(error: BaseException) -> str:
 
 
 def _said(message: str) -> int:
+    from ce2p_runtime.text import printable
+
     with suppress(OSError):  # nobody may be listening any more
         sys.stderr.write(f"error: {printable(' '.join(message.split()))}\n")
     return 1

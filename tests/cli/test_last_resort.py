@@ -160,6 +160,17 @@ def test_handlers_are_put_back_and_what_was_ignored_stays_ignored(ce2p: Run, mon
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
 
 
+def test_an_interrupt_while_modules_load_ends_without_a_word(tmp_path: Path) -> None:
+    (tmp_path / "cv2.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT); raise SystemExit(7)\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "ce2p", "doctor"],
+        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        # Where these tests run in the background of a script, SIGINT is ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
 def test_a_reader_that_has_enough_ends_the_command_quietly() -> None:
     script = f"{sys.executable} -m ce2p doctor --json - | head -c 1 > {os.devnull}; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, timeout=120)

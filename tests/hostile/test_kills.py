@@ -75,7 +75,7 @@ def start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
 
 
 def moments(count: int, whole: float, seed: str) -> Iterator[float]:
-    """Seconds after the start. The first quarter of the time is the interpreter's and the libraries'."""
+    """Seconds after the start. At the very start the interpreter has not yet got to us."""
     chance = random.Random(seed)  # noqa: S311
     for _ in range(count):
         yield whole * chance.uniform(0.15, 1.0)
