@@ -7,8 +7,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ce2p import __version__
+from ce2p.errors import CE2PError
 from ce2p.labels import palette_for
 from ce2p.preprocessing import Preprocessing
+from ce2p_runtime.errors import ModelFileError
 from ce2p_runtime.metadata import Geometry, ModelMetadata, Normalisation
 
 from .deploy import FoldReport
@@ -25,9 +27,12 @@ def build_metadata(
     folds: tuple[FoldReport, ...],
     provenance: dict[str, Any],
 ) -> ModelMetadata:
-    """Metadata of an export. `provenance` adds what only the exporter knows (parity, fused ops)."""
+    """Metadata of an export. `provenance` adds what only the exporter knows (parity, fused ops).
+
+    Raises CE2PError where the runtime would not read it again, as with a control character in a class's name.
+    """
     config, labels = source.net.config, source.labels
-    return ModelMetadata(
+    made = ModelMetadata(
         family=config.family,
         dataset=labels.dataset,
         class_names=labels.names,
@@ -55,6 +60,13 @@ def build_metadata(
             **provenance,
         },
     )
+    try:
+        ModelMetadata.from_json(made.to_json(), source.stem)
+    except ModelFileError as error:
+        raise CE2PError(
+            f"not exported, since the file could not be used: {error.__cause__}; change it first"
+        ) from error
+    return made
 
 
 def _geometry(preprocessing: Preprocessing, options: GraphOptions) -> Geometry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from ce2p.checkpoints import save_checkpoint, sha256_of
-from ce2p.errors import ConfigError
+from ce2p.errors import CE2PError, ConfigError
 from ce2p.models import CE2P
 from ce2p_export import GraphOptions, ProofError, default_path, export_onnx, export_plain, open_source
 from ce2p_export import attempts as attempts_module
@@ -183,3 +184,12 @@ def test_metadata_survives_its_own_json(tiny_model: Path) -> None:
     document = json.loads(metadata.to_json())
     document["from_the_future"] = 1
     assert ModelMetadata.from_json(json.dumps(document), "memory").extra["from_the_future"] == 1
+
+
+def test_what_could_not_be_read_again_is_not_exported(tmp_path: Path) -> None:
+    source = dataclasses.replace(open_source("lip-r18-os16", random=True), weights="trained\x1b[2J")
+    with pytest.raises(
+        CE2PError, match=r"^not exported, since the file could not be used: weights is 'trained\\x1b\[2J'"
+    ):
+        export_onnx(source, GraphOptions(SIZE), tmp_path / "m.onnx")
+    assert list(tmp_path.iterdir()) == []
