@@ -41,10 +41,11 @@ def main() -> None:
     interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if interruptible:  # while modules are loaded there is nothing to clean up, and a traceback would tell nothing
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    status = 1
     try:
         from ce2p_runtime.interrupts import interrupt_status, unwind_on_signals
 
-        with unwind_on_signals():
+        with unwind_on_signals(), suppress(KeyboardInterrupt, SystemExit):  # they may also hit what is said at the end
             status = _status()
     finally:
         if interruptible:
