@@ -26,6 +26,7 @@ _PERSON = 1
 """COCO's class of people; 0 is the background."""
 _INSIDE = 0.5
 """From this probability on a pixel belongs to the mask: M-CE2P's and SCHP's detectors binarise there, too."""
+_MOST_CLASSES = 10_000
 _CLASSIFIER = "roi_heads.box_predictor.cls_score.weight"
 _V2_ONLY = "backbone.fpn.inner_blocks.0.1.weight"
 """The second version of the network has BatchNorm in its feature pyramid, the first has none."""
@@ -101,7 +102,10 @@ def _filled(tensors: dict[str, Tensor], origin: str) -> zoo.MaskRCNN:
             "maskrcnn_resnet50_fpn or maskrcnn_resnet50_fpn_v2"
         )
     make: Any = zoo.maskrcnn_resnet50_fpn_v2 if _V2_ONLY in tensors else zoo.maskrcnn_resnet50_fpn
-    network = make(weights=None, weights_backbone=None, num_classes=len(tensors[_CLASSIFIER]))
+    classes = tensors[_CLASSIFIER].shape[0] if tensors[_CLASSIFIER].ndim else 0
+    if not 2 <= classes <= _MOST_CLASSES:
+        raise CheckpointError(f"{origin}: {_CLASSIFIER} has {classes} classes, expected 2 to {_MOST_CLASSES}")
+    network = make(weights=None, weights_backbone=None, num_classes=classes)
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:

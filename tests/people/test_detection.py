@@ -104,6 +104,10 @@ def test_other_files_are_refused_in_one_line(network: zoo.MaskRCNN, tmp_path: Pa
     assert "\n" not in str(error.value)
     with pytest.raises(CheckpointError, match="no such file"):
         MaskRCNN(tmp_path / "none.pth", "cpu")
+    for odd in (torch.tensor(1.0), torch.zeros(1).expand(10**9, 1)):  # a network of that many would take 4 TB
+        torch.save(tensors | {"roi_heads.box_predictor.cls_score.weight": odd}, tmp_path / "odd.pth")
+        with pytest.raises(CheckpointError, match=r"odd\.pth: roi_heads.*classes, expected 2 to 10000"):
+            MaskRCNN(tmp_path / "odd.pth", "cpu")
 
 
 def test_without_a_network_connection_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
