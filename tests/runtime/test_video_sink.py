@@ -21,6 +21,7 @@ from ce2p_runtime.result import ParsingResult
 from ce2p_runtime.sources import Source, SourceFrame, open_source
 from ce2p_runtime.video import VideoReader, VideoWriter
 from ce2p_runtime.video_sink import VideoSink
+from tests.runtime.clips import make_clip
 
 av = pytest.importorskip("av")
 
@@ -268,6 +269,25 @@ def test_a_change_of_size_goes_on_in_a_further_file(source: Source, tmp_path: Pa
     assert "from frame 4 on the pictures are 80x24" in first
     assert "film_labels.2.mkv" in first
     assert "film_labels.3.mkv" in second
+
+
+def test_a_source_that_changes_its_size_is_written_to_its_end(tmp_path: Path) -> None:
+    """From the file to the files: a transport stream of two recordings of different sizes."""
+    parts = [
+        make_clip(tmp_path / f"{number}.ts", images=images(12, *size), stamps=range(start, start + 43200, 3600),
+                  time_base=Fraction(1, 90000))
+        for number, (size, start) in enumerate([((48, 64), 0), ((80, 48), 43200)])
+    ]  # fmt: skip
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    out = tmp_path / "out"
+    with open_source(joined) as source, VideoSink(targets(out), source, 0.5) as sink:
+        for frame in source:
+            sink.write(frame, parsed(frame.index, frame.image)[1])
+        assert source.delivered == 24
+    assert [image.shape for image in read(out / "film_labels.mkv", labels=True)] == [(48, 64)] * 12
+    assert [image.shape for image in read(out / "film_labels.2.mkv", labels=True)] == [(80, 48)] * 12
+    assert len(read(out / "film_overlay.mp4")) == 24
 
 
 def test_times_go_on_behind_a_change_of_size(source: Source, tmp_path: Path) -> None:
