@@ -4,7 +4,7 @@ An ONNX file is one protobuf message `ModelProto` (onnx.proto). The properties a
 `metadata_props`, with key and value as their fields 1 and 2. All other fields are stepped over, the weights included.
 
 Its digest is BLAKE2b with 256 bits over all bytes apart from the entry with our metadata, which holds the digest: so a
-flipped bit in the weights, which no library notices, is noticed. It costs one to three seconds per gigabyte (0.75 s for
+flipped bit in the weights, which no library notices, is noticed. It costs two to three seconds per gigabyte (0.5 s for
 250 MiB on a busy machine, as SHA-256 does where the processor has instructions for it), once per file and process.
 """
 

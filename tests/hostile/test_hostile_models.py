@@ -13,6 +13,8 @@ import numpy as np
 import onnx
 import pytest
 
+from ce2p_export.tensorrt import EngineError
+from ce2p_export.tensorrt.preparation import load_onnx, metadata_of
 from ce2p_runtime import HumanParser, ModelFileError
 from ce2p_runtime.backends import BACKENDS
 from ce2p_runtime.engine_file import EngineSidecar, Profile, file_sha256, read_sidecar, sidecar_path
@@ -244,3 +246,13 @@ def test_logits_that_are_not_finite_are_refused(tmp_path: Path, backend: str, cl
         pytest.raises(ModelFileError, match=r"^x\.onnx: its logits are not finite"),
     ):
         parser(FRAME)
+
+
+@pytest.mark.parametrize("name", ["functions that call functions, 10^9", "an endless Loop", "Resize to 100 GB"])
+def test_no_engine_is_built_of_such_files(tmp_path: Path, name: str) -> None:
+    made, message = HOSTILE[name]
+    path = tmp_path / "x.onnx"
+    content = made()
+    path.write_bytes(content if isinstance(content, bytes) else content.SerializeToString())
+    with pytest.raises(EngineError, match=message):
+        metadata_of(load_onnx(path), path)  # what every build begins with

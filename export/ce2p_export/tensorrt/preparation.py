@@ -19,6 +19,7 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper, inliner
 
+from ce2p_runtime.backends.base import checked_metadata
 from ce2p_runtime.errors import ModelFileError
 from ce2p_runtime.metadata import METADATA_KEY, ModelMetadata
 
@@ -57,12 +58,12 @@ def load_onnx(path: Path) -> onnx.ModelProto:
 
 
 def metadata_of(model: onnx.ModelProto, path: Path) -> ModelMetadata:
-    """The metadata our exporter wrote into the file. Raises EngineError for files of others."""
+    """The metadata our exporter wrote into the file. Raises EngineError for files of others, and for damaged ones."""
     text = next((entry.value for entry in model.metadata_props if entry.key == METADATA_KEY), None)
     if text is None:
         raise EngineError(f"{path}: carries no ce2p metadata; give a checkpoint or a file made by `ce2p export`")
     try:
-        return ModelMetadata.from_json(text, str(path))
+        return checked_metadata(path)
     except ModelFileError as error:
         raise EngineError(str(error)) from error
 
