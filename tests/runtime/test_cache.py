@@ -10,13 +10,21 @@ import numpy as np
 import pytest
 
 from ce2p_runtime import HumanParser
-from ce2p_runtime.backends import BACKENDS, choice_memory
+from ce2p_runtime.backends import BACKENDS, choice_memory, choice_timing
 from ce2p_runtime.backends.choice import options_for
 from ce2p_runtime.cache import CACHE_VARIABLE, cache_folder, read_cached
 from ce2p_runtime.errors import CE2PRuntimeError
 from tests.runtime.handmade import write_network
 
 pwd = pytest.importorskip("pwd", reason="other systems find the home folder in another way")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever this machine is busy with: a noisy choice of a backend would not reach the cache."""
+    monkeypatch.setattr(choice_memory, "_of_this_process", {})
+    for limit in ("MOST_WAITING", "MOST_SPREAD"):
+        monkeypatch.setattr(choice_timing, limit, float("inf"))
 
 
 def make_pipe(file: Path) -> None:
