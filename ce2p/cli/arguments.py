@@ -94,7 +94,10 @@ def colour(text: str, option: str) -> tuple[int, int, int]:
 
 def gate_thresholds(texts: Sequence[str], default: Thresholds) -> Thresholds | None:
     """`pixel_agreement=0.995` and the like over the default limits; `off` -> None. Raises ConfigError."""
-    if list(texts) == ["off"]:
+    if "off" in texts:
+        if set(texts) != {"off"}:
+            limits_given = ", ".join(text for text in texts if text != "off")
+            raise ConfigError(f"--gate off: switches the gate off, so {limits_given} has no use; leave one of them out")
         return None
     names = [field.name for field in dataclasses.fields(Thresholds)]
     limits = {}

@@ -78,7 +78,7 @@ def _from_onnx(given: Any) -> bool:
 
 
 def _ungated(given: Any) -> bool:
-    return given.gate == ["off"]
+    return "off" in (given.gate or ())
 
 
 def _for_tensorrt(given: Any) -> bool:
@@ -119,6 +119,10 @@ EXPORT = (
         "target calib calib_count calib_method thin", lambda given: given.precision != "int8",
         "only for --precision int8, and this is {precision}; change that, or leave out (--data names pictures to "
         "compare labels on)",
+    ),
+    Rule(
+        "target", lambda given: _to_engine(given) and given.target == "cpu",
+        "int8 for CPUs has zero points, which TensorRT refuses; leave out, engines take tensorrt",
     ),
     Rule(
         "thin", _for_tensorrt, "only for CPUs, and this file is for TensorRT; leave out",

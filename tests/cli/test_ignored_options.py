@@ -47,6 +47,7 @@ def check(line: str) -> None:
         ("export x.pth --target tensorrt", ["--target"], "only for --precision int8, and this is fp32"),
         ("export x.pth --calib a --calib-count 3", ["--calib", "--calib-count"], "only for --precision int8"),
         ("export x.pth --calib-method mse --precision fp16", ["--calib-method"], "and this is fp16"),
+        ("export x.pth --format engine --precision int8 --target cpu", ["--target"], "which TensorRT refuses"),
         ("export x.pth --thin --precision bf16", ["--thin"], "and this is bf16"),
         ("export x.pth --no-thin --precision int8 --target tensorrt", ["--no-thin"], "only for CPUs"),
         ("export x.pth --no-thin --precision int8 --format engine", ["--no-thin"], "only for CPUs"),
