@@ -13,7 +13,7 @@ from ce2p_runtime.gate import Check, GateReport, Reference, judge, thresholds_fo
 
 from .console import progress_bar, remark, say, table, write_json
 from .gate_pictures import GATE_PICTURES, choose_pictures
-from .preflight import check_json, check_pictures, check_precision, check_report, exported_metadata
+from .preflight import check_json, check_pictures, check_report
 from .reference import check_reference, open_reference
 
 __all__ = ["VerifyRequest", "report_gate", "run"]
@@ -76,8 +76,6 @@ def _check(request: VerifyRequest) -> None:
     check_json(request.json, files, request.overwrite)
     check_pictures(request.data)
     check_reference(request.reference, dataset=request.dataset, stride=request.stride)
-    if request.candidate.suffix == ".onnx":
-        check_precision([request.backend], exported_metadata(request.candidate).precision, str(request.candidate))
 
 
 def report_gate(report: GateReport, note: str) -> None:
