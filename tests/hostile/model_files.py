@@ -115,6 +115,18 @@ def _side(side: int) -> Proto:
     )  # fmt: skip
 
 
+def _wide(side: int) -> Proto:
+    """160 channels at the input's own size."""
+    made = _side(side)
+    hidden = helper.make_node("Conv", ["image", "hidden"], ["h"], pads=[1] * 4)
+    wide = helper.make_node("Concat", ["h"] * 20, ["w"], axis=1)
+    mean = helper.make_node("ReduceMean", ["w"], ["m"], keepdims=0)
+    low = helper.make_node("Conv", ["image", "thin"], ["low"])
+    del made.graph.node[:]
+    made.graph.node.extend([hidden, wide, mean, low, helper.make_node("Add", ["low", "m"], ["parsing"])])
+    return made
+
+
 def _large(node: Node, *weights: onnx.TensorProto) -> Proto:
     """Something large made of little, added to the network's output after its mean was taken."""
     mean = helper.make_node("ReduceMax", [node.output[0]], ["least"], keepdims=0)
@@ -273,6 +285,7 @@ HOSTILE: dict[str, tuple[Callable[[], Proto | bytes], str]] = {
         inputs=[_port("image", [1, 3, 1, 1])], input_size=(1, 1)), "kernel|output"),
     "20000x20000": (lambda: _side(20000), "input_size"),
     "1e5x1e5": (lambda: _side(100_000), "input_size"),
+    "160 channels of 8192x8192": (lambda: _wide(8192), "values at once"),
     "8192x8192 in a batch of 1024": (
         lambda: model(HONEST, inputs=[_port("image", [1024, 3, 8192, 8192])], input_size=(8192, 8192)), "pixels"),
     "functions that call functions, 2^12": (lambda: _nested_functions(12, 2), "calls functions"),
