@@ -44,13 +44,14 @@ def survey(model: OnnxModel) -> Survey:
         inputs = tuple(_looked_up(name, known, model) for name in node.inputs)
         made = made_by(node, inputs)
         work, products = work + made.work, products + made.products
-        for name in node.outputs:
+        outputs = [name for name in node.outputs if name]  # optional ones may be left out
+        for name in outputs:
             if name in known or name in model.stored:
                 raise ValueError(f"two values are called {name!r:.80}")
             known[name] = made.output
             alive += made.output.count
         peak = max(peak, alive)
-        for name in (*set(node.inputs), *node.outputs):
+        for name in (*set(node.inputs), *outputs):
             uses[name] -= node.inputs.count(name)
             if uses[name] <= 0 and name in known:
                 alive -= known[name].count
