@@ -13,8 +13,6 @@ import numpy as np
 import onnx
 import pytest
 
-from ce2p_export.tensorrt import EngineError
-from ce2p_export.tensorrt.preparation import load_onnx, metadata_of
 from ce2p_runtime import HumanParser, ModelFileError
 from ce2p_runtime.backends import BACKENDS
 from ce2p_runtime.engine_file import EngineSidecar, Profile, file_sha256, read_sidecar, sidecar_path
@@ -250,6 +248,10 @@ def test_logits_that_are_not_finite_are_refused(tmp_path: Path, backend: str, cl
 
 @pytest.mark.parametrize("name", ["functions that call functions, 10^9", "an endless Loop", "Resize to 100 GB"])
 def test_no_engine_is_built_of_such_files(tmp_path: Path, name: str) -> None:
+    # Imported here: the child processes above import this module, and torch would be most of their memory.
+    from ce2p_export.tensorrt import EngineError
+    from ce2p_export.tensorrt.preparation import load_onnx, metadata_of
+
     made, message = HOSTILE[name]
     path = tmp_path / "x.onnx"
     content = made()
