@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test lint bench headline gpu-check clean
+OLDEST := .venv-oldest
+RUNTIME := .venv-runtime
+
+.PHONY: demo test test-oldest test-runtime lint bench headline gpu-check clean
 
 demo: $(READY)  ## From nothing to a parsed video, in demo-output/
 	rm -rf demo-output
@@ -12,6 +15,19 @@ demo: $(READY)  ## From nothing to a parsed video, in demo-output/
 
 test: $(READY)  ## Every test
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+# What hangs on other people's packages; damage is drawn less often than in `make test`, whose packages are newer.
+test-oldest: $(OLDEST)/ready  ## The same code on the oldest packages that pyproject.toml allows
+	$(OLDEST)/bin/python -m pytest -n auto --dist worksteal --fuzz-count 40 tests/runtime tests/hostile \
+		tests/checkpoints tests/cli tests/data tests/export tests/gate tests/ops tests/people tests/precision
+
+# From the wheel, with a copy of the tests, so that nothing is found in the working tree.
+test-runtime: $(RUNTIME)/ready $(READY)  ## The installed runtime on the newest packages, without torch
+	rm -rf $(RUNTIME)/tree && mkdir $(RUNTIME)/tree && cp -r tests pyproject.toml $(RUNTIME)/tree
+	$(RUNTIME)/bin/python -m pip install --quiet --force-reinstall --no-deps .
+	$(BIN)/ce2p export lip-r18-os16 --random --family schp --imgsz 97 --overwrite -o $(RUNTIME)/tiny.onnx
+	cd $(RUNTIME)/tree && CE2P_TEST_MODEL=$(abspath $(RUNTIME))/tiny.onnx ../bin/python -m pytest -n auto \
+		--dist worksteal -o pythonpath=. --fuzz-count 40 tests/runtime tests/hostile tests/people
 
 lint: $(READY)  ## Style, formatting, types
 	$(BIN)/ruff check .
@@ -41,5 +57,17 @@ $(READY): pyproject.toml tests/trt_on_cpu/requirements.txt
 		|| echo "The packages that stand in for TensorRT are not made for this machine: tests that need it will be skipped."
 	touch $(READY)
 
+$(OLDEST)/ready: pyproject.toml tests/environments/oldest_versions.py
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python tests/environments/oldest_versions.py > $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/python -m pip install --quiet --constraint $(OLDEST)/constraints.txt \
+		--editable ".[export,cpu,openvino,plots]" pytest pytest-xdist torchmetrics scipy
+	touch $(OLDEST)/ready
+
+$(RUNTIME)/ready: pyproject.toml
+	$(PYTHON) -m venv $(RUNTIME)
+	$(RUNTIME)/bin/python -m pip install --quiet ".[cpu,openvino]" pytest pytest-xdist
+	touch $(RUNTIME)/ready
+
 clean:
-	rm -rf $(VENV) demo-output gpu-check-output
+	rm -rf $(VENV) $(OLDEST) $(RUNTIME) demo-output gpu-check-output

@@ -13,12 +13,17 @@ from typing import TYPE_CHECKING, TypeAlias
 import pytest
 
 from ce2p_runtime.cache import CACHE_VARIABLE
+from ce2p_runtime.telemetry import QUIET_IMPORTS
 from tests.trt_on_cpu import Found, bring_up
 
 if TYPE_CHECKING:  # the runtime's tests also run where torch is not installed
     from ce2p.models import CE2P
 
     Tiny: TypeAlias = Callable[..., CE2P]
+
+for name, quietly in QUIET_IMPORTS.items():  # before a test module imports them by itself
+    if importlib.util.find_spec(name) is not None:
+        quietly()
 
 MODEL_VARIABLE = "CE2P_TEST_MODEL"
 """Environment variable that names the file `tiny_model` gives where torch is not installed to export one."""

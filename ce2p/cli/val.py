@@ -16,7 +16,7 @@ from ce2p.evaluation.instance_scores import InstanceScores
 from ce2p.evaluation.instances import score_instances
 from ce2p.evaluation.published import Published, published
 from ce2p.evaluation.scores import Scores, comparison_notes
-from ce2p.labels import LabelSet, label_set, read_label_set
+from ce2p.labels import LabelSet, label_set, labels_in
 from ce2p_runtime import HumanParser
 from ce2p_runtime.averaging import AveragedBackend
 from ce2p_runtime.backends import Backend, check_threads, open_backend
@@ -166,8 +166,7 @@ def _checkpoint(request: ValRequest, model: Path) -> Backend:
 
 def _labels(request: ValRequest, of_model: str) -> LabelSet:
     """The classes to score with: those of --dataset, else the model's own."""
-    dataset = request.dataset or of_model
-    return read_label_set(request.data) if dataset == "custom" else label_set(dataset)
+    return labels_in(request.dataset or of_model, request.data)
 
 
 def _samples(request: ValRequest, labels: LabelSet) -> tuple[tuple[Sample, ...], str]:

@@ -51,25 +51,26 @@ class GraphOptions:
 class _Graph(nn.Module):
     """What torch's exporter traces: optional pixel normalisation, the network, the outputs asked for."""
 
-    mean: Tensor
-    std: Tensor
-    scale: Tensor
+    # Not "mean": the exporter calls the output of a ReduceMean so, and a name may be given once.
+    pixel_mean: Tensor
+    pixel_std: Tensor
+    pixel_scale: Tensor
 
     def __init__(self, net: CE2P, preprocessing: Preprocessing, options: GraphOptions) -> None:
         super().__init__()
         self.net = net
         self.options = options
         self.rgb = preprocessing.colour_order == "rgb"
-        self.register_buffer("mean", torch.tensor(preprocessing.mean, dtype=torch.float32).view(3, 1, 1))
-        self.register_buffer("std", torch.tensor(preprocessing.std, dtype=torch.float32).view(3, 1, 1))
-        self.register_buffer("scale", torch.tensor(preprocessing.scale, dtype=torch.float32))
+        self.register_buffer("pixel_mean", torch.tensor(preprocessing.mean, dtype=torch.float32).view(3, 1, 1))
+        self.register_buffer("pixel_std", torch.tensor(preprocessing.std, dtype=torch.float32).view(3, 1, 1))
+        self.register_buffer("pixel_scale", torch.tensor(preprocessing.scale, dtype=torch.float32))
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         if self.options.input_kind == "uint8":
             pixels = image.float().permute(0, 3, 1, 2)  # TensorRT does nothing with uint8 before it is cast
             if self.rgb:
                 pixels = pixels.flip(1)
-            image = (pixels * self.scale - self.mean) / self.std
+            image = (pixels * self.pixel_scale - self.pixel_mean) / self.pixel_std
         outputs = self.net(image)
         if self.options.edge:
             assert outputs.edge is not None  # noqa: S101  (GraphOptions.edge goes with deploy(keep_edge=True))

