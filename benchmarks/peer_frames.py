@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.peers import EAGER, NAIVE, Peers
 from benchmarks.usual import UsualPipeline, write_usual_png
-from ce2p_runtime.png import write_png
+from ce2p_runtime.media.png import write_png
 
 __all__ = ["STAGES", "USUAL", "FrameRun", "check_usual", "frame_runs"]
 

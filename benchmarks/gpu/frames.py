@@ -28,7 +28,7 @@ from benchmarks.usual import UsualPipeline
 from ce2p.models import CE2P, CE2PConfig, parse_model_name, untrained
 from ce2p_export.tensorrt import EngineError
 from ce2p_runtime import HumanParser
-from ce2p_runtime.sources import SourceFrame
+from ce2p_runtime.media.sources import SourceFrame
 from ce2p_runtime.timing import interleave
 
 FRAME = (1080, 1920)

@@ -29,7 +29,7 @@ from ce2p_runtime import ModelFileError, ModelMetadata
 from ce2p_runtime.destinations import check_destination
 from ce2p_runtime.frame_steps import network_input
 from ce2p_runtime.gate import thresholds_for
-from ce2p_runtime.own_mark import bears_mark
+from ce2p_runtime.media.own_mark import bears_mark
 
 from .arguments import gate_thresholds
 from .console import progress_bar, remark, write_json

@@ -13,8 +13,8 @@ from ce2p.synthetic import DATASETS, annotated_at
 from ce2p.synthetic.classes import CUSTOM_LABELS
 from ce2p_runtime import ModelMetadata
 from ce2p_runtime.gate import GatePicture
-from ce2p_runtime.listing import list_pictures
-from ce2p_runtime.pictures import read_picture
+from ce2p_runtime.media.listing import list_pictures
+from ce2p_runtime.media.pictures import read_picture
 
 from .scoring import read_pair
 

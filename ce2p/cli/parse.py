@@ -12,11 +12,11 @@ import numpy as np
 from ce2p.errors import ConfigError
 from ce2p_runtime import HumanParser, MediaError, ParsingResult
 from ce2p_runtime.interrupts import INTERRUPTS, interrupt_status
-from ce2p_runtime.pictures import MAX_PIXELS, WHITE
-from ce2p_runtime.result_names import ResultNames, check_save, names_one_file, single_result
-from ce2p_runtime.result_plan import Existing, ResultPlan, plan_results
-from ce2p_runtime.sinks import ResultStyle, VideoSink, sink_for
-from ce2p_runtime.sources import Source, open_source
+from ce2p_runtime.media.pictures import MAX_PIXELS, WHITE
+from ce2p_runtime.media.result_names import ResultNames, check_save, names_one_file, single_result
+from ce2p_runtime.media.result_plan import Existing, ResultPlan, plan_results
+from ce2p_runtime.media.sinks import ResultStyle, VideoSink, sink_for
+from ce2p_runtime.media.sources import Source, open_source
 
 from .console import progress_bar, quietly, remark, write_json
 from .parse_report import Tally, report, summary

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ce2p_runtime import HumanParser, ParsingResult
-from ce2p_runtime.sources import Source, SourceFrame
+from ce2p_runtime.media.sources import Source, SourceFrame
 
 from .console import say
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from ce2p_runtime import MediaError
 from ce2p_runtime.averaging import AveragedBackend
 from ce2p_runtime.backends import Backend, open_backend
+from ce2p_runtime.media.result_plan import Existing, ResultPlan, plan_results
+from ce2p_runtime.media.sources import Source, SourceFrame, open_source
 from ce2p_runtime.people import Instances, PeopleParser, PeopleWriter, Person, mask_nms, open_instances, select_people
 from ce2p_runtime.people.part_instances import Confidence
 from ce2p_runtime.people.result_files import result_files
-from ce2p_runtime.result_plan import Existing, ResultPlan, plan_results
-from ce2p_runtime.sources import Source, SourceFrame, open_source
 
 from ..errors import ConfigError
 from .console import progress_bar, remark, write_json

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ce2p_runtime.media.sources import Source, SourceFrame
 from ce2p_runtime.people import Instances, Person
 from ce2p_runtime.people.result import PeopleResult
-from ce2p_runtime.sources import Source, SourceFrame
 
 from .console import say, table
 

@@ -12,7 +12,7 @@ from ce2p_runtime import BackendError, ModelMetadata
 from ce2p_runtime.backends import BACKENDS, DEVICE_BACKENDS, precision_refusal
 from ce2p_runtime.backends.base import check_model_file, metadata_from
 from ce2p_runtime.destinations import check_destination, check_folder
-from ce2p_runtime.listing import list_pictures
+from ce2p_runtime.media.listing import list_pictures
 from ce2p_runtime.onnx_file import onnx_properties
 from ce2p_runtime.text import install_hint
 

@@ -21,7 +21,7 @@ from ce2p.evaluation.confusion import ConfusionMatrix
 from ce2p.evaluation.scores import PictureScore, Scores
 from ce2p.labels import IGNORE, LabelSet
 from ce2p_runtime import HumanParser, ModelMetadata
-from ce2p_runtime.sources import SourceFrame
+from ce2p_runtime.media.sources import SourceFrame
 from ce2p_runtime.threads import prefetch
 
 __all__ = ["check_classes", "read_pair", "score"]

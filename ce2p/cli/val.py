@@ -22,7 +22,7 @@ from ce2p_runtime.averaging import AveragedBackend
 from ce2p_runtime.backends import Backend, check_threads, open_backend
 from ce2p_runtime.engine_file import ENGINE_SUFFIXES
 from ce2p_runtime.files import atomic_path
-from ce2p_runtime.pictures import write_picture
+from ce2p_runtime.media.pictures import write_picture
 
 from .console import progress_bar, remark, say, table, write_json
 from .preflight import check_json, check_report

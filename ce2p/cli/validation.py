@@ -13,7 +13,7 @@ from ce2p.models import CE2P
 from ce2p.training.run import Validate
 from ce2p_export.torch_backend import TorchBackend
 from ce2p_runtime import HumanParser
-from ce2p_runtime.pictures import write_picture
+from ce2p_runtime.media.pictures import write_picture
 
 from .scoring import read_pair, score
 from .sheets import beside, sheet

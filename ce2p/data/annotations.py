@@ -13,8 +13,8 @@ one of them right:
 A 16-bit class map is refused too: OpenCV would keep the high bytes, that is, zeros, and training would see background.
 
 Data sets come from strangers: a hundred kilobytes can unfold to gigabytes or decode for minutes, so sizes and scans are
-known before anything is decoded. The limits are the runtime's (`ce2p_runtime.pictures`), which this package does not
-import; a test holds them together.
+known before anything is decoded. The limits are the runtime's (`ce2p_runtime.media.pictures`), which this package does
+not import; a test holds them together.
 """
 
 from __future__ import annotations

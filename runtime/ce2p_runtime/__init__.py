@@ -4,9 +4,9 @@ from ce2p_runtime import HumanParser
 """
 
 from .errors import BackendError, CE2PRuntimeError, MediaError, ModelFileError
+from .media.png import read_labels
 from .metadata import ModelMetadata
 from .parser import HumanParser
-from .png import read_labels
 from .result import ParsingResult
 
 __all__ = [

@@ -17,13 +17,13 @@ from .backends import Backend, BackendChoice, DeviceBackend, open_backend
 from .cuda.arrays import DeviceArray
 from .cuda.pipeline import GpuPipeline
 from .errors import BackendError
-from .frame_inputs import FrameInputs, Order, several_frames
 from .frame_steps import check_frame, check_output, labels_of, prepare_batch
 from .geometry import FrameMapping, frame_mapping
+from .media.frame_inputs import FrameInputs, Order, several_frames
+from .media.pictures import MAX_PIXELS, WHITE
+from .media.sources import SourceFrame, open_source
 from .metadata import ModelMetadata
-from .pictures import MAX_PIXELS, WHITE
 from .result import ParsingResult
-from .sources import SourceFrame, open_source
 
 __all__ = ["HumanParser"]
 

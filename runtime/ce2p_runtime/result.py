@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import MediaError
-from .pictures import write_picture
-from .png import write_png
+from .media.pictures import write_picture
+from .media.png import write_png
 
 __all__ = ["ClassName", "ParsingResult"]
 

@@ -211,7 +211,7 @@ def test_the_usual_pipeline_is_for_its_geometry_alone(tiny: Tiny) -> None:
 def test_both_pngs_hold_the_same_labels(tmp_path: Path) -> None:
     from PIL import Image
 
-    from ce2p_runtime.png import write_png
+    from ce2p_runtime.media.png import write_png
 
     labels = np.random.default_rng(0).integers(0, 20, (12, 9), np.uint8)
     palette = [(i, 2 * i, 3 * i) for i in range(20)]

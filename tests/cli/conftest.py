@@ -10,7 +10,7 @@ import pytest
 
 from ce2p import __main__ as command
 from ce2p.synthetic import iter_samples, walking_sequence
-from ce2p_runtime.video_writer import VideoWriter
+from ce2p_runtime.media.video_writer import VideoWriter
 from tests.cli.command import Ending, Run
 
 

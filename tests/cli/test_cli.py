@@ -22,8 +22,8 @@ from ce2p.cli.doctor import Finding, examine
 from ce2p.errors import ConfigError
 from ce2p.models import CE2P
 from ce2p.synthetic import walking_sequence
+from ce2p_runtime.media.video import VideoReader, VideoWriter
 from ce2p_runtime.text import install_hint
-from ce2p_runtime.video import VideoReader, VideoWriter
 from tests.cli.command import Run, error_line
 
 Tiny = Callable[..., CE2P]

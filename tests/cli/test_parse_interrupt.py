@@ -12,8 +12,8 @@ from pathlib import Path
 import cv2
 import pytest
 
-from ce2p_runtime.pictures import read_picture
-from ce2p_runtime.video import VideoReader, VideoWriter
+from ce2p_runtime.media.pictures import read_picture
+from ce2p_runtime.media.video import VideoReader, VideoWriter
 
 FRAMES = 2000
 """More than are parsed before the signal arrives."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ce2p.labels import label_set
-from ce2p_runtime.video import VideoReader
+from ce2p_runtime.media.video import VideoReader
 from tests.cli.command import Ending, Run, error_line
 
 

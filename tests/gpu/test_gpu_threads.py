@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ce2p_runtime import BackendError, HumanParser
 from ce2p_runtime.backends import open_backend
+from ce2p_runtime.media.sources import SourceFrame
 from ce2p_runtime.result import ParsingResult
-from ce2p_runtime.sources import SourceFrame
 from tests.cuda_standin import Machine, gpu_stand_in
 from tests.cuda_standin.fake_networks import make_engine
 from tests.runtime.handmade import SIZE, write_network

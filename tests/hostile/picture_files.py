@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
-from ce2p_runtime.picture_chunks import jpeg_segments
+from ce2p_runtime.media.picture_chunks import jpeg_segments
 
 __all__ = ["many_scans", "picture_files", "small_photograph", "tiff"]
 

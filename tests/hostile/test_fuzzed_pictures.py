@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ce2p_runtime.pictures import decode_picture
+from ce2p_runtime.media.pictures import decode_picture
 from tests.hostile.isolated import Outcome, run_isolated
 from tests.hostile.mutations import mutations
 from tests.hostile.picture_files import many_scans, picture_files, tiff

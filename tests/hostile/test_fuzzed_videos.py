@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ce2p_runtime.video import LabelVideoWriter, VideoCounts, VideoFrame, VideoReader, VideoWriter
+from ce2p_runtime.media.video import LabelVideoWriter, VideoCounts, VideoFrame, VideoReader, VideoWriter
 from tests.hostile.isolated import Outcome, run_isolated
 from tests.hostile.mutations import mutations
 from tests.runtime.clips import make_clip

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from ce2p_runtime import MediaError
+from ce2p_runtime.media.png import write_png
 from ce2p_runtime.people import open_instances, people_of_ids
 from ce2p_runtime.people.coco_masks import decode_counts, polygon_mask, segmentation_mask
 from ce2p_runtime.people.result_files import read_people
-from ce2p_runtime.png import write_png
 from tests.hostile.isolated import run_isolated
 from tests.hostile.mutations import mutations
 

@@ -26,7 +26,7 @@ import pytest
 
 from ce2p.synthetic import iter_samples, walking_sequence
 from ce2p_runtime.cache import CACHE_VARIABLE
-from ce2p_runtime.video import VideoReader, VideoWriter
+from ce2p_runtime.media.video import VideoReader, VideoWriter
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 

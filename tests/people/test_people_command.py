@@ -144,7 +144,7 @@ def test_contradictory_options_are_refused(request_: PeopleRequest, change: dict
 def test_videos_and_shared_names_are_refused_before_anything_runs(request_: PeopleRequest, tmp_path: Path) -> None:
     from fractions import Fraction
 
-    from ce2p_runtime.video import VideoWriter
+    from ce2p_runtime.media.video import VideoWriter
 
     picture = np.zeros((32, 32, 3), np.uint8)
     with VideoWriter(tmp_path / "walk.mp4", Fraction(25), (32, 32)) as video:

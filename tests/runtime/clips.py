@@ -11,7 +11,7 @@ import av
 import cv2
 import numpy as np
 
-from ce2p_runtime.video import VideoFrame, VideoReader
+from ce2p_runtime.media.video import VideoFrame, VideoReader
 
 __all__ = ["assert_balanced", "copy_packets", "make_clip", "moving", "packets_of", "read", "zero_packet"]
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from ce2p_runtime import HumanParser, MediaError, ParsingResult
-from ce2p_runtime.frame_inputs import FrameInputs
+from ce2p_runtime.media.frame_inputs import FrameInputs
 from tests.hostile.picture_files import small_photograph
 
 BGR = small_photograph()

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from ce2p_runtime import MediaError
-from ce2p_runtime.listing import FoundPictures, list_pictures
-from ce2p_runtime.own_mark import bears_mark, marked
-from ce2p_runtime.pictures import read_picture, write_picture
-from ce2p_runtime.png import write_png
-from ce2p_runtime.sources import open_source
+from ce2p_runtime.media.listing import FoundPictures, list_pictures
+from ce2p_runtime.media.own_mark import bears_mark, marked
+from ce2p_runtime.media.pictures import read_picture, write_picture
+from ce2p_runtime.media.png import write_png
+from ce2p_runtime.media.sources import open_source
 
 SQUARE = np.full((4, 6, 3), 90, np.uint8)
 

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from ce2p_runtime.errors import MediaError
-from ce2p_runtime.picture_headers import MAX_JPEG_SCANS, missing_part
-from ce2p_runtime.pictures import decode_picture, load_picture, read_picture
+from ce2p_runtime.media.picture_headers import MAX_JPEG_SCANS, missing_part
+from ce2p_runtime.media.pictures import decode_picture, load_picture, read_picture
 from tests.hostile.isolated import run_isolated
 from tests.hostile.picture_files import many_scans, picture_files, small_photograph, tiff
 

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, features
 
-from ce2p_runtime.pictures import Picture, decode_picture
+from ce2p_runtime.media.pictures import Picture, decode_picture
 
 RGBA = np.random.default_rng(0).integers(0, 256, (20, 31, 4), dtype=np.uint8)
 GREEN = (0, 200, 0)

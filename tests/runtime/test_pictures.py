@@ -11,8 +11,8 @@ import pytest
 
 from ce2p_runtime import pictures
 from ce2p_runtime.errors import MediaError
-from ce2p_runtime.picture_headers import missing_part, picture_size
-from ce2p_runtime.pictures import find_pictures, read_picture, source_kind
+from ce2p_runtime.media.picture_headers import missing_part, picture_size
+from ce2p_runtime.media.pictures import find_pictures, read_picture, source_kind
 
 SUFFIXES = (".jpg", ".png", ".webp", ".bmp", ".tiff")
 

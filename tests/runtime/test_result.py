@@ -9,7 +9,7 @@ import pytest
 
 from ce2p_runtime.errors import MediaError
 from ce2p_runtime.files import atomic_path
-from ce2p_runtime.png import encode_png, read_labels, write_png
+from ce2p_runtime.media.png import encode_png, read_labels, write_png
 from ce2p_runtime.result import ParsingResult
 
 NAMES = ("Background", "Hat", "Upper-clothes", "../evil\x1b[31m\nname")

@@ -10,10 +10,10 @@ import pytest
 
 from ce2p_runtime import MediaError
 from ce2p_runtime.leftovers import temporary_name
-from ce2p_runtime.result_names import ResultNames, names_one_file, single_result
-from ce2p_runtime.result_plan import plan_results
-from ce2p_runtime.sinks import open_sink
-from ce2p_runtime.sources import Source, open_source
+from ce2p_runtime.media.result_names import ResultNames, names_one_file, single_result
+from ce2p_runtime.media.result_plan import plan_results
+from ce2p_runtime.media.sinks import open_sink
+from ce2p_runtime.media.sources import Source, open_source
 
 LABELS = frozenset({"labels"})
 

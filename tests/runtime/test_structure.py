@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ce2p_runtime.structure import read_structure
-from ce2p_runtime.structure.riff import count_indexed
+from ce2p_runtime.media.structure import read_structure
+from ce2p_runtime.media.structure.riff import count_indexed
 from tests.runtime.clips import make_clip
 
 

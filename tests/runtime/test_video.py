@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from ce2p_runtime.errors import MediaError
-from ce2p_runtime.ffv1 import slices_intact
+from ce2p_runtime.media.ffv1 import slices_intact
+from ce2p_runtime.media.video import LabelVideoWriter, VideoReader
 from ce2p_runtime.threads import prefetch
-from ce2p_runtime.video import LabelVideoWriter, VideoReader
 from tests.runtime.clips import read
 from tests.runtime.film import AXIS, FRAMES, UNEVEN, film_images, make_film, times_of
 
@@ -183,7 +183,7 @@ def test_playlists_are_refused_by_format_as_well(
     disguise: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ce2p_runtime import containers
-    from ce2p_runtime.sniff import Sniffed
+    from ce2p_runtime.media.sniff import Sniffed
 
     make_film(tmp_path / "secret.mp4", pts=range(3))
     path = tmp_path / "a.mp4"
@@ -231,7 +231,7 @@ def test_sound_without_pictures_is_refused(tmp_path: Path) -> None:
 
 def test_frames_that_are_too_large_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_film(tmp_path / "a.mp4", pts=range(3))
-    monkeypatch.setattr("ce2p_runtime.video._MAX_PIXELS", 160 * 120 - 1)
+    monkeypatch.setattr("ce2p_runtime.media.video._MAX_PIXELS", 160 * 120 - 1)
     with pytest.raises(MediaError, match="160x120"):
         VideoReader(path)
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ce2p_runtime.bits import Bits
-from ce2p_runtime.h264_fields import FieldReader
-from ce2p_runtime.packet_contents import PacketContents
-from ce2p_runtime.video import VideoReader
-from ce2p_runtime.video_ledger import Ticket
+from ce2p_runtime.media.bits import Bits
+from ce2p_runtime.media.h264_fields import FieldReader
+from ce2p_runtime.media.packet_contents import PacketContents
+from ce2p_runtime.media.video import VideoReader
+from ce2p_runtime.media.video_ledger import Ticket
 from tests.runtime.clips import assert_balanced, copy_packets, make_clip, moving, packets_of, read, zero_packet
 
 av = pytest.importorskip("av")

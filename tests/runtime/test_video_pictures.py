@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ce2p_runtime.pyav import fraction
-from ce2p_runtime.sources import open_source
+from ce2p_runtime.media.pyav import fraction
+from ce2p_runtime.media.sources import open_source
 from tests.runtime.clips import assert_balanced, copy_packets, make_clip, moving, packets_of, read
 
 av = pytest.importorskip("av")

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from ce2p_runtime.errors import MediaError
 from ce2p_runtime.interrupts import Terminated
+from ce2p_runtime.media.sources import Source, SourceFrame, open_source
+from ce2p_runtime.media.video import VideoReader, VideoWriter
+from ce2p_runtime.media.video_sink import VideoSink
 from ce2p_runtime.result import ParsingResult
-from ce2p_runtime.sources import Source, SourceFrame, open_source
-from ce2p_runtime.video import VideoReader, VideoWriter
-from ce2p_runtime.video_sink import VideoSink
 from tests.runtime.clips import make_clip
 
 av = pytest.importorskip("av")

@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from ce2p_runtime.errors import MediaError
-from ce2p_runtime.video import LabelVideoWriter, VideoReader, VideoWriter
-from ce2p_runtime.yuv420 import bgr_to_yuv420
+from ce2p_runtime.media.video import LabelVideoWriter, VideoReader, VideoWriter
+from ce2p_runtime.media.yuv420 import bgr_to_yuv420
 
 av = pytest.importorskip("av")
 
@@ -137,7 +137,7 @@ WRITE = """
 import resource, signal, sys
 import numpy as np
 from fractions import Fraction
-from ce2p_runtime.video import VideoWriter
+from ce2p_runtime.media.video import VideoWriter
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 chance = np.random.default_rng(0)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ce2p_runtime.errors import MediaError
-from ce2p_runtime.video import LabelVideoWriter, VideoReader, VideoWriter
+from ce2p_runtime.media.video import LabelVideoWriter, VideoReader, VideoWriter
 from tests.runtime.clips import read
 from tests.runtime.film import AXIS, FRAMES, UNEVEN, audio_of, film_images, make_film, times_of
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ce2p.synthetic import walking_sequence
 from ce2p_runtime.errors import MediaError
-from ce2p_runtime.pictures import find_pictures, read_picture, source_kind
-from ce2p_runtime.video import VideoReader
+from ce2p_runtime.media.pictures import find_pictures, read_picture, source_kind
+from ce2p_runtime.media.video import VideoReader
 
 __all__ = ["Footage", "drawn_footage", "open_footage"]
 

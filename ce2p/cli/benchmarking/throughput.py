@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ce2p_runtime import BackendError, HumanParser
 from ce2p_runtime.backends import DeviceBackend
-from ce2p_runtime.sources import SourceFrame
+from ce2p_runtime.media.sources import SourceFrame
 from ce2p_runtime.threads import prefetch
 from ce2p_runtime.timing import Timing, interleave
 
@@ -25,7 +25,7 @@ WARMUP = 1
 _GROUPS_ON_GPU = 4
 """Groups per call on a GPU, where two are in flight: one alone would measure latency."""
 _AHEAD = 4
-"""Frames decoded ahead, as `ce2p_runtime.sources` does it."""
+"""Frames decoded ahead, as `ce2p_runtime.media.sources` does it."""
 _STREAMED = 8
 """Frames per call of a stream, at least."""
 

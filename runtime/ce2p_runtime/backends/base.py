@@ -14,10 +14,10 @@ from ..cuda.driver import Resources, Stream
 from ..cuda.kernels import CarriedKernels
 from ..engine_file import ENGINE_SUFFIXES
 from ..errors import ModelFileError
+from ..media.sniff import sniff_file
 from ..metadata import METADATA_KEY, MOST_BATCH, ModelMetadata
 from ..onnx_check import check_graph
 from ..onnx_file import onnx_digest, onnx_graph, onnx_properties
-from ..sniff import sniff_file
 
 __all__ = [
     "Backend",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CE2PRuntimeError
-from ..pictures import write_picture
+from ..media.pictures import write_picture
 from .agreement import Counts, PictureFigures, class_ious
 from .picture import ComparedPicture, comparison_sheet
 from .thresholds import MIN_CLASS_SHARE, THRESHOLDS, Thresholds

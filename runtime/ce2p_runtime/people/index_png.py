@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from ..errors import MediaError
 from ..files import existing_file
-from ..picture_headers import missing_part
-from ..pictures import MAX_PIXELS
+from ..media.picture_headers import missing_part
+from ..media.pictures import MAX_PIXELS
 
 __all__ = ["read_index_png"]
 

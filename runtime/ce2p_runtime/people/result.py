@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..pictures import write_picture
+from ..media.pictures import write_picture
 from ..result import ParsingResult
 from .instances import Person
 from .part_instances import PartInstance

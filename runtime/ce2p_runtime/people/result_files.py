@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from ..errors import MediaError
 from ..files import atomic_path
-from ..png import write_png
+from ..media.png import write_png
 from .index_png import read_index_png
 from .instances import MOST_PEOPLE
 from .result import PeopleResult

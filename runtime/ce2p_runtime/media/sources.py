@@ -15,11 +15,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import MediaError
+from ..errors import MediaError
+from ..result import ParsingResult
+from ..threads import prefetch
 from .listing import FoundPictures, list_pictures, source_kind
 from .pictures import MAX_PIXELS, WHITE, load_picture
-from .result import ParsingResult
-from .threads import prefetch
 from .video import VideoReader
 
 __all__ = ["Source", "SourceFrame", "open_source"]

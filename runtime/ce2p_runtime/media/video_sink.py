@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import MediaError
-from .interrupts import INTERRUPTS, uninterrupted
+from ..errors import MediaError
+from ..interrupts import INTERRUPTS, uninterrupted
+from ..result import ParsingResult
+from ..threads import Worker
 from .label_segments import LabelSegments
-from .result import ParsingResult
 from .sources import Source, SourceFrame
-from .threads import Worker
 from .video_writer import VideoWriter
 
 __all__ = ["VideoSink"]

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import MediaError
 from .containers import announced_frames, load_av, open_media
-from .errors import MediaError
 from .pyav import fraction
 from .video_decoding import Decoding
 from .video_ledger import VideoCounts

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import MediaError
 from .encoded_video import EncodedVideo
-from .errors import MediaError
 
 __all__ = ["LabelVideoWriter"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import MediaError
-from .files import atomic_path
+from ..errors import MediaError
+from ..files import atomic_path
 from .own_mark import marked
 
 __all__ = ["encode_png", "read_labels", "write_png"]
@@ -58,7 +58,7 @@ def read_labels(path: str | Path) -> NDArray[np.uint8]:
 
     `cv2.imread` gives the colours of the palette instead.
     """
-    from .people.index_png import read_index_png  # the package people is made of results, which write with this module
+    from ..people.index_png import read_index_png  # the package people is made of results, which write with this module
 
     values = read_index_png(path)
     if values.dtype != np.uint8:

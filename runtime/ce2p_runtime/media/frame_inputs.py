@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .cuda.arrays import is_device_array
-from .errors import MediaError
+from ..cuda.arrays import is_device_array
+from ..errors import MediaError
+from ..result import ParsingResult
 from .pictures import MAX_BYTES, MAX_PIXELS, WHITE, Picture, decode_picture, load_picture
-from .result import ParsingResult
 
 __all__ = ["FrameInputs", "Order", "TakenFrame", "several_frames"]
 

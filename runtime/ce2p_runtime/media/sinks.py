@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from .errors import MediaError
-from .leftovers import temporary_name
-from .result import ParsingResult
+from ..errors import MediaError
+from ..leftovers import temporary_name
+from ..result import ParsingResult
 from .result_names import SAVE_CHOICES, ResultNames
 from .result_plan import ResultPlan, plan_results
 from .sources import Source, SourceFrame

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from .errors import MediaError
+from ..errors import MediaError
 from .listing import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from .sources import Source
 

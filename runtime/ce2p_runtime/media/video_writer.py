@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import MediaError
 from .audio import AudioCopy
 from .encoded_video import EncodedVideo
-from .errors import MediaError
 from .label_video_writer import LabelVideoWriter
 from .yuv420 import bgr_to_yuv420
 
