@@ -97,7 +97,8 @@ def _int8(family: str, name: str, side: int, folder: Path) -> Path:
     if importlib.util.find_spec("tensorrt") is None:
         raise SkippedError("TensorRT is not installed")
     arguments = [name, "--random", "--family", family, "--precision", "int8", "--target", "tensorrt", "--gate", "off"]
-    return export_by_command([*arguments, "--imgsz", str(side), "--calib-count", "4"], folder / "int8.onnx")
+    path = folder / "int8.onnx"
+    return path if path.exists() else export_by_command([*arguments, "--imgsz", str(side), "--calib-count", "4"], path)
 
 
 def _engine(file: Path) -> Path:
