@@ -15,7 +15,7 @@ from PIL import Image
 
 from ce2p.data.annotations import MAX_JPEG_SCANS, MAX_PIXELS, exif_orientation, read_ids, read_image, read_labels
 from ce2p.errors import DataError
-from ce2p_runtime import picture_headers, pictures
+from ce2p_runtime.media import picture_headers, pictures
 from tests.data.folders import annotation, picture, raw_png, stripes
 
 IDS = np.arange(120, dtype=np.uint8).reshape(12, 10)

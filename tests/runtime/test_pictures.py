@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from ce2p_runtime import pictures
 from ce2p_runtime.errors import MediaError
+from ce2p_runtime.media import pictures
 from ce2p_runtime.media.picture_headers import missing_part, picture_size
 from ce2p_runtime.media.pictures import find_pictures, read_picture, source_kind
 

@@ -182,7 +182,7 @@ def test_what_is_no_video_is_named(content: bytes, words: str, tmp_path: Path) -
 def test_playlists_are_refused_by_format_as_well(
     disguise: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ce2p_runtime import containers
+    from ce2p_runtime.media import containers
     from ce2p_runtime.media.sniff import Sniffed
 
     make_film(tmp_path / "secret.mp4", pts=range(3))
