@@ -22,8 +22,10 @@ test-oldest: $(OLDEST)/ready  ## The same code on the oldest packages that pypro
 		tests/hostile tests/checkpoints tests/cli tests/data tests/export tests/gate tests/ops tests/people \
 		tests/precision
 
-WITHOUT_TORCH := $(filter-out tests/runtime/test_parser.py, $(wildcard tests/runtime/test_*.py)) \
-	$(addprefix tests/hostile/test_, fuzzed_models.py fuzzed_videos.py hostile_models.py)
+WITH_TORCH := $(addprefix tests/runtime/test_, onnx_check.py parser.py thread_count.py)
+WITHOUT_TORCH := $(filter-out $(WITH_TORCH), $(wildcard tests/runtime/test_*.py)) \
+	$(addprefix tests/hostile/test_, fuzzed_models.py fuzzed_pictures.py fuzzed_videos.py hostile_models.py) \
+	$(addprefix tests/cli/test_, parse_results.py parse_interrupt.py)
 
 # From the wheel, with a copy of the tests, so that nothing is found in the working tree.
 test-runtime: $(RUNTIME)/ready $(READY)  ## The installed runtime on the newest packages, without torch
@@ -70,7 +72,7 @@ $(OLDEST)/ready: pyproject.toml tests/environments/oldest_versions.py
 
 $(RUNTIME)/ready: pyproject.toml
 	$(PYTHON) -m venv $(RUNTIME)
-	$(RUNTIME)/bin/python -m pip install --quiet ".[cpu,openvino]" pytest pytest-xdist
+	$(RUNTIME)/bin/python -m pip install --quiet ".[cpu,openvino]" pytest pytest-xdist scikit-image
 	touch $(RUNTIME)/ready
 
 clean:

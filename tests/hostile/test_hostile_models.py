@@ -249,6 +249,7 @@ def test_logits_that_are_not_finite_are_refused(tmp_path: Path, backend: str, cl
 @pytest.mark.parametrize("name", ["functions that call functions, 10^9", "an endless Loop", "Resize to 100 GB"])
 def test_no_engine_is_built_of_such_files(tmp_path: Path, name: str) -> None:
     # Imported here: the child processes above import this module, and torch would be most of their memory.
+    pytest.importorskip("torch", reason="engines are built where networks are exported")
     from ce2p_export.tensorrt import EngineError
     from ce2p_export.tensorrt.preparation import load_onnx, metadata_of
 
