@@ -34,11 +34,11 @@ from benchmarks.headline_result import FRAME, NETWORK, Measured, document_of
 from benchmarks.peer_files import OURS, Workshop, calibration_pictures
 from benchmarks.peer_frames import FrameRun, check_usual, frame_runs
 from benchmarks.peers import COMPILE_SECONDS, EAGER, NAIVE, Peer, Peers, check_exact, our_peers, rivals
+from ce2p.api.pictures import GATE_PICTURES, choose_pictures
+from ce2p.benchmarking.frames import drawn_footage
 from ce2p.checkpoints import LoadedCheckpoint, load_checkpoint
 from ce2p.cli.arguments import image_size
-from ce2p.cli.benchmarking.frames import drawn_footage
 from ce2p.cli.console import remark
-from ce2p.cli.gate_pictures import GATE_PICTURES, choose_pictures
 from ce2p.errors import CE2PError, ConfigError
 from ce2p_export.torch_backend import TorchBackend
 from ce2p_runtime.backends.base import check_model_file, metadata_from

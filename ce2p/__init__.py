@@ -1,8 +1,62 @@
-"""ce2p: CE2P human-parsing networks, their checkpoints, and the command line that turns them into fast files.
+"""ce2p: CE2P human-parsing networks, from checkpoints to fast files that are proved, and what runs them.
 
-Importing this package loads no torch; its sub-modules do when they need it.
+    import ce2p
+    net = ce2p.load("exp-schp-201908261155-lip.pth")            # or ce2p.build("lip-r101-os16")
+    made = ce2p.export(net, precision="int8", calib="photos/")
+    parser = ce2p.open(made.path)                               # = ce2p_runtime.HumanParser
+
+Importing this package loads neither torch nor any runtime: every name below is looked up when it is first used.
 """
 
-__all__ = ["__version__"]
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ce2p_runtime import HumanParser as open  # noqa: N813
+
+    from .api.benchmark import benchmark
+    from .api.engine import build_engine
+    from .api.export import export
+    from .api.models import build, load
+    from .api.score import score, score_instances
+    from .api.verify import verify
+
+__all__ = [
+    "__version__",
+    "benchmark",
+    "build",
+    "build_engine",
+    "export",
+    "load",
+    "open",
+    "score",
+    "score_instances",
+    "verify",
+]
 
 __version__ = "0.1.0"
+
+_WHERE = {
+    "benchmark": "ce2p.api.benchmark",
+    "build": "ce2p.api.models",
+    "build_engine": "ce2p.api.engine",
+    "export": "ce2p.api.export",
+    "load": "ce2p.api.models",
+    "score": "ce2p.api.score",
+    "score_instances": "ce2p.api.score",
+    "verify": "ce2p.api.verify",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "open":
+        return import_module("ce2p_runtime").HumanParser
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

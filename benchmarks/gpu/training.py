@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.gpu.parts import Part, SkippedError, part_main
-from ce2p.cli.scoring import score
 from ce2p.data.layouts import open_split
+from ce2p.evaluation.scoring import score
 from ce2p.labels import LabelSet, label_set
 from ce2p.models import parse_model_name
 from ce2p.synthetic import write_dataset

@@ -1,4 +1,4 @@
-"""What the runtime's choice of a backend says while a command runs, shown as the command's own remarks."""
+"""What the front door and the runtime's choice of a backend say while a command runs, shown as its own remarks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 __all__ = ["show_announcements"]
 
-_LOGGER = "ce2p_runtime.backends"
+_LOGGERS = ("ce2p", "ce2p_runtime.backends")
 
 
 class _Remarks(logging.Handler):
@@ -23,8 +23,9 @@ class _Remarks(logging.Handler):
 
 
 def show_announcements() -> None:
-    """From now on print that backends are being timed, and warnings; again is allowed."""
-    logger = logging.getLogger(_LOGGER)
-    if not any(isinstance(handler, _Remarks) for handler in logger.handlers):
-        logger.addHandler(_Remarks())
-        logger.setLevel(logging.INFO)
+    """From now on print what is said there, and warnings; again is allowed."""
+    for name in _LOGGERS:
+        logger = logging.getLogger(name)
+        if not any(isinstance(handler, _Remarks) for handler in logger.handlers):
+            logger.addHandler(_Remarks())
+            logger.setLevel(logging.INFO)

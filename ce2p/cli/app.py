@@ -161,14 +161,24 @@ def verify(
     """Judge whether an exported file labels pictures as the model it came from; ends with status 1 if not."""
     refuse_ignored(context, VERIFY)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch starts its threads: see `demo`
-    from ce2p.cli.verify import VerifyRequest, run
+    from ce2p.cli.verify import run
 
     run(
-        VerifyRequest(
-            reference, candidate, data, limit, backend, device, threads, precision, dataset, stride, output, json,
-            trust_engine, overwrite,
-        )
-    )  # fmt: skip
+        reference,
+        candidate,
+        output=output,
+        json=json,
+        overwrite=overwrite,
+        data=data,
+        limit=limit,
+        backend=backend,
+        device=device,
+        threads=threads,
+        precision=precision,
+        dataset=dataset,
+        stride=stride,
+        trust_engine=trust_engine,
+    )
 
 
 @app.command()
@@ -215,16 +225,29 @@ def benchmark(
     """Time models on every backend, interleaved, from frame to labels, with the gate's verdict on their labels."""
     refuse_ignored(context, BENCHMARK)
     from ce2p.cli.arguments import image_size, number_list
-    from ce2p.cli.benchmark import BenchmarkRequest, run
+    from ce2p.cli.benchmark import run
     from ce2p.cli.preflight import backend_names
 
     fine = run(
-        BenchmarkRequest(
-            models, backend_names(backends, "--backends"), device, image_size(size, "--size"), rounds, warmup,
-            threads, number_list(batches, "--batches"), throughput, data, source, reference, gate, output, json,
-            compare, tolerance / 100, overwrite,
-        )
-    )  # fmt: skip
+        models,
+        output=output,
+        json=json,
+        compare=compare,
+        tolerance=tolerance / 100,
+        overwrite=overwrite,
+        backends=backend_names(backends, "--backends"),
+        device=device,
+        size=image_size(size, "--size"),
+        source=source,
+        rounds=rounds,
+        warmup=warmup,
+        threads=threads,
+        batches=number_list(batches, "--batches"),
+        throughput=throughput,
+        reference=reference,
+        data=data,
+        gate=gate,
+    )
     if not fine:
         raise typer.Exit(1)
 

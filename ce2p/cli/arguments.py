@@ -12,7 +12,7 @@ __all__ = [
     "batch_size",
     "batch_sizes",
     "colour",
-    "gate_thresholds",
+    "gate_limits",
     "image_size",
     "name_list",
     "normalised",
@@ -92,13 +92,13 @@ def colour(text: str, option: str) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def gate_thresholds(texts: Sequence[str], default: Thresholds) -> Thresholds | None:
-    """`pixel_agreement=0.995` and the like over the default limits; `off` -> None. Raises ConfigError."""
+def gate_limits(texts: Sequence[str]) -> bool | dict[str, float]:
+    """`pixel_agreement=0.995` and the like -> limits by name; nothing -> True; `off` -> False. Raises ConfigError."""
     if "off" in texts:
         if set(texts) != {"off"}:
             limits_given = ", ".join(text for text in texts if text != "off")
             raise ConfigError(f"--gate off: switches the gate off, so {limits_given} has no use; leave one of them out")
-        return None
+        return False
     names = [field.name for field in dataclasses.fields(Thresholds)]
     limits = {}
     for text in texts:
@@ -112,4 +112,4 @@ def gate_thresholds(texts: Sequence[str], default: Thresholds) -> Thresholds | N
                 f"--gate {text}: expected off, or a limit from 0 to 1 as pixel_agreement=0.995; limits are "
                 f"{', '.join(names)}"
             )
-    return dataclasses.replace(default, **limits)
+    return limits or True

@@ -6,11 +6,11 @@ terminal would obey ever reaches it. JSON needs no such care: its strings escape
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -26,8 +26,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from ce2p.api.documents import json_text, write_text
 from ce2p_runtime.errors import MediaError
-from ce2p_runtime.files import atomic_path
 from ce2p_runtime.text import printable
 
 __all__ = ["fact_list", "progress_bar", "quietly", "remark", "say", "table", "write_json"]
@@ -95,14 +95,13 @@ def write_json(document: dict[str, Any], target: str, kind: str) -> None:
 
     Raises MediaError where it cannot be written.
     """
-    text = json.dumps({"schema": f"ce2p.{kind}/1", **document}, indent=2) + "\n"
+    text = json_text(document, kind)
     try:
         if target == "-":
             _out.file.write(text)
             _out.file.flush()
         else:
-            with atomic_path(target) as temporary:
-                temporary.write_text(text, "utf-8")
+            write_text(Path(target), text)
     except OSError as error:
         raise MediaError(f"standard output: the JSON result cannot be written ({error.strerror})") from error
     except MediaError as error:

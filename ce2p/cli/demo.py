@@ -16,9 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ce2p.api.validation import SHOWN, paint_sheet
 from ce2p.data.layouts import open_split
 from ce2p.errors import CE2PError
 from ce2p.evaluation.confusion import ConfusionMatrix
+from ce2p.evaluation.scoring import score
 from ce2p.labels import label_set
 from ce2p.models import CE2P
 from ce2p.synthetic import walking_sequence, write_lip_folder
@@ -33,8 +35,6 @@ from ce2p_runtime.timing import interleave
 from . import train
 from .console import progress_bar, remark, say, table
 from .export_report import fold_table, proof_table
-from .scoring import score
-from .validation import SHOWN, paint_sheet
 
 __all__ = ["run"]
 

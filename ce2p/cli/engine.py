@@ -3,128 +3,59 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any
 
+from ce2p.api.engine import MadeEngine, build_engine, check_engine
 from ce2p_export.gating import GateOutcome
-from ce2p_export.tensorrt import BuildSettings, BuiltEngine, build_engine_file
+from ce2p_export.tensorrt import BuiltEngine
 from ce2p_export.tensorrt.layers import EngineLayer
-from ce2p_export.tensorrt.settings import HardwareCompatibility
-from ce2p_export.tensorrt.versions import load_tensorrt
-from ce2p_runtime import BackendError, HumanParser
-from ce2p_runtime.destinations import check_destination
-from ce2p_runtime.engine_file import ENGINE_SUFFIXES, sidecar_path
-from ce2p_runtime.gate import GateReport, Reference, judge, thresholds_for
+from ce2p_runtime.engine_file import sidecar_path
 
-from .arguments import gate_thresholds
 from .console import progress_bar, remark, say, table, write_json
-from .export import ExportRequest, export_file
+from .export import export_shown
 from .export_report import gate_table
-from .gate_pictures import choose_pictures
 from .preflight import check_json
-from .reference import open_reference
 
-__all__ = ["EngineRequest", "run"]
+__all__ = ["run"]
 
 SHOWN = 5
 """Names of layers in one line; --json has all."""
 
 
-@dataclass(frozen=True)
-class EngineRequest:
-    """The command's options that only engines have."""
-
-    batches: tuple[int, ...] | None
-    workspace: float | None
-    optimization_level: int
-    plugins: bool
-    tf32: bool
-    version_compatible: bool
-    hardware_compatibility: str
-    rebuild: bool
-
-
-def run(export: ExportRequest, engine: EngineRequest) -> None:
-    """Build and report. Raises CE2PError."""
-    settings = BuildSettings(
-        engine.batches,
-        engine.workspace,
-        engine.optimization_level,
-        engine.plugins,
-        engine.tf32,
-        engine.version_compatible,
-        cast(HardwareCompatibility, engine.hardware_compatibility),
-    )
-    _check(export)
-    onnx_path = _onnx_of(export)
+def run(
+    model: str, output: Path | None, *, json: str | None, overwrite: bool, export_options: Mapping[str, Any],
+    **engine_options: Any,
+) -> None:  # fmt: skip
+    """Build and report; the options are those of `ce2p.export` and of `ce2p.build_engine`. Raises CE2PError."""
+    check_json(json, [model], overwrite)
+    check_engine(output, [model], overwrite=overwrite)
+    from_onnx = Path(model).suffix.lower() == ".onnx"
+    shared = {name: export_options[name] for name in ("gate", "gate_count", "dataset", "stride")}
+    untrained = bool(export_options["random"])
+    onnx = Path(model) if from_onnx else _exported(model, output, overwrite, export_options)
     with _build_bars() as progress:
-        built = build_engine_file(
-            onnx_path, settings, export.output, rebuild=engine.rebuild, progress=progress, note=remark
-        )
-    verdict = _judged(export, built, engine.tf32)
-    if export.json:
-        gate = verdict.to_dict() if verdict is not None else None
-        document = {"path": str(built.path), "built": built.reason, **_facts(built), "gate": gate}
-        write_json(document, export.json, "engine")
-    if export.json != "-":
-        _report(built)
-        if verdict is not None:
-            gate_table(GateOutcome({"tensorrt": verdict}, {}))
-
-
-def _check(export: ExportRequest) -> None:
-    """Raise what would otherwise be raised after the export of the ONNX file."""
-    load_tensorrt()
-    check_json(export.json, [export.model], export.overwrite)
-    if export.output is not None:
-        # An engine of ours is built anew where it is out of date, as without -o.
-        ours = sidecar_path(export.output).is_file()
-        check_destination(
-            export.output, what="the engine", suffixes=ENGINE_SUFFIXES, inputs=[export.model],
-            overwrite=export.overwrite or ours,
+        made = build_engine(
+            onnx, output,
+            reference=None if from_onnx or untrained else model, data=export_options["data"] or export_options["calib"],
+            overwrite=overwrite, progress=progress, **shared, **engine_options,
         )  # fmt: skip
+    if json:
+        gate = made.verdict.to_dict() if made.verdict is not None else None
+        document = {"path": str(made.path), "built": made.built.reason, **_facts(made.built), "gate": gate}
+        write_json(document, json, "engine")
+    if json != "-":
+        _report(made)
 
 
-def _onnx_of(export: ExportRequest) -> Path:
-    """MODEL itself where it is an ONNX file, else one exported beside the engine."""
-    if Path(export.model).suffix.lower() != ".onnx":
-        beside = export.output.with_suffix(".onnx") if export.output else None
-        exported = export_file(replace(export, output=beside, remake=True))
-        remark(f"exported {exported.path}")
-        return exported.path
-    return Path(export.model)
-
-
-def _judged(export: ExportRequest, built: BuiltEngine, tf32: bool) -> GateReport | None:
-    """The engine's labels against those of what it was made from; None, with a remark, where that says nothing.
-
-    Raises GateError for an engine that is not as good, after which it is gone.
-    """
-    precision = built.sidecar.precision
-    # TF32 rounds what convolutions read to the 10 bits that float16 has.
-    limits = gate_thresholds(export.gate, thresholds_for("fp16" if tf32 and precision == "fp32" else precision))
-    if limits is None or export.random or Path(export.model).suffix.lower() == ".onnx":
-        reason = "--gate off" if limits is None else "untrained weights" if export.random else "made from an ONNX file"
-        remark(f"note: the engine's labels were not judged ({reason}); `ce2p verify CHECKPOINT {built.path}` does it")
-        return None
-    try:
-        parser = HumanParser(built.path)
-    except BackendError as error:
-        remark(f"note: the engine's labels were not judged, since it does not run here: {error}")
-        return None
-    size = built.sidecar.metadata.input_size
-    with parser, open_reference(Path(export.model), size, dataset=export.dataset, stride=export.stride) as trained:
-        pictures, _ = choose_pictures(export.data or export.calibration, trained.metadata, export.gate_count)
-        report = judge(Reference.of(trained, pictures, candidate=parser.metadata), parser, limits)
-    if not report.passed:
-        report.paint_worst(built.path.with_name(f"{built.path.stem}_worst.png"))
-        for file in (built.path, sidecar_path(built.path)):
-            file.unlink(missing_ok=True)
-    report.require()
-    return report
+def _exported(model: str, output: Path | None, overwrite: bool, options: Mapping[str, Any]) -> Path:
+    """An ONNX file of the model, beside the engine; an earlier one of the same model is made anew."""
+    beside = output.with_suffix(".onnx") if output else None
+    exported = export_shown(model, beside, overwrite=overwrite or "same model", **options)
+    remark(f"exported {exported.path}")
+    return exported.path
 
 
 @contextmanager
@@ -160,8 +91,8 @@ def _facts(built: BuiltEngine) -> dict[str, object]:
     }
 
 
-def _report(built: BuiltEngine) -> None:
-    sidecar = built.sidecar
+def _report(made: MadeEngine) -> None:
+    built, sidecar = made.built, made.built.sidecar
     if built.layers:
         _layer_table(built.layers)
     if built.float32:
@@ -175,6 +106,8 @@ def _report(built: BuiltEngine) -> None:
     done = f"built in {sidecar.build['seconds']} s" if built.reason else "up to date, reused"
     say(f"engine {built.path} ({megabytes:.1f} MB), {done}; {sidecar_path(built.path).name} belongs to it")
     say(f"next: ce2p parse PICTURE_OR_VIDEO --model {built.path}")
+    if made.verdict is not None:
+        gate_table(GateOutcome({"tensorrt": made.verdict}, {}))
 
 
 def _layer_table(layers: tuple[EngineLayer, ...]) -> None:

@@ -123,30 +123,57 @@ def export(
 ) -> None:
     """Turn a checkpoint into an ONNX file that proved it is as good, and that into a TensorRT engine."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch starts its threads: see `demo`
-    from ce2p.cli.arguments import batch_size, batch_sizes, gate_thresholds, image_size
-    from ce2p.cli.export import ExportRequest, run
+    from ce2p.cli.arguments import batch_size, batch_sizes, gate_limits, image_size
     from ce2p.cli.preflight import backend_names
-    from ce2p_runtime.gate import thresholds_for
 
     size, judges = image_size(imgsz) if imgsz else None, backend_names(backend, "--backend", for_exports=True)
-    gate_thresholds(gate or (), thresholds_for(precision.value))
+    limits = gate_limits(gate or ())
     refuse_ignored(context, EXPORT)
     kernels = target or (Target.tensorrt if format_ is Format.engine else Target.cpu)
-    request = ExportRequest(
-        model, size, batch_size(batch or "1"), input_kind.value, output_kind.value, edge, fold, output,
-        dataset, stride, family, random, seed, json, precision.value, io.value, kernels.value, calib, calib_count,
-        calib_method.value, data, tuple(gate or ()), gate_count, judges, search, thin, overwrite,
-    )  # fmt: skip
+    options = {
+        "imgsz": size,
+        "batch": batch_size(batch or "1"),
+        "input_kind": input_kind.value,
+        "output_kind": output_kind.value,
+        "edge": edge,
+        "fold": fold,
+        "dataset": dataset,
+        "stride": stride,
+        "family": family,
+        "random": random,
+        "seed": seed,
+        "precision": precision.value,
+        "io": io.value,
+        "target": kernels.value,
+        "calib": calib,
+        "calib_count": calib_count,
+        "calib_method": calib_method.value,
+        "data": data,
+        "gate": limits,
+        "gate_count": gate_count,
+        "backends": judges,
+        "search": search,
+        "thin": thin,
+    }
     if format_ is Format.onnx:
-        run(request)
+        from ce2p.cli.export import run
+
+        run(model, output, json=json, overwrite=overwrite, **options)
         return
-    from ce2p.cli.engine import EngineRequest
     from ce2p.cli.engine import run as run_engine
 
     run_engine(
-        request,
-        EngineRequest(
-            batch_sizes(batch), workspace, opt_level, not no_plugins, tf32, version_compatible,
-            hardware_compatibility.value, rebuild,
-        ),
-    )  # fmt: skip
+        model,
+        output,
+        json=json,
+        overwrite=overwrite,
+        export_options=options,
+        batches=batch_sizes(batch),
+        workspace=workspace,
+        optimization_level=opt_level,
+        plugins=not no_plugins,
+        tf32=tf32,
+        version_compatible=version_compatible,
+        hardware_compatibility=hardware_compatibility.value,
+        rebuild=rebuild,
+    )

@@ -114,14 +114,31 @@ def val(
     refuse_ignored(context, VAL)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch starts its threads: see `demo`
     from ce2p.cli.arguments import image_size
-    from ce2p.cli.val import ValRequest, parse_scales, run
+    from ce2p.cli.val import parse_scales, run
 
+    of_both = {"dataset": dataset, "split": split, "limit": limit}
+    of_networks = {
+        "imgsz": image_size(imgsz) if imgsz else None,
+        "flip": flip,
+        "scales": parse_scales(scales),
+        "backend": backend,
+        "device": device,
+        "threads": threads,
+        "batch": batch,
+        "stride": stride,
+        "trust_engine": trust_engine,
+    }
     run(
-        ValRequest(
-            model, data, dataset, split, image_size(imgsz) if imgsz else None, flip, parse_scales(scales), backend,
-            device, threads, batch, limit, stride, instances, strict, output, json, trust_engine, overwrite,
-        )
-    )  # fmt: skip
+        model,
+        data,
+        instances=instances,
+        strict=strict,
+        output=output,
+        json=json,
+        overwrite=overwrite,
+        **of_both,
+        **({} if instances else of_networks),
+    )
 
 
 @data_app.command()

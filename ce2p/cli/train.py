@@ -156,7 +156,7 @@ def _validate(
 ) -> Validate | None:
     if request.validate_every == 0 or not processes.leads:
         return None
-    from .validation import validator
+    from ce2p.api.validation import validator
 
     try:
         samples = open_split(labels.dataset, request.data, "val")[: request.validate_limit]

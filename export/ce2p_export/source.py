@@ -31,6 +31,11 @@ class Source:
     input_size: tuple[int, int]
     """(height, width) that an export takes unless told otherwise."""
 
+    @property
+    def untrained(self) -> bool:
+        """Whether the weights are random, so that its labels mean nothing."""
+        return self.weights.startswith("untrained")
+
 
 def open_source(
     model: str,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from ce2p.cli.benchmarking.document import Judgement, Result, Row, Standing
+from ce2p.benchmarking.document import Judgement, Result, Row, Standing
 from ce2p_runtime.timing import Timing
 
 PARTS = {"decode": 6.0, "prepare": 1.0, "network": 100.0, "labels": 4.2, "other": 0.0}

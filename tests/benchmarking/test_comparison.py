@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ce2p.cli.benchmarking.comparison import GATE_PASSED, Comparison, compare
-from ce2p.cli.benchmarking.document import Result
+from ce2p.benchmarking.comparison import GATE_PASSED, Comparison, compare
+from ce2p.benchmarking.document import Result
 from ce2p.errors import DataError
 from tests.benchmarking.made_up import judgement, result, row, stages
 

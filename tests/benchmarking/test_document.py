@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ce2p.cli.benchmarking.document import read_result
+from ce2p.benchmarking.document import read_result
 from ce2p.errors import DataError
 from tests.benchmarking.made_up import WOBBLE, judgement, result, row, stages, three
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ce2p.cli.benchmarking.report import (
+from ce2p.benchmarking.report import (
     accuracy_table,
     csv_text,
     latency_table,
@@ -109,7 +109,7 @@ def test_markdown_holds_all_there_is_to_know() -> None:
 
 def test_plots_are_whole_pictures_and_repeat(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    from ce2p.cli.benchmarking.plots import write_plots
+    from ce2p.benchmarking.plots import write_plots
 
     written = write_plots(three(), tmp_path / "one")
     names = {path.name for path in written}
@@ -130,7 +130,7 @@ def test_plots_are_whole_pictures_and_repeat(tmp_path: Path) -> None:
 
 def test_plots_without_figures_are_left_out(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    from ce2p.cli.benchmarking.plots import write_plots
+    from ce2p.benchmarking.plots import write_plots
 
     bare = result(row(throughput={}, judgement=judgement("not judged")))
     assert {path.stem for path in write_plots(bare, tmp_path)} == {"latency"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import subprocess
 import sys
@@ -22,14 +21,14 @@ import pytest
 from numpy.typing import NDArray
 
 from ce2p import __main__ as command
+from ce2p.benchmarking import accuracy, throughput
+from ce2p.benchmarking import candidates as opening_module
+from ce2p.benchmarking.candidates import Candidate, Opening, by_stage, short_names
+from ce2p.benchmarking.document import read_result
+from ce2p.benchmarking.frames import Footage, drawn_footage, open_footage
+from ce2p.benchmarking.throughput import IN_TURN, OVERLAPPED, batch_sweep, stream_rates, sweep_rounds
 from ce2p.checkpoints import save_checkpoint
-from ce2p.cli.benchmark import BenchmarkRequest, run
-from ce2p.cli.benchmarking import accuracy, throughput
-from ce2p.cli.benchmarking import candidates as opening_module
-from ce2p.cli.benchmarking.candidates import Candidate, Opening, by_stage, short_names
-from ce2p.cli.benchmarking.document import read_result
-from ce2p.cli.benchmarking.frames import Footage, drawn_footage, open_footage
-from ce2p.cli.benchmarking.throughput import IN_TURN, OVERLAPPED, batch_sweep, stream_rates, sweep_rounds
+from ce2p.cli.benchmark import run
 from ce2p.errors import CE2PError, ConfigError, DataError
 from ce2p.models import CE2P
 from ce2p.synthetic import walking_sequence
@@ -80,9 +79,10 @@ def dynamic_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_onnx(source, GraphOptions((97, 97), batch=None), tmp_path_factory.mktemp("model") / "many.onnx").path
 
 
-def request(model: Path, **changes: Any) -> BenchmarkRequest:
-    plain = BenchmarkRequest([model], size=SIZE, rounds=1, warmup=0, throughput=False, gate=False, json="-")
-    return dataclasses.replace(plain, **changes)
+def run_quickly(model: Path, **changes: Any) -> bool:
+    """`ce2p benchmark --json` of one model, with as little as can be measured."""
+    quick = {"models": [model], "size": SIZE, "rounds": 1, "warmup": 0, "throughput": False, "gate": False, "json": "-"}
+    return run(**{**quick, **changes})
 
 
 # the whole command
@@ -149,7 +149,7 @@ def test_a_dynamic_batch_is_swept_and_a_checkpoint_may_be_the_reference(
 ) -> None:
     checkpoint = save_checkpoint(tmp_path / "mine.safetensors", tiny("schp"), "lip", "test")
     options = {"gate": True, "throughput": True, "batches": (1, 2), "reference": checkpoint}
-    run(request(dynamic_model, backends=("onnxruntime",), **options))
+    run_quickly(dynamic_model, backends=("onnxruntime",), **options)
     document = json.loads(capsys.readouterr().out)
     assert document["settings"]["gate"]["reference"] == "mine.safetensors (torch on cpu)"
     (found,) = document["candidates"]
@@ -159,7 +159,7 @@ def test_a_dynamic_batch_is_swept_and_a_checkpoint_may_be_the_reference(
 
 
 def test_without_a_gate_nothing_is_judged_and_it_is_said(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(request(tiny_model, backends=("onnxruntime",), json=None))
+    assert run_quickly(tiny_model, backends=("onnxruntime",), json=None)
     assert "NOT compared (--no-gate)" in capsys.readouterr().out
 
 
@@ -167,7 +167,7 @@ def test_without_matplotlib_everything_else_is_written(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    run(request(tiny_model, backends=("onnxruntime",), output=tmp_path / "out"))
+    run_quickly(tiny_model, backends=("onnxruntime",), output=tmp_path / "out")
     assert 'pip install ".[plots]"' in capsys.readouterr().err
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"benchmark.json", "benchmark.csv", "benchmark.md"}
 
@@ -248,7 +248,7 @@ def test_a_new_run_is_compared_at_once_and_other_machines_times_are_not(
 )
 def test_options_that_make_no_sense(changes: dict[str, Any], said: str, tiny_model: Path) -> None:
     with pytest.raises(ConfigError, match=said):
-        run(request(tiny_model, **changes))
+        run_quickly(tiny_model, **changes)
 
 
 def test_what_cannot_be_measured_at_all(benchmark: Callable[..., Ending], tiny_model: Path, tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ def test_what_cannot_be_measured_at_all(benchmark: Callable[..., Ending], tiny_m
     ]
     for changes, kind, said in cases:
         with pytest.raises(kind, match=said) as refused:
-            run(request(tiny_model, **changes))
+            run_quickly(tiny_model, **changes)
         assert isinstance(refused.value, CE2PError | CE2PRuntimeError)
         assert "\n" not in str(refused.value)
     for arguments, said in ((("--batches", "1,x"), "--batches 1,x"), (("--size", "a"), "--size a")):
@@ -336,7 +336,7 @@ def test_short_names_tell_models_apart(paths: list[str], names: list[str]) -> No
 
 
 def test_a_model_named_twice_is_measured_once(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(request(tiny_model, models=[tiny_model, tiny_model], backends=("onnxruntime",)))
+    run_quickly(tiny_model, models=[tiny_model, tiny_model], backends=("onnxruntime",))
     assert len(json.loads(capsys.readouterr().out)["candidates"]) == 1
 
 
@@ -356,14 +356,14 @@ def test_a_backend_that_cannot_run_is_named_and_the_others_are_measured(
             super().close()
 
     monkeypatch.setattr(opening_module, "HumanParser", Picky)
-    run(request(tiny_model))
+    run_quickly(tiny_model)
     printed = capsys.readouterr()
     document = json.loads(printed.out)
     assert document["skipped"] == {"tiny.onnx openvino": "OpenVINO has a bad day; try later"}
     assert "not measured: " in printed.err
     assert closed == ["onnxruntime"]
     with pytest.raises(BackendError, match="bad day"):
-        run(request(tiny_model, backends=("onnxruntime", "openvino")))
+        run_quickly(tiny_model, backends=("onnxruntime", "openvino"))
     assert closed == ["onnxruntime", "onnxruntime"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,10 @@ import cv2
 import pytest
 
 from ce2p import __main__ as command
+from ce2p.api.calibration import full_batches
+from ce2p.api.export import limits_of
 from ce2p.checkpoints import save_checkpoint
-from ce2p.cli.arguments import gate_thresholds
-from ce2p.cli.export import full_batches
+from ce2p.cli.arguments import gate_limits
 from ce2p.errors import ConfigError
 from ce2p.models import CE2P
 from ce2p.synthetic import write_lip_folder
@@ -139,14 +141,17 @@ def test_mistakes(export: Run, checkpoint: Path, arguments: tuple[str, ...], lin
 
 
 def test_limits_replace_only_what_they_name() -> None:
-    changed = gate_thresholds(["boundary_agreement=0.97"], THRESHOLDS["int8"])
-    assert changed is not None
-    assert changed.boundary_agreement == 0.97
-    assert changed.pixel_agreement == THRESHOLDS["int8"].pixel_agreement
-    assert gate_thresholds([], THRESHOLDS["int8"]) == THRESHOLDS["int8"]
-    assert gate_thresholds(["off"], THRESHOLDS["int8"]) is None
-    with pytest.raises(ConfigError):
-        gate_thresholds(["off", "pixel_agreement=0.9"], THRESHOLDS["int8"])
+    usual = THRESHOLDS["int8"]
+    changed = limits_of(gate_limits(["boundary_agreement=0.97"]), usual)
+    assert changed == dataclasses.replace(usual, boundary_agreement=0.97)
+    assert limits_of(gate_limits([]), usual) == usual
+    assert limits_of(gate_limits(["off"]), usual) is None
+    for wrong in (["off", "pixel_agreement=0.9"], ["pixel_agreement=2"], ["speed=1"]):
+        with pytest.raises(ConfigError):
+            gate_limits(wrong)
+    for unknown in ({"speed": 1.0}, {"pixel_agreement": 2.0}):
+        with pytest.raises(ConfigError, match="expected a limit from 0 to 1 for one of pixel_agreement, "):
+            limits_of(unknown, usual)
 
 
 @pytest.mark.parametrize("pictures", [1, 2, 3, 7, 32])

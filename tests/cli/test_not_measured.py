@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ce2p.api.pictures import choose_pictures
+from ce2p.benchmarking import accuracy
 from ce2p.checkpoints import save_checkpoint
-from ce2p.cli.benchmarking import accuracy
-from ce2p.cli.gate_pictures import choose_pictures
 from ce2p.models import CE2PConfig, untrained
 from ce2p_export import GraphOptions, export_onnx, open_source
 from tests.cli.command import Run, error_line

@@ -9,15 +9,16 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from ce2p import __main__ as command
+from ce2p.api.pictures import choose_pictures, gate_pictures
 from ce2p.checkpoints import save_checkpoint
-from ce2p.cli.gate_pictures import choose_pictures, gate_pictures
-from ce2p.cli.verify import VerifyRequest, run
+from ce2p.cli.verify import run
 from ce2p.data.annotations import read_image, read_labels
 from ce2p.errors import CE2PError, ConfigError, DataError
 from ce2p.labels import LABEL_SETS
@@ -150,20 +151,20 @@ def test_what_cannot_be_compared_gets_one_line(
     tiny: Tiny, tiny_model: Path, lip: ModelMetadata, tmp_path: Path
 ) -> None:
     voc = save_checkpoint(tmp_path / "voc.safetensors", untrained(CE2PConfig.of("schp", "r18", 16, 21)), "voc", "x")
-    request = VerifyRequest(tiny_model, tiny_model, limit=1, backend="onnxruntime", device="cpu")
-    cases: list[tuple[VerifyRequest, type[Exception], str]] = [
-        (dataclasses.replace(request, reference=voc), ModelFileError, "has 20 classes .lip., its reference voc.safet"),
-        (dataclasses.replace(request, reference=tmp_path / "no.onnx"), ModelFileError, "no.onnx: no such file"),
-        (dataclasses.replace(request, candidate=tmp_path / "no.engine"), CE2PRuntimeError, "no.engine"),
-        (dataclasses.replace(request, reference=tmp_path / "no.pth"), CE2PError, "no.pth"),
-        (dataclasses.replace(request, stride=8), ConfigError, "--os 8: is for checkpoints"),
-        (dataclasses.replace(request, dataset="cihp"), ConfigError, "--dataset cihp: is for checkpoints"),
-        (dataclasses.replace(request, backend="tensorflow"), BackendError, "unknown backend"),
-        (dataclasses.replace(request, data=tmp_path / "nowhere"), MediaError, "nowhere: no such file"),
+    usual = {"reference": tiny_model, "candidate": tiny_model, "limit": 1, "backend": "onnxruntime", "device": "cpu"}
+    cases: list[tuple[dict[str, Any], type[Exception], str]] = [
+        ({"reference": voc}, ModelFileError, "has 20 classes .lip., its reference voc.safet"),
+        ({"reference": tmp_path / "no.onnx"}, ModelFileError, "no.onnx: no such file"),
+        ({"candidate": tmp_path / "no.engine"}, CE2PRuntimeError, "no.engine"),
+        ({"reference": tmp_path / "no.pth"}, CE2PError, "no.pth"),
+        ({"stride": 8}, ConfigError, "--os 8: is for checkpoints"),
+        ({"dataset": "cihp"}, ConfigError, "--dataset cihp: is for checkpoints"),
+        ({"backend": "tensorflow"}, BackendError, "unknown backend"),
+        ({"data": tmp_path / "nowhere"}, MediaError, "nowhere: no such file"),
     ]
     for bad, kind, message in cases:
         with pytest.raises(kind, match=message) as refusal:
-            run(bad)
+            run(**{**usual, **bad})
         assert "\n" not in str(refusal.value), message
 
 

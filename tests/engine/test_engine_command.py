@@ -11,8 +11,8 @@ from types import ModuleType
 import pytest
 
 from ce2p import __main__ as command
+from ce2p.api import engine
 from ce2p.checkpoints import save_checkpoint
-from ce2p.cli import engine
 from ce2p.models import CE2P
 from ce2p_export import GraphOptions, export_onnx, open_source
 from ce2p_export.tensorrt import exporter as exporter_module

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,12 +17,13 @@ import pytest
 import torch
 
 from ce2p.checkpoints import load_checkpoint, save_checkpoint
-from ce2p.cli.scoring import score
-from ce2p.cli.val import ValRequest, parse_scales, run
+from ce2p.cli.announcements import show_announcements
+from ce2p.cli.val import parse_scales, run
 from ce2p.data.annotations import read_image, read_labels
 from ce2p.data.layouts import open_split
 from ce2p.errors import CE2PError, ConfigError, DataError
 from ce2p.evaluation.confusion import ConfusionMatrix
+from ce2p.evaluation.scoring import score
 from ce2p.labels import label_set, read_label_set
 from ce2p.models import CE2P, CE2PConfig, untrained
 from ce2p.synthetic import write_dataset, write_lip_folder
@@ -123,8 +125,9 @@ def test_the_torch_backend_takes_any_size_and_refuses_devices_that_are_not_there
 def test_the_command_reports_in_every_form(
     checkpoint: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    request = ValRequest(checkpoint, data, flip=True, scales=(0.75, 1.0), output=tmp_path / "out", threads=1)
-    run(request)
+    show_announcements()
+    options = {"flip": True, "scales": (0.75, 1.0), "threads": 1}
+    run(checkpoint, data, output=tmp_path / "out", **options)
     printed = capsys.readouterr()
     assert "Left-arm" in printed.out
     assert "mIoU, classes present" in printed.out
@@ -137,7 +140,7 @@ def test_the_command_reports_in_every_form(
     assert "| Background |" in (tmp_path / "out/scores.md").read_text()
     picture = cv2.imread(str(tmp_path / "out/worst.jpg"))
     assert picture.shape[0] > 3 * 384  # five rows in two columns
-    run(dataclasses.replace(request, limit=2, output=None, json="-"))
+    run(checkpoint, data, limit=2, json="-", **options)
     limited = json.loads(capsys.readouterr().out)
     assert limited["pictures"] == 2
     assert "the first 2 of 5 pictures" in limited["model"]
@@ -149,7 +152,7 @@ def test_flipping_and_scales_change_the_scores_and_scale_one_does_not(
     counted = []
     for number, (flip, scales) in enumerate(((False, (1.0,)), (True, (1.0,)), (True, (0.75, 1.25)))):
         target = tmp_path / f"{number}.json"
-        run(ValRequest(checkpoint, data, flip=flip, scales=scales, json=str(target)))
+        run(checkpoint, data, flip=flip, scales=scales, json=str(target))
         counted.append(json.loads(target.read_text())["pixel_accuracy"])
     assert len(set(counted)) == 3
 
@@ -167,7 +170,7 @@ def test_a_named_row_is_compared_with_its_published_figure(
         return dataclasses.replace(metadata, family="ssseg", extra={**metadata.extra, "backbone": "r101"})
 
     monkeypatch.setattr(onnxruntime, "checked_metadata", as_ssseg)
-    run(ValRequest(exported, data, backend="onnxruntime", device="cpu", limit=1, json="-"))
+    run(exported, data, backend="onnxruntime", device="cpu", limit=1, json="-")
     document = json.loads(capsys.readouterr().out)
     assert document["published"][0]["value"] == 54.02
     assert document["difference"] == pytest.approx(100 * document["mean_iou"] - 54.02)
@@ -182,9 +185,9 @@ def test_exported_files_are_scored_where_torch_cannot_be_imported(exported: Path
         "    def find_spec(self, name, path=None, target=None):\n"
         f"        if name.partition('.')[0] in {blocked}: raise ModuleNotFoundError(name, name=name)\n"
         "sys.meta_path.insert(0, Block())\n"
-        "from ce2p.cli.val import ValRequest, run\n"
-        f"run(ValRequest(Path({str(exported)!r}), Path({str(data)!r}), flip=True, limit=2, device='cpu',\n"
-        f"    output=Path({str(tmp_path)!r})))\n"
+        "from ce2p.cli.val import run\n"
+        f"run(Path({str(exported)!r}), Path({str(data)!r}), flip=True, limit=2, device='cpu',\n"
+        f"    output=Path({str(tmp_path)!r}))\n"
     )
     environment = {
         "PYTHONPATH": ":".join(str(path) for path in (ROOT, ROOT / "export", ROOT / "runtime")),
@@ -202,38 +205,47 @@ def test_classes_of_ones_own_come_from_the_data(tmp_path: Path, capsys: pytest.C
     labels = read_label_set(data)
     net = untrained(CE2PConfig.of("schp", "r18", 16, labels.num_classes))
     path = save_checkpoint(tmp_path / "net.safetensors", net, labels, "trained", {"input_size": list(SIZE)})
-    run(ValRequest(path, data, json="-"))
+    run(path, data, json="-")
     document = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in document["classes"]] == list(labels.names)
     assert document["published"] == []
     names = (data / "classes.txt").read_text().splitlines()
     (data / "classes.txt").write_text("\n".join([names[0], "Kilt", *names[2:]]))
     with pytest.raises(ConfigError, match=f"its class 1 is {names[1]} .custom., that of mine is Kilt"):
-        run(ValRequest(path, data))
+        run(path, data)
 
 
 def test_mistakes_get_one_line(checkpoint: Path, exported: Path, data: Path, tmp_path: Path) -> None:
     voc = tmp_path / "voc"
-    cases: list[tuple[ValRequest, type[Exception], str]] = [
-        (ValRequest(None, data), ConfigError, "expected a MODEL"),
-        (ValRequest(exported, data, strict=True), ConfigError, "add --instances"),
-        (ValRequest(exported, data, dataset="voc"), ConfigError, "has 20 classes .lip., PASCAL VOC has 21"),
-        (ValRequest(exported, data, dataset="cihp"), ConfigError, "class 10 is Jumpsuits .* is Torso-skin"),
-        (ValRequest(checkpoint, data, dataset="voc"), CE2PError, "--dataset voc asked for"),
-        (ValRequest(exported, data, size=(97, 97)), ConfigError, "takes 65x73 inputs, --imgsz 97x97 asked for"),
-        (ValRequest(exported, data, stride=8), ConfigError, "--os 8: is for checkpoints"),
-        (ValRequest(exported, data, scales=(0.5, 1.0)), BackendError, "takes 65x73 inputs only"),
-        (ValRequest(checkpoint, data, backend="openvino"), ConfigError, "runs in PyTorch, --backend openvino"),
-        (ValRequest(checkpoint, data, split="test"), DataError, "test_id.txt"),
-        (ValRequest(checkpoint, tmp_path / "nowhere"), DataError, "nowhere"),
-        (ValRequest(tmp_path / "no.pth", data), CE2PError, "no.pth"),
-        (ValRequest(exported, data, instances=tmp_path), ConfigError, "leave MODEL out"),
-        (ValRequest(None, data, instances=tmp_path), ConfigError, "scored on CIHP's layout, this is lip"),
-        (ValRequest(None, voc, instances=tmp_path), DataError, "voc: no such folder"),
+    cases: list[tuple[dict[str, Any], type[Exception], str]] = [
+        ({"model": None, "data": data}, ConfigError, "expected a MODEL"),
+        ({"model": exported, "data": data, "strict": True}, ConfigError, "add --instances"),
+        ({"model": exported, "data": data, "dataset": "voc"}, ConfigError, "has 20 classes .lip., PASCAL VOC has 21"),
+        ({"model": exported, "data": data, "dataset": "cihp"}, ConfigError, "class 10 is Jumpsuits .* is Torso-skin"),
+        ({"model": checkpoint, "data": data, "dataset": "voc"}, CE2PError, "--dataset voc asked for"),
+        (
+            {"model": exported, "data": data, "imgsz": (97, 97)},
+            ConfigError,
+            "takes 65x73 inputs, --imgsz 97x97 asked for",
+        ),
+        ({"model": exported, "data": data, "stride": 8}, ConfigError, "--os 8: is for checkpoints"),
+        ({"model": exported, "data": data, "scales": (0.5, 1.0)}, BackendError, "takes 65x73 inputs only"),
+        (
+            {"model": checkpoint, "data": data, "backend": "openvino"},
+            ConfigError,
+            "runs in PyTorch, --backend openvino",
+        ),
+        ({"model": checkpoint, "data": data, "split": "test"}, DataError, "test_id.txt"),
+        ({"model": checkpoint, "data": tmp_path / "nowhere"}, DataError, "nowhere"),
+        ({"model": tmp_path / "no.pth", "data": data}, CE2PError, "no.pth"),
+        ({"model": exported, "data": data, "instances": tmp_path}, ConfigError, "leave MODEL out"),
+        ({"model": None, "data": data, "instances": tmp_path}, ConfigError, "scored on CIHP's layout, this is lip"),
+        ({"model": None, "data": voc, "instances": tmp_path}, DataError, "voc: no such folder"),
     ]
-    for request, kind, message in cases:
+    for asked, kind, message in cases:
+        on_cpu = {} if asked.get("instances") else {"device": "cpu"}
         with pytest.raises(kind, match=message) as refusal:
-            run(dataclasses.replace(request, device="cpu"))
+            run(**asked, **on_cpu)
         assert isinstance(refusal.value, (CE2PError, CE2PRuntimeError))
         assert "\n" not in str(refusal.value), message
 
@@ -249,7 +261,7 @@ def test_bad_annotations_are_named(exported: Path, tmp_path: Path) -> None:
     ):
         cv2.imwrite(str(annotation), values)
         with pytest.raises(DataError, match=message) as refusal:
-            run(ValRequest(exported, data, device="cpu"))
+            run(exported, data, device="cpu")
         assert str(annotation) in str(refusal.value)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ce2p.cli.val import ValRequest, run
+from ce2p.cli.val import run
 from ce2p.data.annotations import read_ids, read_labels
 from ce2p.data.layouts import open_split
 from ce2p.synthetic import write_dataset
@@ -39,7 +39,7 @@ def test_the_truth_as_result_is_perfect(tmp_path: Path, capsys: pytest.CaptureFi
     data, results = tmp_path / "cihp", tmp_path / "results"
     write_dataset(data, "cihp", train=0, val=4, size=(96, 128))
     results_from_truth(data, results)
-    run(ValRequest(None, data, instances=results, strict=True, output=tmp_path / "out"))
+    run(None, data, instances=results, strict=True, output=tmp_path / "out")
     printed = capsys.readouterr().out
     assert "PCP 0.5" in printed
     assert "AP^r is strict" in printed
@@ -48,7 +48,7 @@ def test_the_truth_as_result_is_perfect(tmp_path: Path, capsys: pytest.CaptureFi
     assert document["pcp"] == [1.0] * 9
     assert document["parsing"]["pixel_accuracy"] == 1.0
     assert document["people"] >= 8
-    run(ValRequest(None, data, instances=results, limit=2, json="-"))
+    run(None, data, instances=results, limit=2, json="-")
     published_way = json.loads(capsys.readouterr().out)
     assert published_way["pictures"] == 2
     with_parts = [c for c in published_way["classes"] if c["parts"]]

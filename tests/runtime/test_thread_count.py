@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
+from ce2p.api.reference import open_reference
+from ce2p.api.score import score
 from ce2p.checkpoints import save_checkpoint
-from ce2p.cli import val
-from ce2p.cli.reference import open_reference
 from ce2p.models import CE2P
 from ce2p_runtime import BackendError, HumanParser
 from ce2p_runtime.backends import BACKENDS, check_threads, open_backend
@@ -57,7 +57,7 @@ def test_networks_in_pytorch_are_held_to_it_too(tiny: Callable[..., CE2P], tmp_p
     with pytest.raises(BackendError, match="threads is 100000"):
         open_reference(file, (33, 33), threads=100_000)
     with pytest.raises(BackendError, match="threads is 100000"):
-        val._checkpoint(val.ValRequest(file, tmp_path, threads=100_000), file)
+        score(file, tmp_path, threads=100_000)
     assert torch.get_num_threads() == before
 
 

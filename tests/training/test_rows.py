@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ce2p.cli.export import ExportRequest, export_file
+import ce2p
 from ce2p.cli.train import TrainRequest, run
 from ce2p.data.annotations import read_image, read_labels
 from ce2p.data.layouts import open_split
@@ -62,12 +62,7 @@ def test_a_row_trains_scores_exports_and_parses(row: str, data: DataFolder, tmp_
     losses = [float(line["loss"]) for line in csv.DictReader((folder / "losses.csv").open())]
     assert len(losses) == 2  # the means of two epochs of three steps
     assert losses[1] < 0.95 * losses[0], losses
-    exported = export_file(
-        ExportRequest(
-            str(folder / "last.safetensors"), None, 1, "float", "logits", False, True, tmp_path / "row.onnx",
-            None, None, None, False, 0, None, "fp32",
-        )
-    )  # fmt: skip
+    exported = ce2p.export(folder / "last.safetensors", tmp_path / "row.onnx")
     assert exported.proof.failure is None
     with HumanParser(tmp_path / "row.onnx", backend="onnxruntime", threads=1) as parser:
         assert (parser.metadata.dataset, parser.metadata.input_size) == (dataset, SIZE)

@@ -14,15 +14,16 @@ from contextlib import closing
 import numpy as np
 from numpy.typing import NDArray
 
-from ce2p.data.annotations import read_image, read_labels
-from ce2p.data.layouts import Sample
-from ce2p.errors import ConfigError, DataError
-from ce2p.evaluation.confusion import ConfusionMatrix
-from ce2p.evaluation.scores import PictureScore, Scores
-from ce2p.labels import IGNORE, LabelSet
 from ce2p_runtime import HumanParser, ModelMetadata
 from ce2p_runtime.media.sources import SourceFrame
 from ce2p_runtime.threads import prefetch
+
+from ..data.annotations import read_image, read_labels
+from ..data.layouts import Sample
+from ..errors import ConfigError, DataError
+from ..labels import IGNORE, LabelSet
+from .confusion import ConfusionMatrix
+from .scores import PictureScore, Scores
 
 __all__ = ["check_classes", "read_pair", "score"]
 

@@ -8,6 +8,7 @@ from typing import Literal, TypeVar
 
 from ce2p.data.layouts import Sample, has_split, open_split, recognise
 from ce2p.errors import ConfigError
+from ce2p.evaluation.scoring import read_pair
 from ce2p.labels import LABEL_SETS, LabelSet, read_label_set
 from ce2p.synthetic import DATASETS, annotated_at
 from ce2p.synthetic.classes import CUSTOM_LABELS
@@ -15,8 +16,6 @@ from ce2p_runtime import ModelMetadata
 from ce2p_runtime.gate import GatePicture
 from ce2p_runtime.media.listing import list_pictures
 from ce2p_runtime.media.pictures import read_picture
-
-from .scoring import read_pair
 
 __all__ = ["GATE_PICTURES", "choose_pictures", "gate_pictures"]
 

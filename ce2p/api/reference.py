@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ce2p.errors import CheckpointError, ConfigError
 from ce2p_runtime import HumanParser
 from ce2p_runtime.backends import check_threads
 from ce2p_runtime.engine_file import ENGINE_SUFFIXES
 
-from .console import remark
-from .preflight import check_precision, exported_metadata
+from .checks import check_precision, exported_metadata
+from .notes import note
+
+if TYPE_CHECKING:  # it loads torch, which exported files do without
+    from ce2p_export import Source
 
 __all__ = ["check_reference", "open_reference"]
 
 
-def check_reference(model: Path, *, dataset: str | None = None, stride: int | None = None) -> None:
+def check_reference(model: str | Path | Source, *, dataset: str | None = None, stride: int | None = None) -> None:
     """Raise what `open_reference` would, as far as it can be known without opening anything.
 
     Raises ConfigError for options that such a file has no use for, ModelFileError and CheckpointError for a file that
     is not there or is something else, BackendError for one that ONNX Runtime, where references run, does not run.
     """
+    if not isinstance(model, str | Path):
+        return
+    model = Path(model)
     if not _is_exported(model):
         if not model.is_file():
             found = "is a folder" if model.is_dir() else "no such file"
@@ -36,7 +43,7 @@ def check_reference(model: Path, *, dataset: str | None = None, stride: int | No
 
 
 def open_reference(
-    model: Path,
+    model: str | Path | Source,
     size: tuple[int, int],
     *,
     dataset: str | None = None,
@@ -44,31 +51,36 @@ def open_reference(
     threads: int | None = None,
     trust_engine: bool = False,
 ) -> HumanParser:
-    """A checkpoint in PyTorch at input `size` (height, width), an ONNX file in ONNX Runtime, an engine in TensorRT.
+    """A network or checkpoint in PyTorch at input `size` (height, width), an ONNX file in ONNX Runtime, or an engine.
 
     The first two run on the CPU, where float32 keeps all its bits: GPU libraries may round it to 10 by default.
     `dataset` and `stride` are for checkpoints that do not tell. Raises CE2PError and CE2PRuntimeError.
     """
     check_reference(model, dataset=dataset, stride=stride)
-    if _is_exported(model):
-        if model.suffix == ".onnx":
+    if isinstance(model, str | Path) and _is_exported(Path(model)):
+        if Path(model).suffix == ".onnx":
             return HumanParser(model, backend="onnxruntime", device="cpu", threads=threads)
         return HumanParser(model, threads=threads, trust_engine=trust_engine)
+    from .models import source_of  # loads torch, which exported files do without
+
+    source = source_of(model, dataset=dataset, stride=stride)
+    name = Path(model).name if isinstance(model, str | Path) else source.stem
+    return _open_trained(source, size, name, threads)
+
+
+def _open_trained(source: Source, size: tuple[int, int], name: str, threads: int | None) -> HumanParser:
+    """The trained network itself, in PyTorch on the CPU in float32, at input `size` (height, width)."""
     import torch
 
-    from ce2p.checkpoints import load_checkpoint
     from ce2p_export.torch_backend import TorchBackend
 
     if threads is not None:
         check_threads(threads)
         torch.set_num_threads(threads)
-    loaded = load_checkpoint(model, dataset=dataset, output_stride=stride)
-    for text in loaded.notes:
-        remark(f"note: {text}")
-    if loaded.input_size != size:
-        trained, asked = (f"{height}x{width}" for height, width in (loaded.input_size, size))
-        remark(f"note: {model.name} is run at {asked}, the candidate's input size, not at its own {trained}")
-    return HumanParser.on(TorchBackend.of(loaded, size, "cpu"), name=model.name)
+    if source.input_size != size:
+        trained, asked = (f"{height}x{width}" for height, width in (source.input_size, size))
+        note(f"note: {name} is run at {asked}, the candidate's input size, not at its own {trained}")
+    return HumanParser.on(TorchBackend(source.net, source.labels, size, "cpu", source.weights), name=name)
 
 
 def _is_exported(model: Path) -> bool:

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from ce2p.cli.gate_pictures import choose_pictures
-from ce2p.cli.reference import open_reference
+from ce2p.api.pictures import choose_pictures
+from ce2p.api.reference import open_reference
 from ce2p_runtime.backends import precision_refusal
 from ce2p_runtime.engine_file import ENGINE_SUFFIXES
 from ce2p_runtime.gate import GateReport, Reference, judge

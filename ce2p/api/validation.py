@@ -8,15 +8,14 @@ from pathlib import Path
 import torch
 
 from ce2p.data.layouts import Sample
+from ce2p.evaluation.scoring import read_pair, score
+from ce2p.evaluation.sheets import beside, sheet
 from ce2p.labels import LabelSet
 from ce2p.models import CE2P
 from ce2p.training.run import Validate
 from ce2p_export.torch_backend import TorchBackend
 from ce2p_runtime import HumanParser
 from ce2p_runtime.media.pictures import write_picture
-
-from .scoring import read_pair, score
-from .sheets import beside, sheet
 
 __all__ = ["SHOWN", "paint_sheet", "validator"]
 

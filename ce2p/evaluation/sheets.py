@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ce2p.labels import IGNORE
 from ce2p_runtime.result import ParsingResult
+
+from ..labels import IGNORE
 
 __all__ = ["beside", "sheet"]
 

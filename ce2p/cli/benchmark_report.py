@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ce2p.cli.console import remark, say, table
+from ce2p.benchmarking import report
+from ce2p.benchmarking.comparison import GATE_PASSED, Change, Comparison
+from ce2p.benchmarking.document import Result
 
-from . import report
-from .comparison import GATE_PASSED, Change, Comparison
-from .document import Result
+from .console import remark, say, table
 
 __all__ = ["show", "show_comparison"]
 

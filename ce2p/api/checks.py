@@ -1,0 +1,45 @@
+"""What can be known before the work starts: backends that do not run a file, pictures that are not there."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+from pathlib import Path
+
+from ce2p.data.layouts import recognise
+from ce2p_runtime import BackendError, ModelMetadata
+from ce2p_runtime.backends import precision_refusal
+from ce2p_runtime.backends.base import check_model_file, metadata_from
+from ce2p_runtime.media.listing import list_pictures
+from ce2p_runtime.onnx_file import onnx_properties
+from ce2p_runtime.text import install_hint
+
+__all__ = ["check_pictures", "check_precision", "check_proof", "exported_metadata"]
+
+
+def check_precision(names: Iterable[str], precision: str, what: str) -> None:
+    """Raise BackendError where one of the backends does not run this precision; `what` names the file or option."""
+    for name in names:
+        refusal = precision_refusal(name, precision)
+        if refusal is not None:
+            raise BackendError(f"{what}: {refusal}")
+
+
+def exported_metadata(file: Path) -> ModelMetadata:
+    """What an exported ONNX file says about itself, without a backend. Raises ModelFileError."""
+    check_model_file(file)
+    return metadata_from(file, onnx_properties(file))
+
+
+def check_pictures(source: Path | None) -> None:
+    """Raise MediaError where there are no pictures at `source`. A data set's own contents are not looked at yet."""
+    if source is not None and not (source.is_dir() and recognise(source) is not None):
+        list_pictures(source)
+
+
+def check_proof() -> None:
+    """Raise BackendError where ONNX Runtime, which proves every exported file, is not installed."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise BackendError(
+            f"exported files are proved with ONNX Runtime, which is not installed; {install_hint('cpu')}"
+        )
