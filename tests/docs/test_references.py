@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ce2p import __version__
 from tests.docs.documents import DOCUMENTS, ROOT, inline_code, name_of, prose
 
 MOST_WORDS = 1200
@@ -49,6 +50,16 @@ def test_source_files_named_in_the_text_exist(document: Path, tracked: list[str]
     for span in inline_code(document):
         if _SOURCE.fullmatch(span) and "config.yaml" not in span:  # a run's, which no repository holds
             assert any(path.endswith(f"/{span}") for path in tracked), f"{name_of(document)} names {span}"
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    listed = re.findall(r'= "([\w/.-]+\.md)"', (ROOT / "zensical.toml").read_text())
+    pages = [str(page.relative_to(ROOT / "docs")) for page in DOCUMENTS if ROOT / "docs" in page.parents]
+    assert sorted(listed) == sorted([*pages, "reference/commands.md"])
+
+
+def test_the_citation_names_this_version() -> None:
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 def test_readme_is_short() -> None:
