@@ -39,7 +39,7 @@ def main(model: str, video: str, target: str) -> None:
     shown = [round(step) for step in [*steps, steps[-1] if len(steps) else 1000]]
     encoded = BytesIO()
     pictures[0].save(
-        encoded, "WEBP", save_all=True, append_images=pictures[1:], duration=shown, loop=0, quality=QUALITY, method=6
+        encoded, "WEBP", save_all=True, append_images=pictures[1:], duration=shown, loop=0, quality=QUALITY, method=4
     )
     with atomic_path(Path(target)) as temporary:
         temporary.write_bytes(encoded.getvalue())
@@ -50,7 +50,7 @@ def _beside(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> Image.Image:
     """Two BGR frames of one size next to each other, `HEIGHT` pixels high."""
     size = (round(left.shape[1] * HEIGHT / left.shape[0]), HEIGHT)
     halves = [cv2.resize(half, size, interpolation=cv2.INTER_AREA) for half in (left, right)]
-    gap = np.full((HEIGHT, GAP, 3), 255, np.uint8)
+    gap: NDArray[np.uint8] = np.full((HEIGHT, GAP, 3), 255, np.uint8)
     return Image.fromarray(cv2.cvtColor(np.hstack([halves[0], gap, halves[1]]), cv2.COLOR_BGR2RGB))
 
 
