@@ -63,14 +63,14 @@ class Border:
         self._group = np.searchsorted(_GROUPS, count).astype(np.uint8)
         self._slot = np.empty(len(cells), np.intp)
         self._groups: dict[int, _Group] = {}
-        for group in np.flatnonzero(np.bincount(self._group)):
+        for group in np.flatnonzero(np.bincount(self._group)).tolist():
             members = np.flatnonzero(self._group == group)
             self._slot[members] = np.arange(len(members))
-            each = np.arange(_GROUPS[group])[:, np.newaxis]
+            each = np.arange(int(_GROUPS[group]))[:, np.newaxis]
             chosen = classes[ends[members] - np.maximum(count[members] - each, 1)]
             place = chosen * len(cells) + members
             sides = [values[corner].reshape(-1).take(place) for corner in (0, 2, 1, 3)]
-            self._groups[int(group)] = _Group(chosen.astype(np.uint8), np.stack(sides))
+            self._groups[group] = _Group(chosen.astype(np.uint8), np.stack(sides))
 
     def resolve(self, cells: Index, weight: Floats, visits: Callable[[Index], Iterator[Visit]], out: Labels) -> None:
         """Label the places in `cells` [n] at column weights `weight` [n]; `visits` spreads them over rows."""

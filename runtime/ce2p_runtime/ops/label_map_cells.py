@@ -57,7 +57,7 @@ def paint_axes(lattice: Lattice, rows: AxisTaps, cols: AxisTaps, out: Labels) ->
             paint_dense(lattice, taps, cols, target)
             continue
         # Picking columns as rows of the transpose moves whole lines of memory: 4 times as fast as take(axis=1).
-        strip = cv2.transpose(cv2.transpose(codes[band]).take(cols.low, axis=0))
+        strip = np.asarray(cv2.transpose(cv2.transpose(codes[band]).take(cols.low, axis=0)), np.uint8)
         np.take(strip, np.repeat(np.arange(len(strip)), counts[band]), axis=0, out=target, mode="clip")
         if cells[band].any():
             order = np.argsort(run_rows[band])

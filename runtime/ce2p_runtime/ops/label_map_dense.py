@@ -9,18 +9,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .bilinear import AxisTaps
+from .bilinear import AxisTaps, blend_rows, widen
 from .label_map_lattice import Lattice
 
 __all__ = ["dense_at_once", "dense_cost", "paint_dense", "sparse_cost"]
 
-Index = NDArray[np.intp]
 Labels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-_BLOCK_FLOATS = 1 << 16
-"""Floats per [rows, C, columns] array: four of them stay in the second-level cache."""
-_BAND_FLOATS = 1 << 20
+_BAND_FLOATS = 1 << 19
 """Floats of lattice rows that are interpolated together: bounds the memory."""
 # Costs in nanoseconds on one quiet core with AVX-512. Only their ratios count, and little hangs on them: where the two
 # ways cost alike, either will do.
@@ -56,7 +53,7 @@ def dense_cost(classes: int, points: tuple[int, int], out: tuple[int, int]) -> f
 def dense_at_once(lattice: Lattice, rows: AxisTaps, cols: AxisTaps) -> bool:
     """Whether to paint densely without asking where the borders are: they are expected to be nearly everywhere, or
     there are so few places to paint that finding the lattice's best classes costs more."""
-    points, out = (len(_used(rows)), lattice.shape[1]), (len(rows.low), len(cols.low))
+    points, out = (len(rows.compact()[0]), len(cols.compact()[0])), (len(rows.low), len(cols.low))
     visible = lattice.expected_border * points[0] * points[1]
     start = _SPARSE_START + lattice.classes * lattice.shape[0] * lattice.shape[1] * _LABEL
     sparse = start + sparse_cost(lattice.classes, visible, lattice.expected_border * out[0] * out[1])
@@ -65,51 +62,26 @@ def dense_at_once(lattice: Lattice, rows: AxisTaps, cols: AxisTaps) -> bool:
 
 def paint_dense(lattice: Lattice, rows: AxisTaps, cols: AxisTaps, out: Labels) -> None:
     """Write the best class of every (row, col) into `out` uint8 [len(rows), len(cols)]; taps as for `paint_axes`."""
-    used = _used(rows)
-    position = np.zeros(lattice.shape[0], np.intp)
-    position[used] = np.arange(len(used))
-    low, high = position[rows.low], position[rows.high]
-    most = max(_BAND_FLOATS // (lattice.classes * max(lattice.shape[1], len(cols.low))), 2)
+    lattice_cols, cols = cols.compact()
+    lattice_rows, rows = rows.compact()
+    most = max(_BAND_FLOATS // (lattice.classes * len(cols.low)), 2)
     start = 0
-    while start < len(low):
-        first, last = np.minimum.accumulate(low[start:]), np.maximum.accumulate(high[start:])
+    while start < len(rows.low):
+        first, last = np.minimum.accumulate(rows.low[start:]), np.maximum.accumulate(rows.high[start:])
         stop = start + max(int(np.searchsorted(last - first, most)), 1)
-        top, bottom = int(low[start:stop].min()), int(high[start:stop].max()) + 1
-        wide = _widened(lattice.rows(used[top:bottom]), cols)
-        _paint_rows(wide, low[start:stop] - top, high[start:stop] - top, rows.weight[start:stop], out[start:stop])
+        band = rows.part(start, stop)
+        top, bottom = int(band.low.min()), int(band.high.max()) + 1
+        wide = widen(lattice.crossings(lattice_rows[top:bottom], lattice_cols), cols)
+        _paint_rows(wide, AxisTaps(band.low - top, band.high - top, band.weight), out[start:stop])
         start = stop
 
 
-def _used(taps: AxisTaps) -> NDArray[np.intp]:
-    """The samples that are read, ascending."""
-    return np.flatnonzero(np.bincount(np.concatenate((taps.low, taps.high))))
-
-
-def _widened(values: Floats, cols: AxisTaps) -> Floats:
-    """float32 [n, C, cols of the lattice] -> [n, C, columns of the output]."""
-    out = np.empty((*values.shape[:2], len(cols.low)), np.float32)
-    step = max(_BLOCK_FLOATS // (out.shape[1] * out.shape[2]), 1)
-    rest = 1 - cols.weight
-    for start in range(0, len(out), step):
-        part, block = values[start : start + step], out[start : start + step]
-        np.multiply(part.take(cols.low, axis=2, mode="clip"), rest, out=block)
-        high = part.take(cols.high, axis=2, mode="clip")
-        np.add(block, np.multiply(high, cols.weight, out=high), out=block)
-    return out
-
-
-def _paint_rows(wide: Floats, low: Index, high: Index, weight: Floats, out: Labels) -> None:
-    """Blend rows `low` and `high` of `wide` [n, C, columns], take the best class of each place."""
-    classes, width = wide.shape[1:]
+def _paint_rows(wide: Floats, rows: AxisTaps, out: Labels) -> None:
+    """Blend rows of `wide` [n, C, columns] and write the best class of each place."""
+    classes = wide.shape[1]
     # The lowest class has the greatest code: the greatest code among the winners is the first of them.
     code = (classes - 1 - np.arange(classes)).astype(np.uint8)[:, np.newaxis]
-    step = max(_BLOCK_FLOATS // (classes * width), 1)
-    for start in range(0, len(low), step):
-        rows = slice(start, start + step)
-        share = weight[rows, np.newaxis, np.newaxis]
-        upper, lower = wide.take(low[rows], axis=0), wide.take(high[rows], axis=0)
-        np.multiply(upper, 1 - share, out=upper)
-        np.add(upper, np.multiply(lower, share, out=lower), out=upper)
-        wins = (upper == np.maximum.reduce(upper, axis=1, keepdims=True)).view(np.uint8)
+    for block, values in blend_rows(wide, rows):
+        wins = (values == np.maximum.reduce(values, axis=1, keepdims=True)).view(np.uint8)
         np.multiply(wins, code, out=wins)
-        np.subtract(np.uint8(classes - 1), np.maximum.reduce(wins, axis=1), out=out[rows])
+        np.subtract(np.uint8(classes - 1), np.maximum.reduce(wins, axis=1), out=out[block])

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from .bilinear import AxisTaps, blend
+from .bilinear import AxisTaps, blend, blend_rows, widen
 
 __all__ = ["MIXED", "InputLattice", "Lattice", "LogitLattice", "best_class"]
 
@@ -99,8 +99,8 @@ class Lattice(ABC):
         """Logits float32 [C, n] at each of `corners`, which ascend."""
 
     @abstractmethod
-    def rows(self, wanted: Index) -> Floats:
-        """Logits float32 [n, C, cols] of the whole rows `wanted` [n], which ascend."""
+    def crossings(self, rows: Index, cols: Index) -> Floats:
+        """Logits float32 [n, C, m] at every crossing of `rows` [n] and `cols` [m], both ascending."""
 
 
 class LogitLattice(Lattice):
@@ -121,8 +121,8 @@ class LogitLattice(Lattice):
         left, right, below, across = (planes.take(corner, axis=1, mode="clip") for corner in corners)
         return left, right, below, across
 
-    def rows(self, wanted: Index) -> Floats:
-        return self.logits.transpose(1, 0, 2)[wanted]
+    def crossings(self, rows: Index, cols: Index) -> Floats:
+        return self.logits.transpose(1, 0, 2)[rows].take(cols, axis=2)
 
 
 class InputLattice(Lattice):
@@ -151,7 +151,7 @@ class InputLattice(Lattice):
         width = self.shape[1]
         first, stop = int(corners[0][0]) // width, int(corners[3][-1]) // width + 1
         if len(corners[0]) * _DENSE_SHARE > (stop - first) * width:
-            rows = self.rows(np.arange(first, stop))
+            rows = self.crossings(np.arange(first, stop), np.arange(width))
             values = np.ascontiguousarray(rows.transpose(1, 0, 2)).reshape(self.classes, -1)
             place = [corner - first * width for corner in corners]
         else:
@@ -165,17 +165,18 @@ class InputLattice(Lattice):
         left, right, below, across = (values.take(index, axis=1, mode="clip") for index in place)
         return left, right, below, across
 
-    def rows(self, wanted: Index) -> Floats:
-        taps, cols = self._row_taps, self._col_taps
-        out = np.zeros((len(wanted), self.classes, self.shape[1]), np.float32)
-        inside = np.flatnonzero((wanted > 0) & (wanted <= len(taps.low)))
-        if len(inside):
-            low, high = taps.low[wanted[inside] - 1], taps.high[wanted[inside] - 1]
-            top, bottom = int(low[0]), int(high[-1]) + 1
-            source = self._source.rows(np.arange(top, bottom))
-            wide = blend(source.take(cols.low, axis=2), source.take(cols.high, axis=2), cols.weight)
-            weight = taps.weight[wanted[inside] - 1][:, np.newaxis, np.newaxis]
-            out[inside[0] : inside[-1] + 1, :, 1:-1] = blend(wide[low - top], wide[high - top], weight)
+    def crossings(self, rows: Index, cols: Index) -> Floats:
+        out = np.zeros((len(rows), self.classes, len(cols)), np.float32)
+        inner_rows = np.flatnonzero((rows > 0) & (rows < self.shape[0] - 1))
+        inner_cols = np.flatnonzero((cols > 0) & (cols < self.shape[1] - 1))
+        if not len(inner_rows) or not len(inner_cols):
+            return out
+        # The ring has no taps. Both lists ascend, so what is inside it lies together.
+        inside = out[inner_rows[0] : inner_rows[-1] + 1, :, inner_cols[0] : inner_cols[-1] + 1]
+        source_rows, row_taps = self._row_taps.take(rows[inner_rows] - 1).compact()
+        source_cols, col_taps = self._col_taps.take(cols[inner_cols] - 1).compact()
+        for block, values in blend_rows(widen(self._source.crossings(source_rows, source_cols), col_taps), row_taps):
+            inside[block] = values
         return out
 
     def _points(self, points: Index) -> Floats:
