@@ -6,8 +6,9 @@ READY := $(VENV)/ready
 
 OLDEST := .venv-oldest
 RUNTIME := .venv-runtime
+DOCS := .venv-docs
 
-.PHONY: demo test test-oldest test-runtime lint bench headline gpu-check clean
+.PHONY: demo test test-oldest test-runtime lint docs bench headline gpu-check clean
 
 demo: $(READY)  ## From nothing to a parsed video, in demo-output/
 	rm -rf demo-output
@@ -40,6 +41,11 @@ lint: $(READY)  ## Style, formatting, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The API is read from the sources, so this wants no torch; the commands are written by the command line itself.
+docs: $(DOCS)/ready  ## The documentation site, in site/; a dead link or an unknown name fails
+	$(DOCS)/bin/typer ce2p.cli.app utils docs --name ce2p --title Commands --output docs/reference/commands.md
+	$(DOCS)/bin/zensical build --clean --strict
 
 bench: $(READY)  ## Fused ops, networks and augmentation against their rivals on this machine; tables and JSON in benchmarks/results/
 	$(BIN)/python -m benchmarks.bench_ops --json benchmarks/results/ops.json
@@ -76,5 +82,11 @@ $(RUNTIME)/ready: pyproject.toml
 	$(RUNTIME)/bin/python -m pip install --quiet ".[cpu,openvino]" pytest pytest-xdist scikit-image
 	touch $(RUNTIME)/ready
 
+$(DOCS)/ready: pyproject.toml
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --upgrade pip
+	$(DOCS)/bin/python -m pip install --quiet --editable ".[docs]"
+	touch $(DOCS)/ready
+
 clean:
-	rm -rf $(VENV) $(OLDEST) $(RUNTIME) demo-output gpu-check-output
+	rm -rf $(VENV) $(OLDEST) $(RUNTIME) $(DOCS) docs/reference/commands.md site demo-output gpu-check-output

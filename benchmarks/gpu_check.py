@@ -1,34 +1,37 @@
-"""Everything that needs an NVIDIA GPU, in one unattended run of under 10 minutes: `make gpu-check OUT=folder`.
+"""Everything that needs an NVIDIA GPU, in order of worth, in one unattended run of under 8 minutes: `make gpu-check`.
 
-    python -m benchmarks.gpu_check --out FOLDER [--model schp:lip-r101-os16:473] [--budget 570] [--only PART ...]
-        [--files FOLDER]
+    python -m benchmarks.gpu_check --out FOLDER [--plan] [--only PART ...] [--budget 475] [--files FOLDER]
+        [--model schp:lip-r101-os16:473] [--rehearse]
 
-Kernels against their references on fresh random inputs, kernel times beside their floors, frames and networks beside
-their rivals, training, and compute-sanitizer once. Each part is a process of its own, so that a crash, a hang or a
-missing package costs that part and no other; what did not run says why. `--files` keeps exported files for the next
-run; `python -m benchmarks.gpu.network --files FOLDER --export-only 1` makes them, needs no GPU, and can run beside the
-kernel checks. Writes gpu-check.json and gpu-check.md. Exit status 1 when there is no GPU, when no part could run, or
-when one broke or was wrong.
+The machine and its ceilings; the kill test of cuDNN's fused convolutions; kernels, checked, then beside their floors;
+whole frames; networks beside their rivals; compute-sanitizer; training. Each part is a process of its own with a time
+limit, so that a crash, a hang or a missing package costs that part and no other; what did not run says why. The report
+is written after each part: gpu-check.json and gpu-check.md, headline first. A plan is printed before anything runs;
+`--plan` prints it alone and needs no GPU.
+
+`--files` keeps what is prepared for the next run (`python -m benchmarks.gpu.exports --files FOLDER --anyway 1` makes
+ONNX files beforehand). `--rehearse` runs all of it without a GPU, small and on stand-ins: its figures mean nothing.
+Exit status 1 when there is no GPU, when no part could run, or when one broke or was wrong.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from benchmarks.gpu.parts import EXPORTS, Part, markdown, run_part, working_folder
+from benchmarks.gpu.parts import Part, markdown, working_folder
+from benchmarks.gpu.plan import PlannedPart, plan_of, plan_table
+from benchmarks.gpu.summary import headline, report
 from benchmarks.record import machine
 
-SANITIZER_CASES = "3"
-"""Checked launches are a hundred times slower, and every kernel is in each case."""
+BUDGET = 475.0
+"""Seconds for everything. 8 minutes, less what reading and writing takes."""
 
 
 def graphics_card() -> str | None:
@@ -36,60 +39,12 @@ def graphics_card() -> str | None:
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None
-    query = [tool, "--query-gpu=name,driver_version,clocks.sm,clocks.mem", "--format=csv,noheader"]
-    answer = subprocess.run(query, capture_output=True, text=True, check=False)
+    query = [tool, "--query-gpu=name,driver_version,clocks.max.sm,clocks.sm,clocks.mem", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, check=False, timeout=30)
+    except subprocess.TimeoutExpired:
+        return None
     return answer.stdout.strip().splitlines()[0] if answer.returncode == 0 and answer.stdout.strip() else None
-
-
-def sanitized(tool: str, timeout: float) -> Part:
-    """The kernel checks once more, under one of compute-sanitizer's tools."""
-    name = f"compute-sanitizer {tool}"
-    program = shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path="/usr/local/cuda/bin")
-    if program is None:
-        return Part(name, "skipped", "compute-sanitizer is not installed; it comes with the CUDA toolkit")
-    wrapper = [program, "--tool", tool, "--error-exitcode", "9", "--target-processes", "application-only"]
-    part = run_part(name, "benchmarks.gpu.kernel_checks", timeout, ["--cases", SANITIZER_CASES], wrapper)
-    part.name = name
-    return part
-
-
-def parts_of(model: str, files: str) -> dict[str, tuple[float, Callable[[float], Part]]]:
-    """Short name -> (seconds it may take, what runs it), in order of what matters most."""
-    package = "benchmarks.gpu"
-    network_model = ["--model", model, "--files", files]
-    return {
-        "checks": (80, lambda seconds: run_part("Kernels", f"{package}.kernel_checks", seconds)),
-        "times": (90, lambda seconds: run_part("Kernel times", f"{package}.kernel_times", seconds)),
-        "memcheck": (60, lambda seconds: sanitized("memcheck", seconds)),
-        "racecheck": (60, lambda seconds: sanitized("racecheck", seconds)),
-        "exports": (
-            200,
-            lambda seconds: run_part(
-                EXPORTS, f"{package}.network", seconds, [*network_model, "--export-only", "1"]
-            ),
-        ),
-        "frames": (110, lambda seconds: run_part("Frames", f"{package}.frames", seconds, network_model)),
-        # These two stop by themselves a little earlier.
-        "network": (
-            240,
-            lambda seconds: run_part(
-                "Network", f"{package}.network", seconds, [*network_model, "--budget", str(int(seconds * 0.8))]
-            ),
-        ),
-        # Whatever the others left: two runs, and about a minute to draw people, build networks and score.
-        "training": (
-            600,
-            lambda seconds: run_part(
-                "Training", f"{package}.training", seconds, ["--seconds", str(max(15, int(seconds - 60) // 2))]
-            ),
-        ),
-    }  # fmt: skip
-
-
-def report(card: str, facts: dict[str, Any], model: str, parts: list[Part]) -> str:
-    """The Markdown report. `facts`: what `machine()` says."""
-    versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
-    return f"# GPU check: {model}\n\n{card}\n\n{versions}; commit {facts['commit']}\n\n{markdown(parts)}"
 
 
 def main() -> None:
@@ -97,46 +52,59 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--model", default="schp:lip-r101-os16:473", metavar="FAMILY:NAME:SIZE")
-    parser.add_argument("--budget", type=float, default=570, help="seconds for everything")
-    parser.add_argument(
-        "--only",
-        nargs="+",
-        metavar="PART",
-        help="checks, times, memcheck, racecheck, exports, frames, network, training",
-    )
-    parser.add_argument("--files", default="", metavar="FOLDER", help="where exported files are kept")
+    parser.add_argument("--budget", type=float, default=BUDGET, help="seconds for everything")
+    parser.add_argument("--only", nargs="+", default=[], metavar="PART", help="names as --plan prints them")
+    parser.add_argument("--files", default="", metavar="FOLDER", help="where prepared files are kept")
+    parser.add_argument("--plan", action="store_true", help="print the plan and stop")
+    parser.add_argument("--rehearse", action="store_true", help="without a GPU: small, on stand-ins")
     options = parser.parse_args()
-    card = graphics_card()
-    if card is None:
-        sys.exit("error: no NVIDIA GPU found (nvidia-smi is missing or lists none); run this on a machine that has one")
     with working_folder(options.files) as files:
-        _run(options, card, parts_of(options.model, str(files)))
+        try:
+            parts = plan_of(options.only, options.model, files, options.out, rehearsal=options.rehearse)
+        except ValueError as error:
+            sys.exit(f"error: {error}")
+        budget = sum(part.limit for part in parts) if options.rehearse else options.budget
+        print(plan_table(parts, budget), flush=True)
+        if options.plan:
+            return
+        card = "no GPU: a rehearsal" if options.rehearse else graphics_card()
+        if card is None:
+            sys.exit(
+                "error: no NVIDIA GPU found (nvidia-smi is missing or lists none); run this on a machine that has one, "
+                "or try it with --rehearse"
+            )
+        _run(options, card, parts, budget)
 
 
-def _run(options: argparse.Namespace, card: str, available: dict[str, tuple[float, Callable[[float], Part]]]) -> None:
-    unknown = set(options.only or ()) - set(available)
-    if unknown:
-        sys.exit(f"error: no part {', '.join(sorted(unknown))}; expected {', '.join(available)}")
+def _run(options: argparse.Namespace, card: str, planned: Sequence[PlannedPart], budget: float) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + options.budget
+    deadline = time.monotonic() + budget
     parts: list[Part] = []
-    for name in options.only or available:
-        limit, run = available[name]
-        parts.append(run(min(limit, deadline - time.monotonic())))
+    for part in planned:
+        parts.append(part.run(min(part.limit, deadline - time.monotonic())))
         print(markdown(parts[-1:]), flush=True)
         # After every part: whatever ends this run, what was measured is kept.
-        _write(options.out, card, options.model, parts)
+        _write(options, card, parts)
     if any(part.status in {"wrong", "failed"} for part in parts):
         sys.exit("error: a part broke or was wrong; see the report")
-    if all(part.status == "skipped" for part in parts if part.name != EXPORTS):
+    measured = [part for part, plan in zip(parts, planned, strict=True) if plan.measures]
+    if measured and all(part.status == "skipped" for part in measured):
         sys.exit("error: no part could run; the report says what each one lacks")
 
 
-def _write(folder: Path, card: str, model: str, parts: list[Part]) -> None:
+def _write(options: argparse.Namespace, card: str, parts: Sequence[Part]) -> None:
     facts = machine()
-    document = {"machine": facts, "gpu": card, "model": model, "parts": [dataclasses.asdict(p) for p in parts]}
-    (folder / "gpu-check.json").write_text(json.dumps(document, indent=1) + "\n")
-    (folder / "gpu-check.md").write_text(report(card, facts, model, parts))
+    document = {
+        "machine": facts, "gpu": card, "model": options.model, "rehearsal": options.rehearse,
+        "headline": headline(parts), "parts": [part.as_dict() for part in parts],
+    }  # fmt: skip
+    for name, text in (
+        ("gpu-check.json", json.dumps(document, indent=1) + "\n"),
+        ("gpu-check.md", report(card, facts, options.model, parts, options.rehearse)),
+    ):
+        new = options.out / f"{name}.new"
+        new.write_text(text)
+        new.replace(options.out / name)
 
 
 if __name__ == "__main__":

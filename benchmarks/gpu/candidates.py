@@ -1,35 +1,26 @@
 """Every way to run the same network on the same GPU, each with its data already there.
 
 A candidate runs one forward pass and waits for it; its logits can be fetched to see that it computes the right thing.
+What makes one takes files and words only, so that it can be called in a process of its own (see workers.py).
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from benchmarks.gpu.networks_on_disk import NetworkFiles
 from benchmarks.gpu.parts import SkippedError
-from ce2p.models import CE2P
 from ce2p_runtime.backends import Backend, OnnxRuntimeCudaBackend, open_backend
 from ce2p_runtime.backends.base import DeviceBackend
 from ce2p_runtime.telemetry import import_onnxruntime
 
-__all__ = [
-    "Candidate",
-    "from_backend",
-    "from_graph",
-    "from_naive_onnx",
-    "from_torch",
-    "from_torch_compiled",
-    "graphed_backend",
-]
+__all__ = ["Candidate", "from_backend", "from_graph", "from_naive_onnx", "graphed_backend"]
 
 Images = NDArray[np.float32]
 
@@ -47,55 +38,13 @@ class Candidate:
     """Parsing logits [N, C, h, w] of a forward pass, on the host."""
     close: Callable[[], None] = lambda: None
     """Give its memory back."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What else is to be known about it."""
 
 
-def from_torch(name: str, net: CE2P, images: Images, precision: str, *, graph: bool, device: str = "cuda") -> Candidate:
-    """PyTorch eager: float32, or float16 channels-last; `graph`: replayed as a CUDA graph."""
-    module, batch = _placed(net, images, precision, device)
-
-    def forward() -> torch.Tensor:
-        with torch.inference_mode():
-            logits: torch.Tensor = module(batch).parsing
-        return logits
-
-    if not graph:
-        return Candidate(name, precision, lambda: _finished(forward()), lambda: _host(forward()))
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):  # capture wants everything warm, on a stream of its own
-        for _ in range(3):
-            forward()
-    torch.cuda.current_stream().wait_stream(side)
-    captured = torch.cuda.CUDAGraph()
-    with torch.inference_mode(), torch.cuda.graph(captured):
-        logits = module(batch).parsing
-
-    def replay() -> torch.Tensor:
-        captured.replay()
-        return logits
-
-    return Candidate(name, precision, lambda: _finished(replay()), lambda: _host(replay()))
-
-
-def from_torch_compiled(name: str, net: CE2P, images: Images, precision: str, device: str = "cuda") -> Candidate:
-    """torch.compile with CUDA graphs; float32, or float16 channels-last. Takes a minute to make.
-
-    Not max-autotune: it takes several minutes more for each batch size.
-    """
-    module, batch = _placed(net, images, precision, device)
-    compiled = torch.compile(module, mode="reduce-overhead", dynamic=False)
-
-    def forward() -> torch.Tensor:
-        with torch.inference_mode():
-            logits: torch.Tensor = compiled(batch).parsing
-        return logits
-
-    for _ in range(3):  # compiles, then records the graph
-        forward()
-    return Candidate(name, precision, lambda: _finished(forward()), lambda: _host(forward()))
-
-
-def from_naive_onnx(name: str, file: Path, images: Images, provider: str = "CUDAExecutionProvider") -> Candidate:
+def from_naive_onnx(
+    name: str, file: Path, files: NetworkFiles, batch: int, provider: str = "CUDAExecutionProvider"
+) -> Candidate:
     """ONNX Runtime on somebody's plain export, inputs and outputs bound to device memory."""
     onnxruntime = import_onnxruntime()
     if provider not in onnxruntime.get_available_providers():
@@ -107,7 +56,7 @@ def from_naive_onnx(name: str, file: Path, images: Images, provider: str = "CUDA
     place = "cuda" if provider.startswith("CUDA") else "cpu"
     binding = session.io_binding()
     binding.bind_ortvalue_input(
-        session.get_inputs()[0].name, onnxruntime.OrtValue.ortvalue_from_numpy(images, place, 0)
+        session.get_inputs()[0].name, onnxruntime.OrtValue.ortvalue_from_numpy(_images(files, batch), place, 0)
     )
     for output in session.get_outputs():
         binding.bind_output(output.name, place, 0)
@@ -124,14 +73,18 @@ def from_naive_onnx(name: str, file: Path, images: Images, provider: str = "CUDA
     return Candidate(name, "fp32", step, logits)
 
 
-def from_backend(name: str, file: Path, images: Images, backend_name: str, device: str = "cuda") -> Candidate:
+def from_backend(
+    name: str, file: Path, files: NetworkFiles, batch: int, backend_name: str, device: str = "cuda"
+) -> Candidate:
     """One of ours (ONNX Runtime CUDA, TensorRT, TensorRT for RTX), bound to device memory as the runtime binds it."""
-    return _bound(name, open_backend(file, backend_name, device), images)
+    return _bound(name, open_backend(file, backend_name, device), _images(files, batch))
 
 
-def from_graph(name: str, file: Path, images: Images, settings: Mapping[str, str] | None = None) -> Candidate:
+def from_graph(
+    name: str, file: Path, files: NetworkFiles, batch: int, settings: Mapping[str, str] | None = None
+) -> Candidate:
     """Ours in ONNX Runtime, replaying a CUDA graph. `settings`: of its CUDA provider. SkippedError where it cannot."""
-    return _bound(name, graphed_backend(file, settings), images)
+    return _bound(name, graphed_backend(file, settings), _images(files, batch))
 
 
 def graphed_backend(file: Path, settings: Mapping[str, str] | None = None) -> OnnxRuntimeCudaBackend:
@@ -141,6 +94,10 @@ def graphed_backend(file: Path, settings: Mapping[str, str] | None = None) -> On
         backend.close()
         raise SkippedError("ONNX Runtime does not capture this file as a CUDA graph")
     return backend
+
+
+def _images(files: NetworkFiles, batch: int) -> Images:
+    return np.repeat(files.image(), batch, axis=0)
 
 
 def _bound(name: str, backend: Backend, images: Images) -> Candidate:
@@ -169,22 +126,3 @@ def _bound(name: str, backend: Backend, images: Images) -> Candidate:
         return host.view(tensors[1].dtype).reshape(tensors[1].shape)
 
     return Candidate(name, precision, step, logits, backend.close)
-
-
-def _placed(net: CE2P, images: Images, precision: str, device: str) -> tuple[CE2P, torch.Tensor]:
-    dtype = torch.float16 if precision == "fp16" else torch.float32
-    module = copy.deepcopy(net).to(device, dtype).eval()
-    batch = torch.from_numpy(images).to(device, dtype)
-    if precision == "fp16":
-        return module.to(memory_format=torch.channels_last), batch.contiguous(memory_format=torch.channels_last)
-    return module, batch
-
-
-def _finished(logits: torch.Tensor) -> None:
-    if logits.is_cuda:
-        torch.cuda.synchronize()
-
-
-def _host(logits: torch.Tensor) -> NDArray[Any]:
-    values: NDArray[Any] = logits.float().cpu().numpy()
-    return values

@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.gpu.device import GpuDevice
+from benchmarks.gpu.parts import first_line
 
-__all__ = ["Ceilings", "measure"]
+__all__ = ["Ceilings", "measure", "product_rates"]
 
-_SIDE = 8192
+SIDE = 8192
 """Of the square matrices multiplied: large enough to fill any GPU."""
 
 
@@ -39,8 +40,8 @@ class Ceilings:
         return max(times) * 1e3
 
 
-def measure(device: GpuDevice, copied_bytes: int) -> Ceilings:
-    """Measure all ceilings that can be measured here; the products need torch."""
+def measure(device: GpuDevice, copied_bytes: int, side: int = SIDE) -> Ceilings:
+    """Measure all ceilings that can be measured here; the products need torch and its sight of a GPU."""
     bandwidth = device.copy_bandwidth(copied_bytes)
     try:
         import torch
@@ -48,21 +49,46 @@ def measure(device: GpuDevice, copied_bytes: int) -> Ceilings:
         return Ceilings(bandwidth, None, None)
     if not torch.cuda.is_available():
         return Ceilings(bandwidth, None, None)
-    torch.backends.cuda.matmul.allow_tf32 = False
-    return Ceilings(bandwidth, _product_rate(torch.float32), _product_rate(torch.float16))
+    rates = product_rates("cuda", side, ("fp32", "fp16"))
+    return Ceilings(bandwidth, *(rate if isinstance(rate := rates[kind], float) else None for kind in rates))
 
 
-def _product_rate(dtype: object) -> float:
+def product_rates(
+    device: str, side: int = SIDE, kinds: tuple[str, ...] = ("fp32", "tf32", "fp16", "fp8")
+) -> dict[str, float | str]:
+    """Kind -> operations per second of a square matrix product in PyTorch, or why it could not be measured."""
+    rates: dict[str, float | str] = {}
+    for kind in kinds:
+        try:
+            rates[kind] = _product_rate(kind, device, side)
+        except Exception as error:  # every version refuses in its own way what it cannot do
+            rates[kind] = first_line(error)
+    return rates
+
+
+def _product_rate(kind: str, device: str, side: int) -> float:
     import torch
 
+    from benchmarks.gpu.torch_place import Place
+
+    torch.backends.cuda.matmul.allow_tf32 = kind == "tf32"
     # Random values: a GPU multiplies zeros faster.
-    a, b = (torch.randn(_SIDE, _SIDE, device="cuda").to(dtype) for _ in range(2))  # type: ignore[call-overload]
-    start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    best = float("inf")
-    for _ in range(8):
-        start.record()
-        torch.mm(a, b)
-        stop.record()
-        stop.synchronize()
-        best = min(best, start.elapsed_time(stop))
-    return float(2.0 * _SIDE**3 / (best * 1e-3))
+    a, b = (torch.randn(side, side, device=device) for _ in range(2))
+    if kind == "fp8":
+        one = torch.ones((), device=device)
+        a8, b8 = a.to(torch.float8_e4m3fn), b.to(torch.float8_e4m3fn).t()  # the second has to be column by column
+
+        def product() -> object:
+            return torch._scaled_mm(a8, b8, scale_a=one, scale_b=one, out_dtype=torch.bfloat16)
+    else:
+        dtype = torch.float16 if kind == "fp16" else torch.float32
+        x, y = a.to(dtype), b.to(dtype)
+
+        def product() -> object:
+            return torch.mm(x, y)
+
+    place = Place(device)
+    product()
+    best = min(place.milliseconds(product) for _ in range(8))
+    torch.backends.cuda.matmul.allow_tf32 = False
+    return 2.0 * side**3 / (best * 1e-3)

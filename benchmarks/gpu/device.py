@@ -1,12 +1,14 @@
 """A GPU for kernel checks and kernel times, through cuda-bindings alone, so that they run where pycuda does not.
 
-Everything happens on one stream of the primary context of device 0.
+Everything happens on one stream of the primary context of device 0, its own or one that it was told to follow.
 """
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -14,11 +16,23 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu.parts import SkippedError
 from ce2p_runtime.cuda.compiler import compile_ptx
+from ce2p_runtime.cuda.toolchains import find_compiler
 from ce2p_runtime.ops.launches import KernelSource, Launch
 from ce2p_runtime.timing import Timing
 from tests.kernels.cases import POISON
 
-__all__ = ["GpuDevice", "Graph", "interleave_on_gpu"]
+__all__ = ["GpuDevice", "Graph", "compile_all", "interleave_on_gpu"]
+
+
+def compile_all(sources: Sequence[KernelSource]) -> str:
+    """Compile kernels side by side into the user's cache, where launches find them; says with which compiler.
+
+    A compiler takes seconds for each, and a GPU is expensive to keep waiting. Raises BackendError where there is none.
+    """
+    compiler = find_compiler()
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        list(pool.map(lambda source: compile_ptx(source, compiler=compiler), sources))
+    return f"{compiler.name} {compiler.version}"
 
 
 class GpuDevice:
@@ -50,10 +64,27 @@ class GpuDevice:
     @property
     def architecture(self) -> int:
         """Compute capability as one number: 90."""
-        attribute = self.cuda.CUdevice_attribute
-        names = ("CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR", "CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR")
-        major, minor = (int(self.call("cuDeviceGetAttribute", getattr(attribute, n), self._device)) for n in names)
-        return major * 10 + minor
+        return self.attribute("COMPUTE_CAPABILITY_MAJOR") * 10 + self.attribute("COMPUTE_CAPABILITY_MINOR")
+
+    @property
+    def name(self) -> str:
+        """Such as "NVIDIA H200"."""
+        text: bytes = self.call("cuDeviceGetName", 100, self._device)
+        return text.split(b"\0")[0].decode(errors="replace")
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of the whole device."""
+        return int(self.call("cuDeviceTotalMem", self._device))
+
+    def attribute(self, name: str) -> int:
+        """Of the device, by CUDA's name without CU_DEVICE_ATTRIBUTE_. Raises RuntimeError for one it does not tell."""
+        attribute = getattr(self.cuda.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")
+        return int(self.call("cuDeviceGetAttribute", attribute, self._device))
+
+    def follow(self, stream: int) -> None:
+        """Launch on somebody else's stream from now on, by its handle."""
+        self.stream = self.cuda.CUstream(stream)
 
     def allocate(self, size: int) -> int:
         """Device memory of `size` bytes, not cleared."""
@@ -143,8 +174,9 @@ class Graph:
         return float(call("cuEventElapsedTime", self._start, self._stop)) / self._steps
 
 
-def interleave_on_gpu(candidates: Mapping[str, Callable[[], float]], rounds: int, warmup: int = 5) -> dict[str, Timing]:
+def interleave_on_gpu(candidates: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, Timing]:
     """As ce2p_runtime.timing.interleave, for candidates that return their own GPU time in milliseconds."""
+    warmup = min(5, rounds)
     samples: dict[str, list[float]] = {name: [] for name in candidates}
     order = list(candidates)
     shuffler = random.Random(0)  # noqa: S311  (an order, not a secret)

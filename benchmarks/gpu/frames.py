@@ -1,148 +1,117 @@
-"""Whole frames: a 1080p picture in, labels of its own size out, ours on the GPU beside the usual way on the same GPU.
+"""Whole frames: a 1080p picture in, labels of its own size out.
 
-    python -m benchmarks.gpu.frames [--model schp:lip-r101-os16:473] [--rounds 20]
+    python -m benchmarks.gpu.frames [--model schp:lip-r101-os16:473] [--rounds 150]
 
-The usual way is what the public extractors do, with the network on the GPU: warp with OpenCV, normalise, forward pass,
-upsample, copy back, warp every class with OpenCV, argmax.
+First our kernels around the fused network in PyTorch (frame_path.py), which needs nothing but PyTorch and
+cuda-bindings: with and without one CUDA graph, from pinned and from any memory, and with frames that are on the device
+already. Then, where they can be had, the runtime's own backends (runtime_frames.py). Every way's labels are held
+against the usual way's in float32 before the clock starts.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.export_command import export_by_command
-from benchmarks.gpu.candidates import graphed_backend
-from benchmarks.gpu.network import our_files
-from benchmarks.gpu.parts import EXPECTED, Part, SkippedError, part_main, working_folder
+from benchmarks.gpu import runtime_frames
+from benchmarks.gpu.device import GpuDevice, compile_all
+from benchmarks.gpu.frame_path import FramePath
+from benchmarks.gpu.networks_on_disk import MODEL, NetworkFiles, prepare
+from benchmarks.gpu.parts import Part, Row, first_line, part_main, working_folder
+from benchmarks.gpu.runtime_frames import FRAME, MIN_AGREEMENT, usual_way
+from benchmarks.gpu.runtimes import gpu_runtimes
+from benchmarks.gpu.summary import FRAME_ROW
+from benchmarks.gpu.targets import FRAME_MS
+from benchmarks.gpu.torch_candidates import network_of, placed
+from benchmarks.gpu.torch_place import Place, place_of
 from benchmarks.scenes import photo
-from benchmarks.usual import UsualPipeline
-from ce2p.models import CE2P, CE2PConfig, parse_model_name, untrained
-from ce2p_export.tensorrt import EngineError
-from ce2p_runtime import HumanParser
-from ce2p_runtime.media.sources import SourceFrame
+from ce2p.labels import label_set
+from ce2p.models import parse_model_name
+from ce2p_export.torch_backend import TorchBackend
+from ce2p_runtime.metadata import ModelMetadata
+from ce2p_runtime.ops.launches import label_map_source, warp_normalize_source
 from ce2p_runtime.timing import interleave
 
-FRAME = (1080, 1920)
-STREAM_FRAMES = 60
-MIN_AGREEMENT = {"fp32": 0.999, "fp16": 0.97, "int8": 0.7}
-"""Of labels with the usual way in float32. Random weights leave many near ties, hence the low bounds for fp16 and int8;
-how good an INT8 file is, the gate says, on a trained network."""
-Labels = NDArray[np.uint8]
-
-
-def usual_way(net: CE2P, parser: HumanParser, device: str) -> Callable[[NDArray[np.uint8]], Labels]:
-    """The extractor's steps, with the geometry and constants of `parser`'s file."""
-    module = net.to(device).eval()
-    return UsualPipeline(lambda image: module(torch.from_numpy(image).to(device)).parsing, parser.metadata)
+SIZES = {"full": FRAME, "tiny": (108, 192)}
+_USUAL_ROUNDS = 3
+Frame = NDArray[np.uint8]
 
 
 def work(part: Part, options: argparse.Namespace) -> None:
-    """Latency of single frames, interleaved, then frames per second of our streams."""
-    if not torch.cuda.is_available():
-        raise SkippedError(f"PyTorch {torch.__version__} sees no CUDA GPU")
+    """The kernels' path, then the runtime's backends."""
+    place = place_of(options.device)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    family, name, side = options.model.split(":")
-    _, backbone, stride = parse_model_name(name)
+    frame = photo(SIZES[options.scale])
     with working_folder(options.files) as folder:
-        parsers = open_parsers(part, family, name, int(side), folder)
-        if not parsers:
-            raise SkippedError("no GPU backend of ours could open a file; see the rows")
-        net = untrained(CE2PConfig.of(family, backbone, stride, 20))
+        files = prepare(folder, options.model)
+        labels = label_set(parse_model_name(files.name)[0])
+        metadata = TorchBackend(files.net("trained"), labels, files.size).metadata
+        usual = usual_way(files.net("trained"), metadata, place.device)
+        expected = usual(frame)
+        kernel_path(part, files, metadata, frame, expected, place, options.rounds)
+        timing = interleave({"usual": lambda: usual(frame)}, _USUAL_ROUNDS, warmup=1, rest=0.0)["usual"]
+        part.rows.append({"frame": "usual way, network on the GPU, fp32", "p50 ms": timing.median_ms})
+        part.save()
+        here, lacking = gpu_runtimes()
+        ours = [name for name in here if name != "naive"] if place.cuda else []
+        if not ours:
+            lacking = lacking if place.cuda else "they run on a GPU only"
+            part.rows.append({"frame": "the runtime's own backends", "note": lacking})
+            return
+        parsers = runtime_frames.open_parsers(part, files.family, files.name, files.size[0], folder, ours)
         try:
-            compare(part, usual_way(net, next(iter(parsers.values())), "cuda"), parsers, options.rounds)
+            if parsers:
+                runtime_frames.compare(part, usual, parsers, options.rounds)
         finally:
             for parser in parsers.values():
                 parser.close()
 
 
-def open_parsers(part: Part, family: str, name: str, side: int, folder: Path) -> dict[str, HumanParser]:
-    """A parser for each of our files and GPU backends; those that cannot run become rows with the reason."""
-    makers: dict[str, Callable[[], HumanParser]] = {}
-    for precision, file in our_files(family, name, (side, side), 1, folder).items():
-        makers[f"ours onnxruntime {precision}"] = lambda file=file: _parser(file, "onnxruntime")  # type: ignore[misc]
-        makers[f"ours onnxruntime {precision} graph"] = lambda file=file: _graphed(file)  # type: ignore[misc]
-        makers[f"ours tensorrt-rtx {precision}"] = lambda file=file: _parser(file, "tensorrt-rtx")  # type: ignore[misc]
-        makers[f"ours tensorrt {precision}"] = lambda file=file: _parser(_engine(file), "tensorrt")  # type: ignore[misc]
-    makers["ours tensorrt int8"] = lambda: _parser(_engine(_int8(family, name, side, folder)), "tensorrt")
-    parsers = {}
-    for title, make in makers.items():
-        try:
-            parsers[title] = make()
-        except Exception as error:  # every library raises its own kinds
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            if not isinstance(error, (*EXPECTED, EngineError)) and "int8" not in title:
-                part.status, part.note = "failed", f"{title}: {reason}"
-            part.rows.append({"frame": title, "note": reason})
-    return parsers
-
-
-def _parser(file: Path, backend: str) -> HumanParser:
-    return HumanParser(file, backend=backend, device="cuda")
-
-
-def _graphed(file: Path) -> HumanParser:
-    return HumanParser.on(graphed_backend(file), name=file.name)
-
-
-def _int8(family: str, name: str, side: int, folder: Path) -> Path:
-    if importlib.util.find_spec("tensorrt") is None:
-        raise SkippedError("TensorRT is not installed")
-    arguments = [name, "--random", "--family", family, "--precision", "int8", "--target", "tensorrt", "--gate", "off"]
-    path = folder / "int8.onnx"
-    return path if path.exists() else export_by_command([*arguments, "--imgsz", str(side), "--calib-count", "4"], path)
-
-
-def _engine(file: Path) -> Path:
-    from ce2p_export.tensorrt import BuildSettings, build_engine_file
-
-    path: Path = build_engine_file(file, BuildSettings(), file.with_suffix(".engine")).path
-    return path
-
-
-def compare(
-    part: Part, usual: Callable[[NDArray[np.uint8]], Labels], parsers: dict[str, HumanParser], rounds: int
+def kernel_path(
+    part: Part, files: NetworkFiles, metadata: ModelMetadata, frame: Frame, expected: Frame, place: Place, rounds: int
 ) -> None:
-    """Hold every parser's labels against the usual way's, then time all of them."""
-    frames = [photo(FRAME, seed) for seed in range(4)]
-    expected = usual(frames[0])
-    agreement: dict[str, float] = {}
-    for title, parser in parsers.items():
-        agreement[title] = float((parser(frames[0]).labels == expected).mean())
-        assert agreement[title] >= MIN_AGREEMENT[parser.metadata.precision], f"{title}: {agreement[title]:.2%} agree"
-    turn = iter(range(10**9))
-    candidates: dict[str, Callable[[], object]] = {
-        "usual way, network on the GPU": lambda: usual(frames[next(turn) % 4])
+    """Rows for each form of FramePath, interleaved."""
+    precision = "fp16" if place.cuda else "fp32"
+    half = precision == "fp16"
+    torch.backends.cudnn.benchmark = True
+    gpu = GpuDevice()
+    compile_all([warp_normalize_source(half), label_map_source(half, metadata.align_corners)])
+    module, _ = placed(network_of(files, "fused")[0], files.image(), precision, place)
+    forms = {
+        FRAME_ROW: {"graph": True, "upload": True},
+        "the same, launch by launch": {"graph": False, "upload": True},
+        "one graph, frame and labels stay on the device": {"graph": True, "upload": False},
     }
-    for title, parser in parsers.items():
-        candidates[title] = lambda parser=parser: parser(frames[next(turn) % 4])  # type: ignore[misc]
-    timings = interleave(candidates, rounds, rest=0.005)
-    rival = timings["usual way, network on the GPU"].median_ms
-    for title, timing in timings.items():
-        row: dict[str, Any] = {"frame": title, "median ms": timing.median_ms, "p95 ms": timing.p95_ms}
-        row["of the usual"] = f"{timing.median_ms / rival:.3f}"
-        if title in parsers:
-            row |= {"same labels": f"{agreement[title]:.4%}", "stream frames/s": _stream_rate(parsers[title], frames)}
-            part.facts[title] = str(parsers[title])
+    paths: dict[str, FramePath] = {}
+    for title, form in forms.items():
+        try:
+            paths[title] = FramePath(gpu, module, metadata, frame.shape[:2], place, half=half, **form)
+        except RuntimeError as error:  # CUDA's, also where work cannot be captured
+            part.rows.append({"frame": title, "note": first_line(error)})
+            part.blame("failed", f"{title}: {first_line(error)}")
+            continue
+        agreement = float((paths[title].parse(frame) == expected).mean())
+        part.facts.setdefault("same labels", {})[title] = agreement
+        assert agreement >= MIN_AGREEMENT[precision], f"{title}: {agreement:.2%} of the labels agree"
+    steps: dict[str, Callable[[], object]] = {title: path.run for title, path in paths.items()}
+    if FRAME_ROW in paths:
+        steps["the same graph, frame and labels in any memory"] = lambda: paths[FRAME_ROW].parse(frame)
+    for title, timing in interleave(steps, rounds, rest=0.0).items():
+        row: Row = {"frame": title, "p50 ms": timing.median_ms, "p95 ms": timing.p95_ms, "p99 ms": timing.p99_ms}
+        if title in paths:
+            gpu_ms = float(np.median([paths[title].gpu_ms() for _ in range(min(rounds, 20))]))
+            row |= {"GPU ms": gpu_ms, "host share": f"{max(0.0, 1 - gpu_ms / timing.median_ms):.0%}"}
+            row["same labels"] = f"{part.facts['same labels'][title]:.3%}"
+        if title == FRAME_ROW and files.model == MODEL:
+            row |= {"predicted ms": FRAME_MS.value, "measured / predicted": timing.median_ms / FRAME_MS.value}
         part.rows.append(row)
         part.facts.setdefault("samples", {})[title] = timing.samples
-
-
-def _stream_rate(parser: HumanParser, frames: list[NDArray[np.uint8]]) -> float:
-    """Frames per second of a stream, with as many frames in flight as the parser keeps."""
-    stream = (SourceFrame(frames[i % len(frames)], Path("frame"), i) for i in range(STREAM_FRAMES))
-    started = time.perf_counter()
-    count = sum(1 for _ in parser.parse_frames(stream))
-    return count / (time.perf_counter() - started)
+    part.save()
 
 
 if __name__ == "__main__":
-    part_main("Frames", work, model="schp:lip-r101-os16:473", rounds=20, files="")
+    part_main("Frames", work, model=MODEL, rounds=150, files="", device="cuda", scale="full")

@@ -12,36 +12,82 @@ import argparse
 import secrets
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from benchmarks.gpu.device import GpuDevice
+from benchmarks.gpu.device import GpuDevice, compile_all
 from benchmarks.gpu.parts import Part, part_main
+from ce2p_runtime.ops.launches import KernelSource, Launch
 from tests.kernels.cases import Counts, Device, check_edge_fusion, check_label_map, check_warp_normalize
 
 # Each class count is compiled by itself: those of the datasets, and the smallest and largest.
 CLASS_COUNTS = (2, 7, 12, 18, 20, 25, 59)
 
 
-def check_all(part: Part, device: Device, cases: int, seed: int) -> None:
-    """Fill `part` with one row per kernel. Raises AssertionError at the first wrong result."""
-    checks: dict[str, Callable[[np.random.Generator], Counts]] = {
+def checks_on(device: Device) -> dict[str, Callable[[np.random.Generator], Counts]]:
+    """Kernels -> one random case of them."""
+    return {
         "warp_normalize, crop": lambda rng: check_warp_normalize(device, rng),
         "label_resize, label_warp, label_nearest": lambda rng: check_label_map(device, rng),
         "edge_fusion": lambda rng: check_edge_fusion(device, rng, CLASS_COUNTS),
     }
-    for name, check in checks.items():
+
+
+def check_all(part: Part, device: Device, cases: int, seed: int) -> None:
+    """Fill `part` with one row per kernel. Raises AssertionError at the first wrong result."""
+    for name, check in checks_on(device).items():
         total: Counter[str] = Counter()
         for case in range(cases):
             total.update(check(np.random.default_rng([seed, case])))
             device.free_all()
         part.rows.append({"kernels": name, "cases": cases, "seed": seed, **total})
+        part.save()
+
+
+def sources_of(cases: int, seed: int) -> list[KernelSource]:
+    """What the same cases will ask to have compiled."""
+    recorder = _Recorder()
+    for check in checks_on(recorder).values():
+        for case in range(cases):
+            with suppress(_RecordedError):
+                check(np.random.default_rng([seed, case]))
+    return list(recorder.sources)
+
+
+class _RecordedError(Exception):
+    """Ends a case that was run only to see what it would launch."""
+
+
+class _Recorder:
+    """A device that remembers the source of a case's first launch."""
+
+    def __init__(self) -> None:
+        self.sources: dict[KernelSource, None] = {}
+
+    def to_device(self, array: NDArray[Any]) -> int:
+        return 0
+
+    def poisoned(self, shape: tuple[int, ...], dtype: Any) -> int:
+        return 0
+
+    def to_host(self, address: int) -> NDArray[Any]:
+        raise _RecordedError
+
+    def run(self, source: KernelSource, launch: Launch) -> None:
+        self.sources[source] = None
+        raise _RecordedError
+
+    def free_all(self) -> None: ...
 
 
 def work(part: Part, options: argparse.Namespace) -> None:
     """Fill the part on device 0."""
     device = GpuDevice()
     part.facts["architecture"] = device.architecture
+    part.facts["compiled by"] = compile_all(sources_of(options.cases, options.seed))
     check_all(part, device, options.cases, options.seed)
 
 

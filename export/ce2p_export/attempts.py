@@ -134,6 +134,7 @@ class Candidates:
             "graph": hashlib.sha256(self.pure).hexdigest(),
             "options": repr(self.options),
             "target": self.plan.target,
+            "unrounded": sorted(self.plan.unrounded),
             "ranges": sorted(self.plan.ranges.items()),
             "place": place,
             "versions": versions("ce2p", "onnxruntime", "openvino"),
@@ -181,7 +182,10 @@ class Candidates:
 
     def _metadata(self, model: ir.Model, keep: frozenset[str], found: dict[str, Any]) -> ModelMetadata:
         kept = [group for group in self.groups if group in keep]
+        unrounded = [group for group in self.groups if group in self.plan.unrounded - keep]
         provenance = {"fused_ops": _fused_ops(model), "kept": kept, **self.provenance, **found}
+        if unrounded:
+            provenance["unrounded"] = unrounded
         return build_metadata(self.source, self.preprocessing, self.options, self.folds, provenance)
 
     def counting(self, step: str) -> Callable[[int, int], None]:

@@ -22,10 +22,12 @@ from .gating import ExportGate, GateOutcome, GateSettings
 from .harmless import with_harmless_changes
 from .onnx_graph import GraphOptions, trace_graph
 from .precision import (
+    TARGETS,
     PrecisionPlan,
     Quantisation,
     activation_ranges,
     calibrate,
+    chain_sums,
     high_precision_groups,
     tensors_to_calibrate,
     too_large_for_half,
@@ -131,6 +133,8 @@ def _candidates(
         net, folds = deployed.net, deployed.folds
     progress("tracing", 0, 0)
     traced = trace_graph(net, preprocessing_for(net.config.family), options)
+    if quantisation is not None and options.precision == "int8" and TARGETS[quantisation.target].chained_sums:
+        chain_sums(traced.graph)
     tensors = tensors_to_calibrate(traced.graph)
     pure = ir.to_proto(traced).SerializeToString()
     plan = PrecisionPlan(options.precision)

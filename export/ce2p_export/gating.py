@@ -166,7 +166,7 @@ class ExportGate:
 
     def _on(self, place: str, file: Path, progress: Progress | None) -> GateReport:
         if place != ROUNDED:
-            with HumanParser.on(open_backend(file, place, "cpu"), name=file.name) as parser:
+            with HumanParser.on(open_backend(file, place, "cpu", keep=False), name=file.name) as parser:
                 return judge(self.reference, parser, self.settings.thresholds, progress)
         with tempfile.TemporaryDirectory() as folder:
             rounded = Path(folder, file.name)

@@ -1,7 +1,8 @@
 """What makes an int8 file for CPUs faster still, each kept only where the gate finds it harmless.
 
-Groups that int8 spares by itself are converted, and the context convolution is thinned. Every change is an attempt of
-its own, judged on every backend like any other.
+Groups that int8 spares by itself are converted: with results in 8 bits, or, where those do harm, from 8-bit products to
+float results. The context convolution is thinned. Every change is an attempt of its own, judged on every backend like
+any other.
 """
 
 from __future__ import annotations
@@ -22,16 +23,20 @@ def with_harmless_changes(candidates: Candidates, attempt: Attempt, quantisation
     if candidates.options.precision != "int8" or candidates.plan.target != "cpu":
         return attempt
     for group in sorted(candidates.plan.keep & set(HIGH_PRECISION)):
-        attempt = _converted(candidates, attempt, group)
+        spared = attempt
+        for unrounded in (False, True):
+            if attempt is spared:
+                attempt = _converted(candidates, attempt, group, unrounded)
     return attempt if quantisation is None or not quantisation.may_thin else _thinned(candidates, attempt, quantisation)
 
 
-def _converted(candidates: Candidates, attempt: Attempt, group: str) -> Attempt:
-    """With `group` in 8 bits, too."""
+def _converted(candidates: Candidates, attempt: Attempt, group: str, unrounded: bool) -> Attempt:
+    """With `group` in 8 bits, too; with `unrounded`, its products alone."""
     if attempt.harm is None:
         return attempt
     before = candidates.plan
-    candidates.plan = replace(before, keep=before.keep - {group})
+    results = before.unrounded | ({group} if unrounded else set())
+    candidates.plan = replace(before, keep=before.keep - {group}, unrounded=results)
     other = candidates.attempt(attempt.keep - {group})
     if _harmless(other, attempt):
         return other

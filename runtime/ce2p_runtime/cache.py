@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 
 from .errors import CE2PRuntimeError
 
-__all__ = ["CACHE_VARIABLE", "cache_folder", "read_cached"]
+__all__ = ["CACHE_VARIABLE", "cache_folder", "open_cached", "read_cached"]
 
 CACHE_VARIABLE = "CE2P_CACHE"
 """Environment variable that names another folder, used as it is."""
@@ -33,18 +36,32 @@ def read_cached(file: Path, most: int = 2**28) -> bytes:
     Raises OSError for anything else: in a folder that others may write to, a pipe would make its reader wait and a link
     to a device fill the memory.
     """
-    # Opening a pipe waits for a writer unless told not to.
-    descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(f"{file} is a pipe, device or folder")
-        with os.fdopen(descriptor, "rb", closefd=False) as opened:
-            content = opened.read(most + 1)
-    finally:
-        os.close(descriptor)
+    with open_cached(file) as opened:
+        content = opened.read(most + 1)
     if len(content) > most:
         raise OSError(f"{file} has more than {most} bytes")
     return content
+
+
+@contextmanager
+def open_cached(file: Path, *, own: bool = False) -> Iterator[BufferedReader]:
+    """A regular file of the cache, for reading. `own`: one that nobody but this user and root can have written.
+
+    Raises OSError for anything else.
+    """
+    # Opening a pipe waits for a writer unless told not to.
+    descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        state = os.fstat(descriptor)
+        if not stat.S_ISREG(state.st_mode):
+            raise OSError(f"{file} is a pipe, device or folder")
+        # Windows has no such owners and modes; a user's folder is closed to others there.
+        if own and hasattr(os, "geteuid") and (state.st_uid not in (os.geteuid(), 0) or state.st_mode & 0o022):
+            raise OSError(f"{file} belongs to another user, or others may write to it")
+        with os.fdopen(descriptor, "rb", closefd=False) as opened:
+            yield opened
+    finally:
+        os.close(descriptor)
 
 
 def _base() -> Path:

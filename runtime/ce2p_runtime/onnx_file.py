@@ -48,7 +48,7 @@ def onnx_properties(path: Path) -> dict[str, str]:
 def onnx_digest(path: Path) -> str:
     """64 hex digits, see above. Raises what `onnx_properties` does."""
     state = path.stat()
-    return _digest(path, (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns))
+    return _digest(path, (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns))
 
 
 @lru_cache(maxsize=64)

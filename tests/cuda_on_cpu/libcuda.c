@@ -80,9 +80,15 @@ Result cuInit(unsigned flags) { return flags ? INVALID_VALUE : SUCCESS; }
 Result cuDriverGetVersion(int* version) { return *version = 13000, SUCCESS; }
 Result cuDeviceGet(int* device, int index) { return *device = 0, index ? INVALID_VALUE : SUCCESS; }
 Result cuDeviceGetAttribute(int* value, int attribute, int device) {
-    *value = attribute == 75 ? 9 : 0;  // compute capability 9.0
-    return device || (attribute != 75 && attribute != 76) ? INVALID_VALUE : SUCCESS;
+    // CUDA's numbers: clock in kHz, multiprocessors, compute capability 9.0.
+    *value = attribute == 13 ? 1000000 : attribute == 16 ? 1 : attribute == 75 ? 9 : 0;
+    return device || (!*value && attribute != 76) ? INVALID_VALUE : SUCCESS;
 }
+Result cuDeviceGetName(char* name, int length, int device) {
+    snprintf(name, length, "stand-in for a GPU");
+    return device ? INVALID_VALUE : SUCCESS;
+}
+Result cuDeviceTotalMem_v2(size_t* size, int device) { return *size = 1 << 30, device ? INVALID_VALUE : SUCCESS; }
 Result cuDevicePrimaryCtxRetain(void** context, int device) { return *context = &seed, device ? INVALID_VALUE : SUCCESS; }
 Result cuCtxSetCurrent(void* context) { return context == &seed ? SUCCESS : INVALID_VALUE; }
 Result cuCtxSynchronize(void) { return capturing ? CAPTURE_UNSUPPORTED : SUCCESS; }

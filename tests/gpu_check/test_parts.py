@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from benchmarks import gpu_check
 from benchmarks.gpu.parts import Part, SkippedError, attempt, markdown, run_part
+from benchmarks.gpu.plan import PlannedPart
 
 
 @pytest.fixture
@@ -43,6 +46,52 @@ def test_a_part_that_hangs_is_stopped(part_module: Path) -> None:
     part_module.write_text("import time\ntime.sleep(600)\n")
     part = run_part("Some part", "some_part", 1)
     assert (part.status, part.note) == ("failed", "stopped after 1 s")
+
+
+@pytest.mark.parametrize(
+    ("end", "note"),
+    [
+        ("subprocess.run(['sleep', '600'])", "stopped after 10 s; what it had is below"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "ended with -9: last words"),
+    ],
+)
+def test_what_a_part_saved_survives_its_end(part_module: Path, end: str, note: str) -> None:
+    part_module.write_text(
+        "import os, signal, subprocess\n"
+        "from benchmarks.gpu.parts import part_main\n"
+        "def work(part, options):\n"
+        "    part.rows.append({'kernel': 'k', 'ms': 1})\n"
+        "    part.save()\n"
+        "    print('last words', flush=True)\n"
+        f"    {end}\n"
+        "part_main('Some part', work)\n"
+    )
+    part = run_part("Some part", "some_part", 10)
+    assert (part.status, part.note) == ("failed", note)
+    assert part.rows == [{"kernel": "k", "ms": 1}]
+    assert part.facts["said"][-1] == "last words"
+
+
+def test_nothing_that_a_part_started_outlives_it(part_module: Path, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    part_module.write_text(
+        "import subprocess, time\nfrom pathlib import Path\n"
+        f"Path({str(pid)!r}).write_text(str(subprocess.Popen(['sleep', '600']).pid))\ntime.sleep(600)\n"
+    )
+    run_part("Some part", "some_part", 5)
+    for _ in range(600):  # being killed takes a moment
+        if not alive(int(pid.read_text())):
+            return
+        time.sleep(0.1)
+    pytest.fail("it is still there")
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_a_part_without_time_left_is_skipped() -> None:
@@ -87,14 +136,24 @@ def test_without_a_gpu_it_ends_with_one_line(monkeypatch: pytest.MonkeyPatch) ->
         gpu_check.main()
 
 
-def with_parts(monkeypatch: pytest.MonkeyPatch, out: Path, *parts: Part, only: tuple[str, ...] = ()) -> None:
+def with_parts(monkeypatch: pytest.MonkeyPatch, out: Path, *parts: Part) -> None:
+    """Run the check as if these were what its parts give."""
+    planned = [Given(part.name, part.name, "", 1, 9, measures=part.name != "machine", gives=part) for part in parts]
     monkeypatch.setattr(gpu_check, "graphics_card", lambda: "Some card, 580.1")
-    monkeypatch.setattr(
-        gpu_check, "parts_of", lambda model, files: {p.name: (9, lambda seconds, p=p: p) for p in parts}
-    )
-    arguments = ["--only", *only] if only else []
-    monkeypatch.setattr(sys, "argv", ["gpu_check", "--out", str(out), *arguments])
+    monkeypatch.setattr(gpu_check, "plan_of", lambda *arguments, **options: planned)
+    monkeypatch.setattr(sys, "argv", ["gpu_check", "--out", str(out)])
     gpu_check.main()
+
+
+@dataclass(frozen=True)
+class Given(PlannedPart):
+    """A part whose outcome is known."""
+
+    gives: Part = field(default_factory=lambda: Part(""))
+
+    def run(self, seconds: float) -> Part:
+        assert seconds <= self.limit
+        return self.gives
 
 
 def test_the_report_holds_every_part(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -115,19 +174,6 @@ def test_a_check_that_checked_nothing_is_no_success(monkeypatch: pytest.MonkeyPa
     with pytest.raises(SystemExit, match="no part could run"):
         with_parts(
             monkeypatch, tmp_path, Part("one", "skipped", "no driver"), Part("two", "skipped", "no torch"),
-            Part("Exports", "ran"),
+            Part("machine", "ran"),
         )  # fmt: skip
     assert "no driver" in (tmp_path / "gpu-check.md").read_text()
-
-
-def test_an_unknown_part_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="no part three; expected one"):
-        with_parts(monkeypatch, tmp_path, Part("one"), only=("three",))
-
-
-def test_every_part_of_the_check_is_a_program() -> None:
-    import importlib
-
-    for module in ("kernel_checks", "kernel_times", "frames", "network"):
-        assert callable(importlib.import_module(f"benchmarks.gpu.{module}").work)
-    assert next(iter(gpu_check.parts_of("schp:lip-r101-os16:473", ""))) == "checks"

@@ -40,7 +40,7 @@ class Outcome:
 
 
 def run_isolated(
-    work: Callable[[Case], Any], cases: Iterable[Case], *, timeout: float = 20.0, memory: int = 2**30
+    work: Callable[[Case], Any], cases: Iterable[Case], *, timeout: float = 60.0, memory: int = 2**30
 ) -> list[Outcome]:
     """`work(case)` for each case in a child process; `work` must be a function that a module offers by name.
 

@@ -119,7 +119,7 @@ def test_damaged_videos_lose_nothing_silently(
     original = originals[suffix]
     cases = [_Case("whole", suffix, original)]
     cases += [_Case(name, suffix, data) for name, data in mutations(original, fuzz_seed, fuzz_count)]
-    outcomes = run_isolated(_read_and_write, cases, timeout=30)
+    outcomes = run_isolated(_read_and_write, cases, timeout=90)
     whole = outcomes[0].value
     assert isinstance(whole, _Reading), outcomes[0]
     assert whole.problem is None

@@ -166,7 +166,7 @@ def test_a_command_stopped_at_any_moment_leaves_whole_files_only(
             said, _ = process.communicate(timeout=moment)
         except subprocess.TimeoutExpired:
             process.send_signal(number)
-            said, _ = process.communicate(timeout=120)
+            said, _ = process.communicate(timeout=300)
         where = f"{name}, {number.name} after {moment:.3f} s: status {process.returncode}\n{said}"
         # -number: before Python could listen, or, of a process that was through, while it was going.
         assert process.returncode in (0, STATUS[number], -number), where
@@ -194,7 +194,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next(commands: dict[str, Comma
     while not list(out.glob(".*")) and process.poll() is None:
         time.sleep(0.002)
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert list(out.glob(".*")), "the run was through before it could be killed"
     (tmp_path / "tmp").rmdir()
     second = start(arguments(out), tmp_path)

@@ -35,6 +35,8 @@ class Network:
     target: Any = "cpu"
     passes_on: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Change -> the backends that still pass after it."""
+    unrounded: dict[str, float] = field(default_factory=dict)
+    """Group -> what it costs with float results, where that is less."""
     attempts: int = 0
     pure: bytes = field(default_factory=lambda: context(inputs=FEW))
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -46,9 +48,10 @@ class Network:
     def attempt(self, keep: frozenset[str]) -> Any:
         self.attempts += 1
         changes = set(HIGH_PRECISION) - self.plan.keep | ({THIN} if "thinned" in self.provenance else set())
-        harm = BASE + sum(self.costs[change] for change in changes)
+        costs = {**self.costs, **{group: self.unrounded.get(group, self.costs[group]) for group in self.plan.unrounded}}
+        harm = BASE + sum(costs[change] for change in changes)
         passed = {"onnxruntime", "openvino"}
-        for change in changes:
+        for change in changes - self.plan.unrounded:
             passed &= set(self.passes_on.get(change, passed))
         failure = "too far off" if harm > 1 else None
         return SimpleNamespace(keep=keep, harm=harm, failure=failure, passed_on=tuple(sorted(passed)))
@@ -79,10 +82,26 @@ def test_harmless_groups_are_converted_and_the_others_stay() -> None:
     assert network.plan.keep == {"fusion.classifier"}
 
 
+def test_a_group_whose_results_do_harm_in_8_bits_leaves_them_float() -> None:
+    costs = {"pyramid.context": 0.0, "edge_classifier": 2 * HARMLESS, "fusion.classifier": 2 * HARMLESS}
+    network = Network(costs, unrounded={"fusion.classifier": HARMLESS / 2})
+    assert kept(network) == {"edge_classifier"}
+    assert network.plan.keep == {"edge_classifier"}
+    assert network.plan.unrounded == {"fusion.classifier"}
+
+
+def test_float_results_that_keep_a_backend_are_taken() -> None:
+    """8-bit logits that only ONNX Runtime rounds must not cost ONNX Runtime its pass."""
+    network = Network(free(0.0), passes_on={"fusion.classifier": ("openvino",)})
+    assert kept(network) == set()
+    assert network.plan.unrounded == {"fusion.classifier"}
+
+
 def test_a_group_that_would_cost_a_backend_or_the_gate_stays() -> None:
     costs = {"pyramid.context": 0.01, "edge_classifier": 0.9, "fusion.classifier": 0.0}
-    network = Network(costs, passes_on={"pyramid.context": ("openvino",)})
+    network = Network(costs, passes_on={"pyramid.context": ("openvino",)}, unrounded={"pyramid.context": 0.3})
     assert kept(network) == {"pyramid.context", "edge_classifier"}
+    assert network.plan.unrounded == set()
 
 
 @pytest.mark.parametrize("settings", [{"precision": "fp16"}, {"target": "tensorrt"}], ids=str)

@@ -31,6 +31,7 @@ from ce2p_export.precision import (
     tensors_to_calibrate,
 )
 from ce2p_export.precision.calibration import collect
+from ce2p_export.precision.casts import producer_of
 from ce2p_export.precision.int8 import SMALLEST_SCALE
 from ce2p_export.tensorrt import BuildSettings, EngineError, build_plan
 from ce2p_runtime.backends.onnxruntime import _DISABLED_OPTIMIZERS
@@ -58,6 +59,16 @@ def run(model: ir.Model, image: NDArray[np.float32]) -> NDArray[np.float32]:
     session = onnxruntime.InferenceSession(
         proto.SerializeToString(), providers=["CPUExecutionProvider"], disabled_optimizers=_DISABLED_OPTIMIZERS["int8"]
     )
+    output: NDArray[np.float32] = session.run(None, {"image": image})[0]
+    return output
+
+
+def plainly(model: ir.Model, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """As the graph says, operator by operator: kernels for 8 bits may round a tie to the other side."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    content = ir.to_proto(model).SerializeToString()
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     output: NDArray[np.float32] = session.run(None, {"image": image})[0]
     return output
 
@@ -114,6 +125,47 @@ def test_cpu_files_hold_uint8_activations_and_int8_weights_per_channel(
     found = run(model, image)
     # An untrained network's logits; trained ones are judged by their labels.
     assert np.linalg.norm(found - reference) / np.linalg.norm(reference) < 0.2
+
+
+def test_a_classifier_with_float_logits_differs_by_the_rounding_it_leaves_out(
+    traced: tuple[bytes, Ranges, NDArray[np.float32]],
+) -> None:
+    pure, ranges, image = traced
+    rounded = convert(pure, PrecisionPlan("int8", frozenset(), "cpu", ranges))
+    plan = PrecisionPlan("int8", frozenset(), "cpu", ranges, unrounded=frozenset({"fusion.classifier"}))
+    unrounded = convert(pure, plan)
+    (output,) = unrounded.graph.outputs
+    assert output.name == "parsing"
+    classifier = producer_of(output)
+    assert classifier.op_type == "Conv"
+    assert [value.producer().op_type for value in classifier.inputs] == ["DequantizeLinear"] * 3  # type: ignore[union-attr]
+    low, high = ranges["parsing"]
+    step = (high - low) / 255
+    logits, expected = plainly(unrounded, image), plainly(rounded, image)
+    # A zero point is a whole number of steps, so the range moves by half a step at most.
+    inside = np.clip(logits, expected.min(), expected.max())
+    assert np.abs(inside - expected).max() <= step / 2 * 1.001
+    assert len(np.unique(logits)) > len(np.unique(expected))
+
+
+def test_an_unrounded_pyramid_rounds_its_taps_for_the_spread_and_the_sum_alone(
+    traced: tuple[bytes, Ranges, NDArray[np.float32]],
+) -> None:
+    pure, ranges, image = traced
+    group = frozenset({"pyramid.context"})
+    model = convert(pure, PrecisionPlan("int8", frozenset(), "cpu", ranges, unrounded=group))
+    (concat,) = (node for node in model.graph if node.op_type == "Concat")
+    for moved in concat.predecessors():
+        assert moved.op_type == "Reshape"
+        assert [node.op_type for node in moved.predecessors()] == ["Conv"]
+    kinds, node = [], concat
+    while node.op_type != "Add":
+        (node,) = node.successors()
+        kinds.append(node.op_type)
+    pair = ["QuantizeLinear", "DequantizeLinear"]
+    assert kinds == [*pair, "MatMul", "Reshape", *pair, "Add"]
+    reference = run(loaded(pure), image)
+    assert np.linalg.norm(run(model, image) - reference) / np.linalg.norm(reference) < 0.2
 
 
 def test_tensorrt_files_are_symmetric_and_half_precision_in_between(

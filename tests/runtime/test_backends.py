@@ -16,6 +16,7 @@ import pytest
 
 from ce2p_runtime import BackendError, ModelFileError
 from ce2p_runtime.backends import BACKENDS, open_backend
+from ce2p_runtime.backends.compiled_memory import LIMIT_VARIABLE
 from ce2p_runtime.metadata import METADATA_KEY
 
 
@@ -67,6 +68,31 @@ def test_a_cuda_session_that_fell_back_to_the_cpu_is_an_error(
     with pytest.raises(BackendError, match="made a CPU session"):
         open_backend(tiny_model, "onnxruntime", "cuda:0")
     assert open_backend(tiny_model, "onnxruntime", "auto").device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("libraries", "asked"),
+    [(["shared"], False), (["shared", "cuda"], True), (["tensorrt", "cuda"], True), ([], True)],
+    ids=["CPU wheel", "GPU wheel", "others", "libraries elsewhere"],
+)
+def test_onnx_runtime_is_asked_about_cuda_unless_its_files_tell(
+    tmp_path: Path, libraries: list[str], asked: bool
+) -> None:
+    package = tmp_path / "onnxruntime"
+    (package / "capi").mkdir(parents=True)
+    for name in libraries:
+        (package / f"capi/libonnxruntime_providers_{name}.so").touch()
+    (package / "__init__.py").write_text(
+        "get_available_providers = lambda: ['CUDAExecutionProvider']\ndisable_telemetry_events = lambda: None\n"
+    )
+    code = (
+        "import sys\n"
+        "sys.path.insert(0, sys.argv[1])\n"
+        "from ce2p_runtime.backends.onnxruntime_cuda import cuda_provider_is_there\n"
+        "print(cuda_provider_is_there(), 'onnxruntime' in sys.modules)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert ended.stdout.split() == [str(asked), str(asked)], ended.stderr
 
 
 @pytest.mark.parametrize(
@@ -145,6 +171,7 @@ def test_openvino_refuses_a_precision_it_does_not_know_and_one_it_would_not_keep
     def ignoring_the_hint(self: Any, model: Any, device: str, properties: dict[str, Any]) -> Any:
         return real(self, model, device, properties | {"INFERENCE_PRECISION_HINT": "undefined"})
 
+    monkeypatch.setenv(LIMIT_VARIABLE, "0")  # nothing compiled earlier
     monkeypatch.setattr(openvino.Core, "compile_model", ignoring_the_hint)
     with pytest.raises(BackendError, match="instead of f32"):
         open_backend(tiny_model, "openvino")

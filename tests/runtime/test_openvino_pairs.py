@@ -113,6 +113,31 @@ def test_a_convolution_added_to_something_else_keeps_its_pair() -> None:
     assert {name.rsplit("_", 1)[0] for name in without} == {"add"}
 
 
+def test_a_sum_that_a_convolution_joins_keeps_its_pair() -> None:
+    """p + (e + (b + c)): the kernels of p and e add the bytes that are there; the last sum joins its activation."""
+    b = Builder()
+    b.weights.append(numpy_helper.from_array(np.array(SHAPE, np.int64), "size"))
+    image = b.pair("image")
+    up, over = (b.paired("Resize", b.conv(image), "", "", "size", mode="linear") for _ in range(2))
+    total = b.paired("Add", b.conv(image), b.paired("Add", b.conv(image), b.paired("Add", up, over)))
+    last = b.nodes[-3].name
+    assert checked(b.model(b.paired("LeakyRelu", total, alpha=0.01))) == (1, {last})
+
+
+@pytest.mark.parametrize("labels", [False, True])
+def test_logits_are_read_without_a_pair(labels: bool) -> None:
+    b = Builder()
+    b.weights.append(numpy_helper.from_array(np.array(SHAPE, np.int64), "size"))
+    out = b.conv(b.pair("image"))
+    if labels:
+        out = b.paired("Resize", out, "", "", "size", pair=False, mode="linear")
+    model = b.model(out)
+    dropped, without = checked(model)
+    assert dropped == 1
+    assert {name.rsplit("_", 1)[0] for name in without} == ({"conv", "resize"} if labels else {"conv"})
+    assert [output.name for output in model.graph.output] == [out]
+
+
 def test_what_others_read_or_leaves_the_graph_keeps_its_pair() -> None:
     b = Builder()
     shared = b.conv(b.pair("image"))

@@ -24,8 +24,11 @@ from ce2p.errors import CheckpointError, ConfigError
 from ce2p.synthetic import write_lip_folder
 
 KILLS = 10
-# Not fork: autograd's threads do not survive it, and other tests have started them.
+# Not fork: autograd's threads do not survive it, and other tests have started them. A server that has imported
+# everything and started nothing forks lives that cost no imports; but a loader's workers end at once in such a life.
 SPAWN = multiprocessing.get_context("spawn")
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["ce2p.cli.train"])
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +58,7 @@ def live(wanted: TrainRequest) -> None:
 
 def life(wanted: TrainRequest, *, snapshots: int | None = None, seconds: float = 0) -> int:
     """Run it in a process; with `snapshots`, kill it `seconds` after it has written that many. Its exit status."""
-    process = SPAWN.Process(target=live, args=(wanted,))
+    process = (SPAWN if wanted.workers else SERVER).Process(target=live, args=(wanted,))
     process.start()
     assert wanted.output is not None
     assert process.pid is not None

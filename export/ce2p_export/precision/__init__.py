@@ -8,6 +8,7 @@ from .low_rank import Thinned, ThinningError, thin
 from .plan import Precision, PrecisionPlan, Quantisation, convert
 from .ranges import METHODS, Method, activation_ranges
 from .rounding import with_roundings
+from .sums import chain_sums
 
 __all__ = [
     "HIGH_PRECISION",
@@ -24,6 +25,7 @@ __all__ = [
     "ThinningError",
     "activation_ranges",
     "calibrate",
+    "chain_sums",
     "convert",
     "give_float_io",
     "high_precision_groups",

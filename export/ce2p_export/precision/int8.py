@@ -2,7 +2,7 @@
 
     cpu        uint8 activations with a zero point, int8 weights per channel, int32 biases: what ONNX Runtime and
                OpenVINO have fast kernels for. Sums, activations, pooling and upsampling are quantised too, so that no
-               layer in between leaves 8 bits and comes back.
+               layer in between leaves 8 bits and comes back; sums are in the order that sums.py explains.
     tensorrt   int8 activations and weights, symmetric, biases left alone (TensorRT refuses zero points and uint8
                activations). A residual sum reads its shortcut through the Q/DQ pair that the next convolution has
                anyway, and its other side straight from the convolution: that is the pattern TensorRT fuses. The layers
@@ -14,7 +14,7 @@ ONNX Runtime's quantiser inserts the pairs. Which layers, over which ranges and 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from ce2p.errors import CE2PError
 from ce2p_runtime.telemetry import import_onnxruntime
 
+from .casts import producer_of
 from .groups import layer_groups
 from .ranges import Range
 
@@ -49,13 +50,16 @@ class Flavour:
     """Whether what is not quantised becomes float16."""
     options: dict[str, Any] = field(default_factory=dict)
     """For ONNX Runtime's quantiser."""
+    chained_sums: bool = False
+    """Whether sums are brought into the order of `chain_sums` before calibration. TensorRT fuses a sum of two, and our
+    fused op looks for the other order."""
 
 
 _QUANTISED_ON_CPUS = (
     "Conv", "Add", "MaxPool", "AveragePool", "Relu", "LeakyRelu", "Resize", "MatMul", "Concat", "Reshape",
 )  # fmt: skip
 TARGETS: dict[Target, Flavour] = {
-    "cpu": Flavour(_QUANTISED_ON_CPUS, False, False),
+    "cpu": Flavour(_QUANTISED_ON_CPUS, False, False, chained_sums=True),
     "tensorrt": Flavour(
         ("Conv",),
         True,
@@ -99,8 +103,13 @@ def tensors_to_calibrate(graph: ir.Graph) -> list[str]:
     return list(found)
 
 
-def quantise(model: bytes, ranges: Mapping[str, Range], flavour: Flavour, nodes: Sequence[str]) -> ir.Model:
-    """A serialised float32 model with Q/DQ pairs around `nodes`. Raises CE2PError without a node to quantise."""
+def quantise(
+    model: bytes, ranges: Mapping[str, Range], flavour: Flavour, nodes: Sequence[str], unrounded: Collection[str] = ()
+) -> ir.Model:
+    """A serialised float32 model with Q/DQ pairs around `nodes`. Raises CE2PError without a node to quantise.
+
+    `unrounded`: nodes among them whose results stay float where nothing but another product or sum would round them.
+    """
     import_onnxruntime()
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.calibrate import TensorData
@@ -134,6 +143,7 @@ def quantise(model: bytes, ranges: Mapping[str, Range], flavour: Flavour, nodes:
     del quantised.metadata_props[:]
     result: ir.Model = ir.from_proto(onnx.shape_inference.infer_shapes(quantised))
     result.graph.sort()  # the quantiser puts its nodes at the end
+    _leave_unrounded(result.graph, unrounded)
     if flavour.symmetric:
         _shortcuts_through_pairs(result.graph)
     if flavour.float16_between:
@@ -151,6 +161,29 @@ def _only_errors() -> Iterator[None]:
         yield
     finally:
         root.setLevel(before)
+
+
+_MOVES = ("Reshape", "Concat")
+"""Operators that compute nothing."""
+
+
+def _leave_unrounded(graph: ir.Graph, nodes: Collection[str]) -> None:
+    """Take away the pair behind each of `nodes` whose result leaves the graph or is only moved.
+
+    Logits of 8 bits tie, and the pooled pyramid's would be rounded for the concatenation and once more for the sum.
+    """
+    for node in [node for node in graph if node.name in nodes]:
+        value = node.outputs[0]
+        result = _dequantised(value)
+        if result is None or any(reader.op_type not in _MOVES for reader in result.consumers()):
+            continue
+        name, leaves = result.name, result.is_graph_output()
+        dequantise_node = producer_of(result)
+        quantise_node = dequantise_node.predecessors()[0]
+        result.replace_all_uses_with(value, replace_graph_outputs=True)
+        graph.remove([dequantise_node, quantise_node], safe=True)
+        if leaves:
+            value.name = name
 
 
 def _shortcuts_through_pairs(graph: ir.Graph) -> None:

@@ -33,6 +33,8 @@ class PrecisionPlan:
     """int8 only: for whose kernels."""
     ranges: Mapping[str, Range] = field(default_factory=dict)
     """int8 only: (low, high) of each activation that may be quantised."""
+    unrounded: frozenset[str] = frozenset()
+    """int8 only: layer groups of 8-bit products whose results stay float until another product or sum takes them."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,10 @@ def convert(pure: ir.Model | bytes, plan: PrecisionPlan) -> ir.Model:
     if plan.precision == "int8":
         content = pure if isinstance(pure, bytes) else ir.to_proto(pure).SerializeToString()
         flavour = TARGETS[plan.target]
-        nodes = nodes_to_quantise(_loaded(content).graph, flavour, plan.keep)
-        model = quantise(content, plan.ranges, flavour, nodes)
+        graph = _loaded(content).graph
+        groups = layer_groups(graph)
+        unrounded = [node for group in plan.unrounded for node in groups[group]]
+        model = quantise(content, plan.ranges, flavour, nodes_to_quantise(graph, flavour, plan.keep), unrounded)
         if flavour.float16_between:
             to_half(model, "fp16")
         return model

@@ -14,6 +14,7 @@ from ..text import install_hint
 from .base import Backend, DeviceBackend, check_model_file, metadata_from
 from .choice import choose_backend
 from .choice_memory import BackendChoice
+from .compiled_memory import compiled_limit
 from .gate_record import passed_among, warn_unless_passed
 from .onnxruntime import OnnxRuntimeBackend
 from .onnxruntime_cuda import OnnxRuntimeCudaBackend, TensorRTRtxBackend, cuda_provider_is_there
@@ -53,7 +54,13 @@ DEVICE_BACKENDS: dict[str, type[TensorRTBackend] | type[TensorRTRtxBackend]] = {
 
 
 def open_backend(
-    path: str | Path, backend: str = "auto", device: str = "auto", threads: int | None = None, trust: bool = False
+    path: str | Path,
+    backend: str = "auto",
+    device: str = "auto",
+    threads: int | None = None,
+    trust: bool = False,
+    *,
+    keep: bool = True,
 ) -> Backend:
     """Load a model file.
 
@@ -61,18 +68,21 @@ def open_backend(
     CPU it times the installed backends with the network, which takes a few seconds once per network and machine, keeps
     the fastest and remembers it (see choice.py); the result's `choice` says what was measured. Name a backend to have
     no choice made. A file with a record of its gate (see gate_record.py) goes to the backends that passed alone; to
-    another one, asked for by name, with a warning.
+    another one, asked for by name, with a warning. What takes more than a moment is logged as INFO when it begins, by
+    loggers below "ce2p_runtime.backends".
 
     The result's `name` says which it is; a DeviceBackend keeps its tensors on the GPU. `threads`: CPU threads, 1
     to four per logical core (see thread_count.py); None lets "auto" choose them, too. `trust`: load an engine that is
-    not the one its sidecar was written for. Raises BackendError (unknown, not installed, device not there, senseless
-    threads, gate not passed) and ModelFileError.
+    not the one its sidecar was written for. `keep`: leave what OpenVINO compiled in the cache for the next time (see
+    compiled_memory.py), which files that are opened only once do not deserve. Raises BackendError (unknown, not
+    installed, device not there, senseless threads, gate not passed) and ModelFileError.
     """
     check_threads(threads)
+    compiled_limit()  # a senseless one would be taken for a fault of OpenVINO
     path = Path(path)
     if backend == "auto" and path.suffix not in ENGINE_SUFFIXES:
-        return _open_automatically(path, device, threads)
-    opened = _open_named(path, "tensorrt" if backend == "auto" else backend, device, threads, trust)
+        return _open_automatically(path, device, threads, keep)
+    opened = _open_named(path, "tensorrt" if backend == "auto" else backend, device, threads, trust, keep)
     try:
         warn_unless_passed(opened.metadata, opened.name, path)
     except BaseException:
@@ -97,20 +107,26 @@ def _installed() -> list[str]:
     return [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
 
 
-def _open_automatically(path: Path, device: str, threads: int | None) -> Backend:
+def _open_automatically(path: Path, device: str, threads: int | None, keep: bool) -> Backend:
     """An ONNX file on whatever serves it best here."""
     installed = _installed()
     if not installed:
         raise BackendError(f"no inference backend is installed; {install_hint('cpu')}")
     names = passed_among(installed, _metadata(path), path)
     if device not in {"auto", "cpu"}:
-        return _open_named(path, names[0], device, threads, trust=False)
+        return _open_named(path, names[0], device, threads, trust=False, keep=keep)
     if device == "auto" and "onnxruntime" in names and cuda_provider_is_there():
         opened = _open_onnxruntime(path, device, threads)
         if opened.device != "cpu":
             return opened
         opened.close()
-    return choose_backend(path, {name: BACKENDS[name] for name in names}, threads)
+    return choose_backend(
+        path,
+        {name: BACKENDS[name] for name in names},
+        threads,
+        lambda option: _on_host(path, option.backend, "cpu", option.threads, keep),
+        keep,
+    )
 
 
 def _metadata(path: Path) -> ModelMetadata:
@@ -122,7 +138,7 @@ def _metadata(path: Path) -> ModelMetadata:
         raise ModelFileError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
 
 
-def _open_named(path: Path, backend: str, device: str, threads: int | None, trust: bool) -> Backend:
+def _open_named(path: Path, backend: str, device: str, threads: int | None, trust: bool, keep: bool) -> Backend:
     if backend == "tensorrt":
         return TensorRTBackend(path, device, threads, trust)
     if backend == "tensorrt-rtx":
@@ -131,6 +147,14 @@ def _open_named(path: Path, backend: str, device: str, threads: int | None, trus
         raise BackendError(f"unknown backend {backend!r}; expected auto, {', '.join((*BACKENDS, *DEVICE_BACKENDS))}")
     if backend == "onnxruntime" and device.partition(":")[0] in {"auto", "cuda"}:
         return _open_onnxruntime(path, device, threads)
+    return _on_host(path, backend, device, threads, keep)
+
+
+def _on_host(
+    path: Path, backend: str, device: str, threads: int | None, keep: bool
+) -> OnnxRuntimeBackend | OpenVinoBackend:
+    if backend == OpenVinoBackend.name:
+        return OpenVinoBackend(path, device, threads, keep=keep)
     return BACKENDS[backend](path, device, threads)
 
 

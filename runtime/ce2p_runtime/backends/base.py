@@ -21,6 +21,7 @@ from ..onnx_file import onnx_digest, onnx_graph, onnx_properties
 
 __all__ = [
     "Backend",
+    "CompiledBackend",
     "DeviceBackend",
     "TensorSpec",
     "check_model_file",
@@ -51,6 +52,14 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Release the network; again is allowed. Further runs are a BackendError; those that are on end as usual."""
+
+
+@runtime_checkable
+class CompiledBackend(Backend, Protocol):
+    """A network that its library compiled for this machine, which can be kept for the next time."""
+
+    def keep(self) -> None:
+        """Write it to the cache, unless it came from there; where that cannot be, a warning says so."""
 
 
 @dataclass(frozen=True)

@@ -2,27 +2,29 @@
 
 Which library runs a network faster, and with how many threads, depends on network, processor and versions: on one
 machine OpenVINO leads at output stride 16 and ONNX Runtime at 8. So each option that is installed is loaded and timed
-on random input, in turn with the others (timing.py), and the fastest stays. That happens once per network and machine
-and is remembered (choice_memory.py).
+on random input, in turn with the others (choice_timing.py), and the fastest stays; one that is clearly slower goes as
+soon as that shows. That happens once per network and machine and is remembered (choice_memory.py): from then on nothing
+else is loaded.
 
 Times that other programs disturbed (choice_timing.py says how that shows) are taken once more at once. Where they are
-no better then, the choice counts for this process only and says so. A remembered choice is tried with one pass: where
-that takes less than half of the time remembered, somebody disturbed that time unseen, and all is timed again.
+no better then, the choice counts for this process only and says so. The first pass of a remembered choice is its trial
+(first_pass.py).
 
-All options are loaded at once while they are timed, so the first time takes their memory together.
+Options are loaded at once while they are timed, so the first time takes their memory together.
 """
 
 from __future__ import annotations
 
 import datetime
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from ..machine import usable_cores
-from ..timing import timed
-from .choice_memory import BackendChoice, Option, choice_key, recall, remember
+from .base import CompiledBackend
+from .choice_memory import BackendChoice, Option, choice_key, forget, recall, remember
 from .choice_timing import ChoosableBackend, Loader, Runner, Times, time_options
+from .first_pass import RememberedBackend
 
 __all__ = ["choose_backend", "options_for"]
 
@@ -31,26 +33,37 @@ logger = logging.getLogger(__name__)
 _TOPOLOGY = Path("/sys/devices/system/cpu")
 
 
-def choose_backend(path: Path, loaders: Mapping[str, Loader], threads: int | None) -> ChoosableBackend:
+def choose_backend(
+    path: Path,
+    loaders: Mapping[str, Loader],
+    threads: int | None,
+    reopen: Callable[[Option], ChoosableBackend],
+    keep: bool,
+) -> ChoosableBackend:
     """The fastest of these backends for an ONNX file on the CPU, loaded, with its `choice` filled in.
 
-    `loaders`: by name, called with (path, "cpu", threads). `threads`: what the user asked for; None tries what is worth
-    trying. An option that does not load or fails is left out and named; where all do, the first one's error is raised.
-    A single option is loaded as it is. That timing begins is logged as INFO. Raises OSError where the file cannot be
-    read.
+    `loaders`: by name, called with (path, "cpu", threads), for those that are timed. `threads`: what the user asked
+    for; None tries what is worth trying. An option that does not load or fails is left out and named; where all do, the
+    first one's error is raised. That timing begins is logged as INFO. `keep`: what was compiled of the one that stays.
+    `reopen` loads the one that was chosen before, or the only one. Raises OSError where the file cannot be read.
     """
     options = options_for(loaders, threads)
     if len(options) == 1:
-        return loaders[options[0].backend](path, "cpu", options[0].threads)
+        return reopen(options[0])
     key = choice_key(path, options)
-    backend = _recalled(path, loaders, key, options)
+    backend = _recalled(path, key, options, reopen)
     if backend is not None:
         return backend
-    logger.info("%s: timing %s with this network, which may take some seconds", path, ", ".join(map(str, options)))
+    logger.info(
+        "%s: timing %s once for this model and machine, which takes some seconds; remembered afterwards",
+        path.name, _joined(options),
+    )  # fmt: skip
     backend, choice = _measured(path, loaders, options)
     backend.choice = choice
     logger.debug("%s: backend %s (%s)", path, choice.option, choice.description)
     remember(key, path.name, choice)
+    if keep and isinstance(backend, CompiledBackend):
+        backend.keep()
     return backend
 
 
@@ -76,26 +89,21 @@ def _physical_cores() -> int | None:
         return None
 
 
-def _recalled(path: Path, loaders: Mapping[str, Loader], key: str, options: list[Option]) -> ChoosableBackend | None:
-    """The backend that was chosen before; None where none was, it fails now, or was timed wrongly."""
+def _recalled(
+    path: Path, key: str, options: list[Option], reopen: Callable[[Option], ChoosableBackend]
+) -> ChoosableBackend | None:
+    """The backend that was chosen before; None where none was, or it does not load now."""
     choice = recall(key, options)
     if choice is None:
         return None
-    runner = Runner(choice.option)
-    runner.load(path, loaders)
-    expected = choice.median_ms.get(str(choice.option))
-    if expected is not None and not choice.noise:
-        took, _ = timed(runner.run)
-        if runner.backend is not None and took < expected / 2:
-            logger.info("%s: took %.3g ms when it was timed and %.3g now", path, expected, took)
-            runner.close()
-            return None
-    if runner.error is not None or runner.backend is None:
-        logger.warning("%s: %s was chosen before and fails now (%s)", path, choice.option, _one_line(runner.error))
+    try:
+        backend = reopen(choice.option)
+    except Exception as error:
+        logger.warning("%s: %s was chosen before and fails now (%s)", path, choice.option, _one_line(error))
         return None
-    runner.backend.choice = choice
+    backend.choice = choice
     logger.debug("%s: backend %s (%s)", path, choice.option, choice.description)
-    return runner.backend
+    return backend if choice.noise else RememberedBackend(path, backend, choice, lambda: forget(key))
 
 
 def _measured(
@@ -123,11 +131,20 @@ def _measured(
 
 
 def _times(path: Path, runners: list[Runner]) -> Times:
+    for runner in runners:  # the first pass does not count
+        runner.run()
     times = time_options(runners)
-    if times.noise:
+    if times.noise and sum(runner.backend is not None for runner in runners) > 1:
         logger.info("%s: timing again (%s)", path, times.noise)
-        times = time_options(runners)
+        again = time_options(runners)
+        times = Times({**times.median_ms, **again.median_ms}, again.noise)
     return times
+
+
+def _joined(options: list[Option]) -> str:
+    """In words: "a, b and c"."""
+    *first, last = map(str, options)
+    return f"{', '.join(first)} and {last}"
 
 
 def _one_line(error: Exception | None) -> str:

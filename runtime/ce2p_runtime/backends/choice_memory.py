@@ -9,18 +9,19 @@ import json
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..bounded_json import read_json
 from ..cache import cache_folder, read_cached
-from ..engine_file import file_sha256
 from ..errors import MediaError
 from ..files import atomic_path
 from ..machine import cpu_model, usable_cores, versions
+from ..onnx_file import onnx_digest, onnx_properties
 
-__all__ = ["BackendChoice", "Option", "choice_key", "recall", "remember"]
+__all__ = ["BackendChoice", "Option", "choice_key", "forget", "recall", "remember"]
 
 logger = logging.getLogger(__name__)
 
@@ -81,12 +82,12 @@ def choice_key(path: Path, options: Sequence[Option]) -> str:
     """Hex digest of everything the choice depends on: the network, the machine, the versions, what there is to choose.
 
     The network is known by its bytes and not by its name, size and time, so that a copy is recognised and a file that
-    was written over is not taken for the old one. Hashing costs a fraction of loading: 0.3 s for the 270 MB of a
-    ResNet-101, which load in 1 to 4 s. Raises OSError.
+    was written over is not taken for the old one. They are hashed once, as loading needs them hashed, too: 0.3 s for
+    the 270 MB of a ResNet-101. Raises ModelFileError and OSError.
     """
     facts = {
         "format": _FORMAT,
-        "model": file_sha256(path),
+        "model": [onnx_digest(path), onnx_properties(path)],
         "cpu": cpu_model(),
         "cores": [os.cpu_count(), usable_cores()],
         "versions": versions(*_PACKAGES),
@@ -130,6 +131,13 @@ def remember(key: str, model: str, choice: BackendChoice) -> None:
             temporary.write_text(json.dumps(document, indent=1), "utf-8")
     except (OSError, MediaError) as error:
         logger.warning("the choice of a backend is not remembered: %s", error)
+
+
+def forget(key: str) -> None:
+    """Measure anew the next time."""
+    _of_this_process.pop(key, None)
+    with suppress(OSError):  # whoever reads it next finds out himself
+        _file(key).unlink()
 
 
 def _figure(ms: float) -> str:

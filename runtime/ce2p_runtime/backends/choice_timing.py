@@ -7,6 +7,7 @@ ours), or the fastest option's median is more than `MOST_SPREAD` times its own b
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -19,15 +20,18 @@ from numpy.typing import NDArray
 
 from ..machine import usable_cores
 from ..metadata import ModelMetadata
-from ..timing import Timing, interleave
+from ..timing import REST, Timing, timed
 from .base import Backend
 from .choice_memory import BackendChoice, Option
 
 __all__ = ["ChoosableBackend", "Loader", "Runner", "Times", "time_options"]
 
 ROUNDS = 5
-BUDGET = 20.0
+FEWEST_ROUNDS = 2
+BUDGET = 4.0
 """Seconds of timing that are enough: networks that take longer get fewer rounds."""
+CLEARLY = 1.5
+"""An option whose best round took so many times the worst of another one will not catch up."""
 MOST_WAITING = 0.25
 """Measured on two cores: below 0.01 where this process came first, 1.8 to 4 beside six busy programs."""
 MOST_SPREAD = 1.5
@@ -90,22 +94,46 @@ class Runner:
 
 
 def time_options(runners: Sequence[Runner]) -> Times:
-    """Time those that run, in turn, after a pass of each that does not count."""
-    started = time.perf_counter()
-    for runner in runners:
-        runner.run()
-    seconds = time.perf_counter() - started
-    running = {str(runner.option): runner.run for runner in runners if runner.backend is not None}
+    """Time those that run, in turn, and close those that are clearly slower. Each has run before."""
+    running = [runner for runner in runners if runner.backend is not None]
     if len(running) < 2:
         return Times({}, "")
     before = _task_times()
-    timings = interleave(running, max(1, min(ROUNDS, int(BUDGET / max(seconds, 1e-9)))), warmup=0)
-    timings = {str(runner.option): timings[str(runner.option)] for runner in runners if runner.backend is not None}
+    samples = _in_turn(running)
+    timings = {str(runner.option): Timing.of(samples[runner]) for runner in running if runner.error is None}
     if not timings:
         return Times({}, "")
     crowded = any((runner.option.threads or 0) > (usable_cores() or 0) for runner in runners)  # they wait by themselves
     noise = _spread(timings) or ("" if crowded else _waiting(before, _task_times()))
     return Times({name: timing.median_ms for name, timing in timings.items()}, noise)
+
+
+def _in_turn(running: Sequence[Runner]) -> dict[Runner, list[float]]:
+    """Milliseconds of each, in as few rounds as tell."""
+    samples: dict[Runner, list[float]] = {runner: [] for runner in running}
+    left = list(running)
+    shuffler = random.Random(0)  # noqa: S311  (an order, not a secret: nobody always follows the same other)
+    started = time.perf_counter()
+    for turn in range(1, ROUNDS + 1):
+        shuffler.shuffle(left)
+        for runner in left:
+            time.sleep(REST)
+            samples[runner].append(timed(runner.run)[0])
+        left = [runner for runner in left if runner.backend is not None]
+        if turn >= FEWEST_ROUNDS:
+            left = _without_slow(left, samples)
+        if len(left) < 2 or (turn >= FEWEST_ROUNDS and time.perf_counter() - started > BUDGET):
+            break
+    return samples
+
+
+def _without_slow(left: list[Runner], samples: Mapping[Runner, list[float]]) -> list[Runner]:
+    """Those that may still be the fastest; the others are closed."""
+    bar = CLEARLY * min((max(samples[runner]) for runner in left), default=0.0)
+    for runner in left:
+        if min(samples[runner]) > bar:
+            runner.close()
+    return [runner for runner in left if runner.backend is not None]
 
 
 def _spread(timings: Mapping[str, Timing]) -> str:

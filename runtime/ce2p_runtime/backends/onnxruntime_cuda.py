@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import logging
+import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,11 +35,21 @@ _DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(u
 
 def cuda_provider_is_there() -> bool:
     """Whether an ONNX Runtime that knows CUDA is installed."""
+    if "onnxruntime" not in sys.modules and _lacks_cuda():
+        return False
     try:
         onnxruntime = import_onnxruntime()
     except ImportError:
         return False
     return _CUDA in onnxruntime.get_available_providers()
+
+
+def _lacks_cuda() -> bool:
+    """Whether its libraries of providers lie there without CUDA's: then nothing needs importing to know."""
+    spec = importlib.util.find_spec("onnxruntime")
+    folders = (spec and spec.submodule_search_locations) or []
+    libraries = [file.name for folder in folders for file in Path(folder, "capi").glob("*onnxruntime_providers_*")]
+    return bool(libraries) and not any("cuda" in name for name in libraries)
 
 
 class OnnxRuntimeCudaBackend:

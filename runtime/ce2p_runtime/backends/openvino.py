@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
+import os
 from collections import deque
+from functools import cache
+from io import BytesIO
 from pathlib import Path
+from pkgutil import get_data
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,13 +17,18 @@ from numpy.typing import NDArray
 
 from ..errors import BackendError, ModelFileError
 from ..forks import keep_in_children
+from ..machine import cpu_model, usable_cores
+from ..onnx_file import onnx_digest
 from ..openvino_core import openvino_core
 from ..text import install_hint
 from .base import check_signature, checked_metadata
 from .choice_memory import BackendChoice
-from .openvino_pairs import drop_separating_pairs
+from .compiled_memory import compiled_key, forget_compiled, keep_compiled, recall_compiled
+from .openvino_model import openvino_model
 
 __all__ = ["OpenVinoBackend"]
+
+logger = logging.getLogger(__name__)
 
 _PRECISION_HINTS = {"fp32": "f32", "fp16": "f32", "bf16": "bf16", "int8": "f32"}
 """OpenVINO's own default computes float32 files in bfloat16 where the processor can (labels then differ on 1 to 4 % of
@@ -26,6 +37,8 @@ Half-precision files are computed in float32 with their float16 weights, as ONNX
 cannot do better, and asked for f16 one of those answers with bfloat16, which is coarser than the file. bfloat16 files
 are computed in bfloat16 where the processor can, else in float32 with their bfloat16 weights. In int8 files f32 is the
 precision of the layers that are not quantised."""
+_SLOW = 1 << 26
+"""Bytes of a model from which on compiling it takes more than a moment."""
 
 
 class OpenVinoBackend:
@@ -33,7 +46,8 @@ class OpenVinoBackend:
 
     `device`: "auto" or "cpu" for the CPU; any name OpenVINO lists ("GPU", "NPU") as it is. `threads`: CPU threads, None
     for one per physical core. OpenVINO's reader does not expand model-local functions, so they are inlined first, and
-    int8 files lose the Q/DQ pairs that would keep its kernels apart (see openvino_pairs.py).
+    int8 files lose the Q/DQ pairs that would keep its kernels apart (see openvino_pairs.py). On the CPU it loads what
+    the cache has of an earlier compilation; with `keep`, where it has none, that is said and mended.
     """
 
     name = "openvino"
@@ -42,15 +56,20 @@ class OpenVinoBackend:
     choice: BackendChoice | None = None
     """Why "auto" took it; None where nothing was measured."""
 
-    def __init__(self, path: str | Path, device: str = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self, path: str | Path, device: str = "auto", threads: int | None = None, *, keep: bool = False
+    ) -> None:
         path = Path(path)
         self.metadata = checked_metadata(path)
-        model = _inlined(path)
-        compiled, self.device = _compile(path, model, device, threads, self.metadata.precision)
+        self._plan = _Plan(path, device, threads, self.metadata.precision)
+        compiled, content = _compiled(self._plan, say=keep)
+        self.device = self._plan.name.lower()
         inputs, outputs = ([_shape(port) for port in ports] for ports in (compiled.inputs, compiled.outputs))
         self.batch = check_signature(path, self.metadata, inputs, outputs)
         self._path = path
-        self._network: _Network | None = _Network(compiled)
+        self._network: _Network | None = _Network(compiled, content)
+        if keep:
+            self.keep()
 
     def run(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
         """See Backend.run."""
@@ -68,6 +87,17 @@ class OpenVinoBackend:
         """See Backend.close."""
         self._network = None
 
+    def keep(self) -> None:
+        """See CompiledBackend.keep."""
+        network, key = self._network, self._plan.key
+        if network is None or key is None or network.content is not None:
+            return
+        try:
+            if self._plan.key_now() == key:  # else the file was written over since it was checked
+                keep_compiled(key, self._path.name, network.exported)
+        except (OSError, ModelFileError, RuntimeError) as error:
+            logger.warning("%s: the compiled network is not kept (%s)", self._path.name, _last_line(error))
+
 
 class _Network:
     """A compiled network and those of its inference requests that are not running: one for each caller at a time.
@@ -75,8 +105,10 @@ class _Network:
     A request holds the values of its latest run, so two callers of one would read each other's.
     """
 
-    def __init__(self, compiled: Any) -> None:
-        self._compiled = compiled
+    def __init__(self, compiled: Any, content: NDArray[np.uint8] | None) -> None:
+        self.compiled = compiled
+        self.content = content
+        """What it was loaded from, which its weights are a part of; None where it was compiled."""
         self._outputs = range(len(compiled.outputs))
         self._idle: deque[Any] = deque([compiled.create_infer_request()])
         keep_in_children(self)
@@ -85,59 +117,105 @@ class _Network:
         try:
             request = self._idle.pop()
         except IndexError:  # as many callers as never before
-            request = self._compiled.create_infer_request()
+            request = self.compiled.create_infer_request()
         request.infer([batch], share_inputs=True)
         # Copied: the request overwrites its own buffers at its next run.
         outputs = [np.array(request.get_output_tensor(i).data) for i in self._outputs]
         self._idle.append(request)  # not after a failure or an interrupt, which may have left it in the middle
         return outputs
 
-
-def _inlined(path: Path) -> bytes:
-    """The model with every local function expanded; only for files that were checked, whose functions call none."""
-    try:
-        import onnx
-        from onnx import inliner
-    except ImportError:
-        raise BackendError(f"the OpenVINO backend needs onnx; {install_hint('openvino')}") from None
-    try:
-        model = onnx.load(str(path))
-        model = inliner.inline_local_functions(model)
-        drop_separating_pairs(model)
-        serialised: bytes = model.SerializeToString()
-        return serialised
-    except Exception as error:  # protobuf's DecodeError, onnx's own errors
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelFileError(f"{path}: not a readable ONNX model ({reason}); copy or export it again") from error
+    def exported(self) -> memoryview:
+        """What `Core.import_model` makes the same network of."""
+        stream = BytesIO()
+        self.compiled.export_model(stream)
+        return stream.getbuffer()
 
 
-def _compile(path: Path, model: bytes, device: str, threads: int | None, precision: str) -> tuple[Any, str]:
+class _Plan:
+    """What is to be compiled, how, and the key that it is kept under."""
+
+    def __init__(self, path: Path, device: str, threads: int | None, precision: str) -> None:
+        try:
+            self.core = core = openvino_core()
+        except ImportError:
+            raise BackendError(f"OpenVINO is not installed; {install_hint('openvino')}") from None
+        self.path = path
+        self.name = name = "CPU" if device in {"auto", "cpu"} else device
+        if name.partition(".")[0] not in {known.partition(".")[0] for known in core.available_devices}:
+            raise BackendError(f"device {device!r} is not among OpenVINO's: {', '.join(core.available_devices)}")
+        hint = _PRECISION_HINTS.get(precision)
+        if hint is None:
+            raise ModelFileError(
+                f"{path}: precision {precision!r} is unknown here, expected {', '.join(_PRECISION_HINTS)}"
+            )
+        if hint == "bf16" and "BF16" not in core.get_property(name, "OPTIMIZATION_CAPABILITIES"):
+            hint = "f32"
+        self.hint = hint
+        self.properties: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
+        if threads is not None:
+            self.properties["INFERENCE_NUM_THREADS"] = threads
+        self.key = self.key_now()
+
+    def key_now(self) -> str | None:
+        """Of the file as it is now; None for other devices than the CPU, whose drivers keep what they compile."""
+        if self.name != "CPU":
+            return None
+        return compiled_key(
+            {
+                "model": onnx_digest(self.path),
+                "properties": self.properties,
+                "preparation": [hashlib.sha256(source).hexdigest() for source in _preparation()],
+                "openvino": str(self.core.get_versions("CPU")["CPU"].build_number),
+                "capabilities": self.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"),
+                "cpu": cpu_model(),
+                "cores": [os.cpu_count(), usable_cores()],
+            }
+        )
+
+
+@cache
+def _preparation() -> list[bytes]:
+    """The code that makes of a file what OpenVINO compiles."""
+    return [get_data(__package__, name) or b"" for name in ("openvino_model.py", "openvino_pairs.py")]
+
+
+def _compiled(plan: _Plan, say: bool) -> tuple[Any, NDArray[np.uint8] | None]:
+    """The network, and what was kept of it if it was loaded from that."""
+    content = recall_compiled(plan.key) if plan.key is not None else None
+    compiled = _loaded(plan, content) if content is not None else None
+    if compiled is None:
+        if say and plan.path.stat().st_size > _SLOW:
+            logger.info(
+                "%s: compiling with OpenVINO once for this machine, which takes some seconds; kept for the next time",
+                plan.path.name,
+            )
+        content, compiled = None, _compile(plan)
+    used = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+    if used != plan.hint:
+        raise BackendError(
+            f"{plan.path}: OpenVINO would compute in {used} on {plan.name} instead of {plan.hint}; choose another "
+            "device"
+        )
+    return compiled, content
+
+
+def _loaded(plan: _Plan, content: NDArray[np.uint8]) -> Any | None:
+    """What was kept as a network; None, and it is kept no longer, where OpenVINO refuses it."""
+    import openvino
+
     try:
-        core = openvino_core()
-    except ImportError:
-        raise BackendError(f"OpenVINO is not installed; {install_hint('openvino')}") from None
-    name = "CPU" if device in {"auto", "cpu"} else device
-    if name.partition(".")[0] not in {known.partition(".")[0] for known in core.available_devices}:
-        raise BackendError(f"device {device!r} is not among OpenVINO's: {', '.join(core.available_devices)}")
-    hint = _PRECISION_HINTS.get(precision)
-    if hint is None:
-        raise ModelFileError(f"{path}: precision {precision!r} is unknown here, expected {', '.join(_PRECISION_HINTS)}")
-    if hint == "bf16" and "BF16" not in core.get_property(name, "OPTIMIZATION_CAPABILITIES"):
-        hint = "f32"
-    properties: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
-    if threads is not None:
-        properties["INFERENCE_NUM_THREADS"] = threads
+        return plan.core.import_model(openvino.Tensor(content, shared_memory=True), plan.name, plan.properties)
+    except RuntimeError as error:
+        forget_compiled(str(plan.key), _last_line(error))
+        return None
+
+
+def _compile(plan: _Plan) -> Any:
     try:
-        compiled = core.compile_model(core.read_model(model), name, properties)
+        return plan.core.compile_model(plan.core.read_model(openvino_model(plan.path)), plan.name, plan.properties)
     except RuntimeError as error:
         reason = _last_line(error)
-        raise ModelFileError(f"{path}: OpenVINO cannot load it ({reason}); try --backend onnxruntime") from error
-    used = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-    if used != hint:
-        raise BackendError(
-            f"{path}: OpenVINO would compute in {used} on {name} instead of {hint}; choose another device"
-        )
-    return compiled, name.lower()
+        raise ModelFileError(f"{plan.path}: OpenVINO cannot load it ({reason}); try --backend onnxruntime") from error
 
 
 def _last_line(error: Exception) -> str:

@@ -3,11 +3,13 @@
 An int8 file has a pair behind every layer, as ONNX Runtime's kernels want it. OpenVINO makes a convolution, the
 activation or sums behind it and the next pair one kernel, but only where nothing stands in between: a pair between a
 convolution and its LeakyRelu costs a pass over the tensor (three of 0.45 ms in 160, on two cores), and so does one
-behind a sum that is added to something else, or between two convolutions and their sum. Taking such a pair away takes
-one rounding away; what leaves the activation is quantised as before.
+behind a sum that is added to something else, or between two convolutions and their sum. So does one behind a
+classifier: logits in 8 bits cost one more pass, and tie. Taking such a pair away takes one rounding away; what leaves
+the activation is quantised as before.
 
 Kept: pairs behind an upsampling, which OpenVINO then does on bytes (0.4 instead of 1.2 ms), in front of a sum with
-something that is no convolution (1 to 2 ms more without), and those of residual sums, whose activation, a Relu, the
+something that is no convolution (1 to 2 ms more without), behind a sum to which a convolution is added, whose kernel
+then adds bytes instead of float32 (with AMX three of 60 ms), and those of residual sums, whose activation, a Relu, the
 file has fused with its sum already (5 ms more).
 """
 
@@ -51,13 +53,28 @@ class _Graph:
 
     def separates(self, node: onnx.NodeProto) -> bool:
         """Whether a pair behind `node` would keep it apart from what OpenVINO does in one kernel with it."""
-        if node.op_type not in ("Conv", "Add") or not self.leads_to_leaky(node.output[0]):
+        between = self.pair(node.output[0]) if node.op_type in ("Conv", "Add") else None
+        if between is None:
             return False
-        between = self.pair(node.output[0])
-        if between is None or node.op_type == "Add":
-            return between is not None
-        reader = self.readers[between[1].output[0]][0]
-        return reader.op_type == "LeakyRelu" or all(self._from_convolution(value) for value in reader.input)
+        result = between[1].output[0]
+        if node.op_type == "Conv" and self._leaves(result):
+            return True
+        if not self.leads_to_leaky(node.output[0]):
+            return False
+        reader = self.readers[result][0]
+        if reader.op_type == "LeakyRelu":
+            return True
+        beside = [self._from_convolution(value) for value in reader.input if value != result]
+        return all(beside) if node.op_type == "Conv" else not any(beside)
+
+    def _leaves(self, result: str) -> bool:
+        """Whether this is logits: an output of the graph, or what labels are made of."""
+        readers = self.readers[result]
+        if result in self.outputs:
+            return not readers
+        return bool(readers) and all(
+            reader.op_type in ("Resize", "ArgMax") and self.pair(reader.output[0]) is None for reader in readers
+        )
 
     def _from_convolution(self, value: str) -> bool:
         maker = self.makers.get(value)
@@ -80,7 +97,11 @@ def drop_separating_pairs(model: onnx.ModelProto) -> int:
         assert between is not None  # noqa: S101  (it separates)
         removed += between
     for quantise, dequantise in zip(removed[::2], removed[1::2], strict=True):
-        _read_instead(graph.readers[dequantise.output[0]], dequantise.output[0], quantise.input[0])
+        value, result = quantise.input[0], dequantise.output[0]
+        if result in graph.outputs:
+            graph.makers[value].output[:] = [result]  # a convolution or a sum, so its only output
+        else:
+            _read_instead(graph.readers[result], result, value)
     gone = {id(node) for node in removed}
     kept = [node for node in model.graph.node if id(node) not in gone]
     del model.graph.node[:]

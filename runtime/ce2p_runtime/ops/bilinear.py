@@ -9,15 +9,18 @@ slope per sample.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AxisTaps", "affine_taps", "bilinear_resize", "blend", "resize_taps", "settle_matrix"]
+__all__ = ["AxisTaps", "affine_taps", "bilinear_resize", "blend", "blend_rows", "resize_taps", "settle_matrix", "widen"]
 
 _SOLVER_NOISE_PX = 1e-6
+_BLOCK_FLOATS = 1 << 16
+"""Floats per block of rows: three such arrays stay in the second-level cache."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,17 @@ class AxisTaps:
     def part(self, start: int, stop: int) -> AxisTaps:
         """The taps of target samples start..stop-1."""
         return AxisTaps(self.low[start:stop], self.high[start:stop], self.weight[start:stop])
+
+    def take(self, targets: NDArray[np.intp]) -> AxisTaps:
+        """The taps of some target samples."""
+        return AxisTaps(self.low[targets], self.high[targets], self.weight[targets])
+
+    def compact(self) -> tuple[NDArray[np.intp], AxisTaps]:
+        """The source samples that are read, ascending, and these taps into an axis of only those."""
+        used = np.flatnonzero(np.bincount(np.concatenate((self.low, self.high))))
+        position = np.empty(int(used[-1]) + 1, np.intp)
+        position[used] = np.arange(len(used))
+        return used, AxisTaps(position[self.low], position[self.high], self.weight)
 
 
 def blend(low: NDArray[Any], high: NDArray[Any], weight: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -61,6 +75,34 @@ def resize_taps(source: int, target: int, align_corners: bool) -> AxisTaps:
     low = np.floor(coordinate)
     high = np.minimum(low + 1.0, source - 1.0)
     return AxisTaps(low.astype(np.intp), high.astype(np.intp), (coordinate - low).astype(np.float32))
+
+
+def widen(values: NDArray[np.float32], cols: AxisTaps) -> NDArray[np.float32]:
+    """Interpolate the last axis: float32 [n, C, w] -> float32 [n, C, len(cols)], bit-equal to `blend`."""
+    out = np.empty((*values.shape[:2], len(cols.low)), np.float32)
+    rest = 1 - cols.weight
+    for block in _blocks(len(out), out.shape[1] * out.shape[2]):
+        low = np.multiply(values[block].take(cols.low, axis=2, mode="clip"), rest, out=out[block])
+        high = values[block].take(cols.high, axis=2, mode="clip")
+        np.add(low, np.multiply(high, cols.weight, out=high), out=low)
+    return out
+
+
+def blend_rows(values: NDArray[np.float32], rows: AxisTaps) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Interpolate the first axis of float32 [n, C, w], bit-equal to `blend`.
+
+    Yields (which of `rows`, float32 [m, C, w]) block by block, each of which stays in the cache.
+    """
+    for block in _blocks(len(rows.low), values.shape[1] * values.shape[2]):
+        weight = rows.weight[block, np.newaxis, np.newaxis]
+        low, high = values.take(rows.low[block], axis=0), values.take(rows.high[block], axis=0)
+        np.multiply(low, 1 - weight, out=low)
+        yield block, np.add(low, np.multiply(high, weight, out=high), out=low)
+
+
+def _blocks(count: int, floats: int) -> Iterator[slice]:
+    step = max(_BLOCK_FLOATS // floats, 1)
+    return (slice(start, min(start + step, count)) for start in range(0, count, step))
 
 
 def affine_taps(coordinate: NDArray[np.float64], first: int, last: int) -> AxisTaps:

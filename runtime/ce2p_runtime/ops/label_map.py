@@ -31,7 +31,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bilinear import AxisTaps, affine_taps, bilinear_resize, blend, resize_taps, settle_matrix
-from .label_map_cells import Lattice, best_class, paint_axes, paint_points
+from .label_map_cells import paint_axes, paint_points
+from .label_map_lattice import InputLattice, LogitLattice
 
 __all__ = ["area_matrix", "label_map", "label_map_reference", "reference_values", "warp_labels"]
 
@@ -104,13 +105,10 @@ def label_map(
     """
     logits = _checked(logits, input_size, frame_size)
     if unwarp == "labels":
-        return warp_labels(_upsampled_labels(logits, input_size, align_corners), matrix, frame_size)
-    out = np.empty(frame_size, np.uint8)
+        return warp_labels(_resized_labels(logits, input_size, align_corners), matrix, frame_size)
     if matrix is None:
-        rows = resize_taps(logits.shape[1], frame_size[0], align_corners)
-        cols = resize_taps(logits.shape[2], frame_size[1], align_corners)
-        paint_axes(_logit_lattice(logits), rows, cols, out)
-        return out
+        return _resized_labels(logits, frame_size, align_corners)
+    out = np.empty(frame_size, np.uint8)
     matrix = settle_matrix(matrix, frame_size)
     first_row, last_row, first_col, last_col = _visible(matrix, input_size, frame_size)
     if first_row > last_row or first_col > last_col:
@@ -118,7 +116,8 @@ def label_map(
         return out
     rows = resize_taps(logits.shape[1], input_size[0], align_corners).part(first_row, last_row + 1)
     cols = resize_taps(logits.shape[2], input_size[1], align_corners).part(first_col, last_col + 1)
-    lattice = _input_lattice(logits, rows, cols)
+    source = LogitLattice(logits)
+    lattice = InputLattice(source, rows, cols, lambda: _painted(source, rows, cols))
     if matrix[0, 1] == 0 and matrix[1, 0] == 0:
         x, y = _axes(matrix, frame_size)
         paint_axes(lattice, affine_taps(y, first_row, last_row), affine_taps(x, first_col, last_col), out)
@@ -197,43 +196,17 @@ def _visible(matrix: Matrix, input_size: Size, frame_size: Size) -> tuple[int, i
     )
 
 
-def _logit_lattice(logits: Floats) -> Lattice:
-    """The network's own output grid."""
-    planes = logits.reshape(len(logits), -1)
-    return Lattice(best_class(logits), lambda points: planes.take(points, axis=1), len(logits))
+def _resized_labels(logits: Floats, size: Size, align_corners: bool) -> Labels:
+    """Best class of every pixel of the resized logits, uint8 of `size`."""
+    rows = resize_taps(logits.shape[1], size[0], align_corners)
+    cols = resize_taps(logits.shape[2], size[1], align_corners)
+    return _painted(LogitLattice(logits), rows, cols)
 
 
-def _input_lattice(logits: Floats, rows: AxisTaps, cols: AxisTaps) -> Lattice:
-    """The input pixels `rows` × `cols` with a ring of zeros around them; logits interpolated on demand."""
-    planes = logits.reshape(len(logits), -1)
-    source_width, width = logits.shape[2], len(cols.low) + 2
-    labels = np.zeros((len(rows.low) + 2, width), np.uint8)
-    inner = np.empty((len(rows.low), len(cols.low)), np.uint8)
-    paint_axes(_logit_lattice(logits), rows, cols, inner)
-    labels[1:-1, 1:-1] = inner
-
-    def values(points: NDArray[np.intp]) -> Floats:
-        row = points // width
-        col = points - row * width
-        ring = (row == 0) | (row == len(rows.low) + 1) | (col == 0) | (col == len(cols.low) + 1)
-        row, col = np.clip(row - 1, 0, len(rows.low) - 1), np.clip(col - 1, 0, len(cols.low) - 1)
-        upper, lower = rows.low[row] * source_width, rows.high[row] * source_width
-        left, right, weight = cols.low[col], cols.high[col], cols.weight[col]
-        above = blend(planes.take(upper + left, axis=1), planes.take(upper + right, axis=1), weight)
-        below = blend(planes.take(lower + left, axis=1), planes.take(lower + right, axis=1), weight)
-        result = blend(above, below, rows.weight[row])
-        result[:, ring] = 0
-        return result
-
-    return Lattice(labels, values, len(logits))
-
-
-def _upsampled_labels(logits: Floats, input_size: Size, align_corners: bool) -> Labels:
-    """Best class of every input pixel, uint8 [S_h, S_w]."""
-    rows = resize_taps(logits.shape[1], input_size[0], align_corners)
-    cols = resize_taps(logits.shape[2], input_size[1], align_corners)
-    labels = np.empty(input_size, np.uint8)
-    paint_axes(_logit_lattice(logits), rows, cols, labels)
+def _painted(lattice: LogitLattice, rows: AxisTaps, cols: AxisTaps) -> Labels:
+    """Best class at every crossing of `rows` and `cols`, uint8 [len(rows), len(cols)]."""
+    labels = np.empty((len(rows.low), len(cols.low)), np.uint8)
+    paint_axes(lattice, rows, cols, labels)
     return labels
 
 

@@ -1,0 +1,118 @@
+"""The files that ONNX Runtime and TensorRT run, made where one of them is there for a GPU.
+
+    python -m benchmarks.gpu.exports --files FOLDER [--model schp:lip-r101-os16:473] [--batches 1,4,16,64] [--anyway 1]
+
+Needs no GPU with `--anyway 1`: files made beforehand are taken as they are by a later run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.export_command import export_by_command
+from benchmarks.gpu.networks_on_disk import MODEL, prepare
+from benchmarks.gpu.parts import Part, SkippedError, first_line, part_main, working_folder
+from benchmarks.gpu.runtimes import gpu_runtimes
+from ce2p.models import CE2P
+from ce2p_export import GraphOptions, export_onnx, export_plain, open_source
+
+__all__ = ["Files", "export_files", "file_of", "int8_file", "our_files"]
+
+
+@dataclass(frozen=True)
+class Files:
+    """The exported files of one network."""
+
+    naive: Path
+    fp32: Path
+    fp16: Path
+    engines: dict[str, Path]
+    """Name -> TensorRT engine."""
+    missing: dict[str, str]
+    """Name -> why there is none."""
+
+
+def our_files(family: str, name: str, size: tuple[int, int], batch: int | None, folder: Path) -> dict[str, Path]:
+    """Precision -> our ONNX file, with random weights; one that is in `folder` already is taken as it is.
+
+    `batch`: None for one file that takes any.
+    """
+    files = {precision: file_of(family, name, size, batch, folder, precision) for precision in ("fp32", "fp16")}
+    for precision, path in files.items():
+        if not path.exists():
+            source = open_source(name, family=family, random=True)
+            export_onnx(source, GraphOptions(size, batch, precision=precision), path)  # type: ignore[arg-type]
+    return files
+
+
+def file_of(family: str, name: str, size: tuple[int, int], batch: int | None, folder: Path, kind: str) -> Path:
+    """Where a file of its kind lies."""
+    return folder / f"{family}-{name}-{size[0]}x{size[1]}-b{batch or 'any'}-{kind}.onnx"
+
+
+def export_files(net: CE2P, family: str, name: str, size: tuple[int, int], batch: int, folder: Path) -> Files:
+    """Naive export, our two files and, where TensorRT is, their engines and an INT8 one, all for one batch size.
+
+    What is in `folder` already is taken as it is.
+    """
+    naive = file_of(family, name, size, batch, folder, "naive")
+    if not naive.exists():
+        export_plain(net, naive, size, batch)
+    # One file for all larger batches: the proof of an export runs its batch on the CPU.
+    files = our_files(family, name, size, 1 if batch == 1 else None, folder)
+    if importlib.util.find_spec("tensorrt") is None:
+        return Files(naive, files["fp32"], files["fp16"], {}, {"ours TensorRT": "TensorRT is not installed"})
+    from ce2p_export.tensorrt import BuildSettings, build_engine_file
+
+    engines: dict[str, Path] = {}
+    missing: dict[str, str] = {}
+    static = our_files(family, name, size, batch, folder)
+    makers: dict[str, tuple[Callable[[], Path], bool]] = {
+        f"{precision}{'' if plugins else ', no plugins'}": (lambda file=file: file, plugins)  # type: ignore[misc]
+        for precision, file in static.items()
+        for plugins in (True, False)
+    }
+    int8 = file_of(family, name, size, batch, folder, "int8")
+    makers["int8"] = (lambda: int8_file(family, name, size, batch, int8), True)
+    for title, (make, plugins) in makers.items():
+        try:
+            file = make()
+            target = folder / f"{file.stem}{'' if plugins else '_plain'}.engine"
+            if not target.exists():
+                build_engine_file(file, BuildSettings(plugins=plugins), target)
+            engines[title] = target
+        except Exception as error:  # no TensorRT, no GPU that it knows, an export that the gate refuses
+            missing[f"ours TensorRT {title}"] = first_line(error)
+    return Files(naive, files["fp32"], files["fp16"], engines, missing)
+
+
+def int8_file(family: str, name: str, size: tuple[int, int], batch: int, path: Path) -> Path:
+    """Our INT8 file with the quantisers where TensorRT wants them, calibrated on drawn people; not gated."""
+    arguments = [
+        name, "--random", "--family", family, "--precision", "int8", "--target", "tensorrt", "--gate", "off",
+        "--imgsz", f"{size[0]}x{size[1]}", "--batch", str(batch), "--calib-count", "4",
+    ]  # fmt: skip
+    return path if path.exists() else export_by_command(arguments, path)
+
+
+def work(part: Part, options: argparse.Namespace) -> None:
+    """Every batch in turn; each file is a row once it is there."""
+    here, lacking = gpu_runtimes()
+    if not here and not options.anyway:
+        raise SkippedError(f"nothing here runs exported files on a GPU: {lacking}")
+    with working_folder(options.files) as folder:
+        source = prepare(folder, options.model)
+        for batch in (int(batch) for batch in options.batches.split(",")):
+            files = export_files(source.net("trained"), source.family, source.name, source.size, batch, folder)
+            made = (files.naive, files.fp32, files.fp16, *files.engines.values())
+            part.rows += [{"file": path.name, "batch": batch} for path in made]
+            part.rows += [{"file": title, "batch": batch, "note": why} for title, why in files.missing.items()]
+            part.save()
+
+
+if __name__ == "__main__":
+    part_main("Exports", work, model=MODEL, batches="1,4,16,64", files="", anyway=0)

@@ -1,0 +1,125 @@
+"""Whole frames by the runtime itself, `HumanParser` on each GPU backend that is there, beside the usual way.
+
+The usual way is what the public extractors do, with the network on the GPU: warp with OpenCV, normalise, forward pass,
+upsample, copy back, warp every class with OpenCV, argmax.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.gpu.candidates import graphed_backend
+from benchmarks.gpu.exports import file_of, int8_file, our_files
+from benchmarks.gpu.parts import EXPECTED, Part, Row, first_line
+from benchmarks.scenes import photo
+from benchmarks.usual import UsualPipeline
+from ce2p.models import CE2P
+from ce2p_export.tensorrt import EngineError
+from ce2p_runtime import HumanParser
+from ce2p_runtime.media.sources import SourceFrame
+from ce2p_runtime.metadata import ModelMetadata
+from ce2p_runtime.timing import interleave
+
+__all__ = ["FRAME", "MIN_AGREEMENT", "compare", "open_parsers", "usual_way"]
+
+FRAME = (1080, 1920)
+STREAM_FRAMES = 60
+MIN_AGREEMENT = {"fp32": 0.999, "fp16": 0.97, "int8": 0.7}
+"""Of labels with the usual way in float32. Random weights leave many near ties, hence the low bounds for fp16 and int8;
+how good an INT8 file is, the gate says, on a trained network."""
+Labels = NDArray[np.uint8]
+
+
+def usual_way(net: CE2P, metadata: ModelMetadata, device: str) -> Callable[[NDArray[np.uint8]], Labels]:
+    """The extractor's steps, with the geometry and constants of `metadata`."""
+    module = net.to(device).eval()
+    return UsualPipeline(lambda image: module(torch.from_numpy(image).to(device)).parsing, metadata)
+
+
+def open_parsers(
+    part: Part, family: str, name: str, side: int, folder: Path, here: list[str]
+) -> dict[str, HumanParser]:
+    """A parser for each of our files and each backend of `here` (see runtimes.gpu_runtimes); those that cannot run
+    become rows with the reason."""
+    makers: dict[str, Callable[[], HumanParser]] = {}
+    for precision, file in our_files(family, name, (side, side), 1, folder).items():
+        ways: dict[str, dict[str, Callable[[Path], HumanParser]]] = {
+            "onnxruntime": {"onnxruntime": _by("onnxruntime"), "onnxruntime graph": _graphed},
+            "tensorrt-rtx": {"tensorrt-rtx": _by("tensorrt-rtx")},
+            "tensorrt": {"tensorrt": lambda file: _by("tensorrt")(_engine(file))},
+        }
+        for runtime in here:
+            for way, make in ways.get(runtime, {}).items():
+                makers[f"ours {way} {precision}"] = lambda make=make, file=file: make(file)  # type: ignore[misc]
+    if "tensorrt" in here:
+        int8 = file_of(family, name, (side, side), 1, folder, "int8")
+        makers["ours tensorrt int8"] = lambda: _by("tensorrt")(_engine(int8_file(family, name, (side, side), 1, int8)))
+    parsers = {}
+    for title, open_it in makers.items():
+        try:
+            parsers[title] = open_it()
+        except Exception as error:  # every library raises its own kinds
+            if not isinstance(error, (*EXPECTED, EngineError)) and "int8" not in title:
+                part.blame("failed", f"{title}: {first_line(error)}")
+            part.rows.append({"frame": title, "note": first_line(error)})
+    return parsers
+
+
+def _by(backend: str) -> Callable[[Path], HumanParser]:
+    return lambda file: HumanParser(file, backend=backend, device="cuda")
+
+
+def _graphed(file: Path) -> HumanParser:
+    return HumanParser.on(graphed_backend(file), name=file.name)
+
+
+def _engine(file: Path) -> Path:
+    from ce2p_export.tensorrt import BuildSettings, build_engine_file
+
+    target = file.with_suffix(".engine")
+    return target if target.exists() else build_engine_file(file, BuildSettings(), target).path
+
+
+def compare(
+    part: Part, usual: Callable[[NDArray[np.uint8]], Labels], parsers: dict[str, HumanParser], rounds: int
+) -> None:
+    """Hold every parser's labels against the usual way's, then time all of them in turn, and a stream of frames."""
+    frames = [photo(FRAME, seed) for seed in range(4)]
+    expected = usual(frames[0])
+    agreement: dict[str, float] = {}
+    for title, parser in parsers.items():
+        agreement[title] = float((parser(frames[0]).labels == expected).mean())
+        assert agreement[title] >= MIN_AGREEMENT[parser.metadata.precision], f"{title}: {agreement[title]:.2%} agree"
+    timings = interleave(
+        {
+            title: lambda parser=parser: parser(frames[0])  # type: ignore[misc]
+            for title, parser in parsers.items()
+        },
+        rounds,
+        rest=0.002,
+    )
+    for title, timing in timings.items():
+        gpu_ms = sum(parsers[title](frames[0]).timings.values())
+        row: Row = {
+            "frame": title, "p50 ms": timing.median_ms, "p95 ms": timing.p95_ms, "p99 ms": timing.p99_ms,
+            "GPU ms": gpu_ms, "host share": f"{max(0.0, 1 - gpu_ms / timing.median_ms):.0%}",
+            "same labels": f"{agreement[title]:.4%}", "stream frames/s": _stream_rate(parsers[title], frames),
+        }  # fmt: skip
+        part.rows.append(row)
+        part.facts[title] = str(parsers[title])
+        part.facts.setdefault("samples", {})[title] = timing.samples
+        part.save()
+
+
+def _stream_rate(parser: HumanParser, frames: list[NDArray[np.uint8]]) -> float:
+    """Frames per second of a stream, with as many frames in flight as the parser keeps."""
+    stream = (SourceFrame(frames[i % len(frames)], Path("frame"), i) for i in range(STREAM_FRAMES))
+    started = time.perf_counter()
+    count = sum(1 for _ in parser.parse_frames(stream))
+    return count / (time.perf_counter() - started)

@@ -1,0 +1,64 @@
+"""A backend chosen by remembered times, whose first pass tells whether these can be believed.
+
+A pass made for that alone would cost half a second of every start with a ResNet-101. So the first pass of the caller is
+the trial: where it fails, or takes less than half of what is remembered (somebody disturbed that time unseen), the
+memory is forgotten, and whoever opens the network next measures anew.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ..metadata import ModelMetadata
+from ..timing import timed
+from .choice_memory import BackendChoice
+from .choice_timing import ChoosableBackend
+
+__all__ = ["RememberedBackend"]
+
+logger = logging.getLogger(__name__)
+
+
+class RememberedBackend:
+    """`backend` as it is, with `forget` called where its first pass contradicts the time in `choice`."""
+
+    def __init__(
+        self, path: Path, backend: ChoosableBackend, choice: BackendChoice, forget: Callable[[], None]
+    ) -> None:
+        self.name: str = backend.name
+        self.device: str = backend.device
+        self.metadata: ModelMetadata = backend.metadata
+        self.batch: int | None = backend.batch
+        self.choice: BackendChoice | None = choice
+        self._backend = backend
+        self._path = path
+        self._forget: Callable[[], None] | None = forget
+        self._expected = choice.median_ms.get(str(choice.option), 0.0)
+
+    def run(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
+        """See Backend.run."""
+        forget = self._forget
+        if forget is None or len(batch) != (self.batch or 1):  # that is the batch that was timed
+            return self._backend.run(batch)
+        self._forget = None
+        try:
+            took, outputs = timed(lambda: self._backend.run(batch))
+        except Exception:
+            forget()
+            raise
+        if took < self._expected / 2:
+            logger.info(
+                "%s: took %.3g ms when it was timed and %.3g now; the next start times it again",
+                self._path, self._expected, took,
+            )  # fmt: skip
+            forget()
+        return outputs
+
+    def close(self) -> None:
+        """See Backend.close."""
+        self._backend.close()
