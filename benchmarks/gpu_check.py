@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.gpu.parts import Part, markdown, working_folder
-from benchmarks.gpu.plan import PlannedPart, plan_of, plan_table
+from benchmarks.gpu.plan import REHEARSED_MODEL, PlannedPart, plan_of, plan_table
 from benchmarks.gpu.summary import headline, report
 from benchmarks.record import machine
 
@@ -58,6 +58,8 @@ def main() -> None:
     parser.add_argument("--plan", action="store_true", help="print the plan and stop")
     parser.add_argument("--rehearse", action="store_true", help="without a GPU: small, on stand-ins")
     options = parser.parse_args()
+    if options.rehearse:
+        options.model = REHEARSED_MODEL
     with working_folder(options.files) as files:
         try:
             parts = plan_of(options.only, options.model, files, options.out, rehearsal=options.rehearse)

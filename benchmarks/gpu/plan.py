@@ -10,12 +10,12 @@ from pathlib import Path
 from benchmarks.gpu.parts import Part, run_part
 from benchmarks.gpu.runtimes import gpu_runtimes
 
-__all__ = ["PARTS", "PlannedPart", "plan_of", "plan_table"]
+__all__ = ["PARTS", "REHEARSED_MODEL", "PlannedPart", "plan_of", "plan_table"]
 
 _SANITIZER_CASES = "3"
 """Checked launches are a hundred times slower, and every kernel is in each case."""
 _WITH_DRIVER = "tests.cuda_on_cpu.with_driver"
-_REHEARSED = "schp:lip-r18-os16:65"
+REHEARSED_MODEL = "schp:lip-r18-os16:65"
 _PATIENCE = 8
 """How much longer a part may take in a rehearsal, where a CPU does a GPU's work."""
 
@@ -84,7 +84,7 @@ def plan_of(only: Sequence[str], model: str, files: Path, out: Path, *, rehearsa
     if unknown:
         known = ", ".join(part.key for part in PARTS)
         raise ValueError(f"no part {', '.join(sorted(unknown))}; expected {known}")
-    of_network = ("--model", model if not rehearsal else _REHEARSED, "--files", str(files))
+    of_network = ("--model", model, "--files", str(files))
     more: dict[str, tuple[str, ...]] = {
         "machine": ("--out", str(out)),
         "kill": of_network,

@@ -1,5 +1,5 @@
-"""The parts of the GPU check, rehearsed on the CPU: kernels through the real cuda-bindings on a stand-in driver, networks
-and frames on CPU backends. What they measure here means nothing; that they measure the right thing does."""
+"""The parts of the GPU check, rehearsed on the CPU: kernels through the real cuda-bindings on a stand-in driver,
+networks and frames on CPU backends. What they measure here means nothing; that they measure the right thing does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from benchmarks.gpu.candidates import Candidate
 from benchmarks.gpu.ceilings import product_rates
 from benchmarks.gpu.networks_on_disk import NetworkFiles
 from benchmarks.gpu.parts import Part, SkippedError
-from benchmarks.gpu.plan import plan_of
+from benchmarks.gpu.plan import REHEARSED_MODEL, plan_of
 from benchmarks.gpu.summary import COMPILED_FOLDED, FRAME_ROW
 from benchmarks.gpu.workers import Entry
 from ce2p.models import CE2P
@@ -37,7 +37,7 @@ def rehearsed(key: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Part:
     pytest.importorskip("cuda.bindings.driver", reason="cuda-bindings is not installed")
     monkeypatch.setenv("PYTHONPATH", ":".join(map(str, (ROOT, ROOT / "export", ROOT / "runtime"))))
     monkeypatch.chdir(ROOT)
-    (planned,) = plan_of([key], "unused", folder, folder, rehearsal=True)
+    (planned,) = plan_of([key], REHEARSED_MODEL, folder, folder, rehearsal=True)
     part = planned.run(planned.limit)
     assert part.status == "ran", (part.note, part.facts.get("said"))
     return part
