@@ -82,8 +82,11 @@ def _run(options: argparse.Namespace, card: str, planned: Sequence[PlannedPart],
     options.out.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + budget
     parts: list[Part] = []
-    for part in planned:
-        parts.append(part.run(min(part.limit, deadline - time.monotonic())))
+    for number, part in enumerate(planned):
+        left = deadline - time.monotonic()
+        spare = left - sum(later.limit for later in planned[number + 1 :])
+        seconds = max(part.limit, spare) if part.stretches else part.limit
+        parts.append(part.run(min(seconds, left)))
         print(markdown(parts[-1:]), flush=True)
         # After every part: whatever ends this run, what was measured is kept.
         _write(options, card, parts)
