@@ -180,8 +180,8 @@ def _leave_unrounded(graph: ir.Graph, nodes: Collection[str]) -> None:
         quantise_node = dequantise_node.predecessors()[0]
         result.replace_all_uses_with(value, replace_graph_outputs=True)
         graph.remove([dequantise_node, quantise_node], safe=True)
-        if leaves:
-            value.name = name
+        if leaves:  # what an output must state stood at the pair's end
+            value.name, value.type, value.shape = name, result.type, result.shape
 
 
 def _shortcuts_through_pairs(graph: ir.Graph) -> None:
