@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.gpu.parts import Part, markdown, working_folder
-from benchmarks.gpu.plan import PlannedPart, plan_of, plan_table
+from benchmarks.gpu.plan import REHEARSED_MODEL, PlannedPart, plan_of, plan_table
 from benchmarks.gpu.summary import headline, report
 from benchmarks.record import machine
 
@@ -58,6 +58,8 @@ def main() -> None:
     parser.add_argument("--plan", action="store_true", help="print the plan and stop")
     parser.add_argument("--rehearse", action="store_true", help="without a GPU: small, on stand-ins")
     options = parser.parse_args()
+    if options.rehearse:
+        options.model = REHEARSED_MODEL
     with working_folder(options.files) as files:
         try:
             parts = plan_of(options.only, options.model, files, options.out, rehearsal=options.rehearse)
@@ -80,8 +82,11 @@ def _run(options: argparse.Namespace, card: str, planned: Sequence[PlannedPart],
     options.out.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + budget
     parts: list[Part] = []
-    for part in planned:
-        parts.append(part.run(min(part.limit, deadline - time.monotonic())))
+    for number, part in enumerate(planned):
+        left = deadline - time.monotonic()
+        spare = left - sum(later.limit for later in planned[number + 1 :])
+        seconds = max(part.limit, spare) if part.stretches else part.limit
+        parts.append(part.run(min(seconds, left)))
         print(markdown(parts[-1:]), flush=True)
         # After every part: whatever ends this run, what was measured is kept.
         _write(options, card, parts)

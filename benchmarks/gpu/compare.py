@@ -60,8 +60,7 @@ def _right(part: Part, outcome: Outcome) -> bool:
         return True
     name, batch = outcome.entry.key
     part.blame("wrong", f"{name} at batch {batch}: relative L2 {outcome.distance:.1e} to PyTorch on the CPU")
-    row = {"network": name, "batch": batch, "relative L2": outcome.distance, "note": "wrong, not timed"}
-    part.rows.append(row)
+    part.rows.append({"network": name, "batch": batch, "relative L2": outcome.distance, "note": "wrong, not timed"})
     return False
 
 

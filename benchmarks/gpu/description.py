@@ -9,6 +9,7 @@ into OUT/device-properties.bin: with it, cuDNN's plans can be made on a machine 
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.metadata
 import shutil
 import subprocess
@@ -89,7 +90,7 @@ def describe(device: GpuDevice) -> dict[str, str | int]:
 def dump_device_properties(out: str) -> str:
     """cuDNN's serialised description of device 0 into the folder `out`; says what was written, or why nothing."""
     try:
-        import cudnn
+        cudnn: Any = importlib.import_module("cudnn")
     except ImportError:
         return "not written: the package nvidia-cudnn-frontend is not installed"
     try:

@@ -63,12 +63,13 @@ class FusedConvolution(nn.Module):
         if not x.is_cuda:
             y = conv(x)
             return F.relu(y if z is None else y + z)
-        how = conv.bias, conv.stride, conv.padding, conv.dilation, conv.groups
+        weight, bias, padding = conv.weight, conv.bias, conv.padding
+        assert not isinstance(padding, str)  # ours are numbers
         if z is None:
-            fused: Tensor = torch.cudnn_convolution_relu(x, conv.weight, *how)
-            return fused
-        summed: Tensor = torch.cudnn_convolution_add_relu(x, conv.weight, z, 1.0, *how)
-        return summed
+            return torch.cudnn_convolution_relu(x, weight, bias, conv.stride, padding, conv.dilation, conv.groups)
+        return torch.cudnn_convolution_add_relu(
+            x, weight, z, 1.0, bias, conv.stride, padding, conv.dilation, conv.groups
+        )
 
 
 def fuse_convolutions(folded: CE2P, size: tuple[int, int]) -> tuple[GraphModule, Coverage]:

@@ -10,12 +10,14 @@ from pathlib import Path
 from benchmarks.gpu.parts import Part, run_part
 from benchmarks.gpu.runtimes import gpu_runtimes
 
-__all__ = ["PARTS", "PlannedPart", "plan_of", "plan_table"]
+__all__ = ["PARTS", "REHEARSED_MODEL", "PlannedPart", "plan_of", "plan_table"]
 
 _SANITIZER_CASES = "3"
 """Checked launches are a hundred times slower, and every kernel is in each case."""
 _WITH_DRIVER = "tests.cuda_on_cpu.with_driver"
-_REHEARSED = "schp:lip-r18-os16:65"
+REHEARSED_MODEL = "schp:lip-r18-os16:65"
+_STARTING = 12.0
+"""Seconds of a part's time that go by before its work begins and after it has ended."""
 _PATIENCE = 8
 """How much longer a part may take in a rehearsal, where a CPU does a GPU's work."""
 
@@ -39,6 +41,10 @@ class PlannedPart:
     """Whether it launches kernels of ours: in a rehearsal they are emulated."""
     measures: bool = True
     """Whether it says something about the product, rather than about the machine."""
+    plans_ahead: bool = False
+    """Whether it is told its seconds, to spend them on what matters most."""
+    stretches: bool = False
+    """Whether it may have what parts before it left of their time."""
     rehearsal: bool = False
 
     def run(self, seconds: float) -> Part:
@@ -52,19 +58,21 @@ class PlannedPart:
                 return Part(self.title, "skipped", "compute-sanitizer is not installed; it comes with the CUDA toolkit")
             wrapper = (program, "--tool", self.tool, "--error-exitcode", "9", "--target-processes", "application-only")
         launcher = _WITH_DRIVER if self.rehearsal and self.kernels else ""
-        part = run_part(self.title, f"benchmarks.gpu.{self.module}", seconds, self.arguments, wrapper, launcher)
+        told = ("--seconds", f"{seconds - _STARTING:.0f}") if self.plans_ahead else ()
+        arguments = (*self.arguments, *told)
+        part = run_part(self.title, f"benchmarks.gpu.{self.module}", seconds, arguments, wrapper, launcher)
         part.name = self.title
         return part
 
 
 PARTS = (
     PlannedPart("machine", "Machine and ceilings", "description", 20, 35, kernels=True, measures=False),
-    PlannedPart("kill", "Kill test: cuDNN's fused convolutions", "kill_test", 60, 95),
+    PlannedPart("kill", "Kill test: cuDNN's fused convolutions", "kill_test", 60, 95, plans_ahead=True),
     PlannedPart("checks", "Kernels against their references", "kernel_checks", 15, 25, ("--cases", "12"), kernels=True),
     PlannedPart("times", "Kernel times beside their floors", "kernel_times", 30, 55, kernels=True),
     PlannedPart("exports", "Exports", "exports", 90, 110, measures=False),
     PlannedPart("frames", "Frames", "frames", 35, 50, kernels=True),
-    PlannedPart("network", "Networks", "network", 125, 135),
+    PlannedPart("network", "Networks", "network", 125, 135, plans_ahead=True, stretches=True),
     PlannedPart(
         "memcheck", "compute-sanitizer memcheck", "kernel_checks", 12, 20, ("--cases", _SANITIZER_CASES), "memcheck"
     ),
@@ -84,13 +92,13 @@ def plan_of(only: Sequence[str], model: str, files: Path, out: Path, *, rehearsa
     if unknown:
         known = ", ".join(part.key for part in PARTS)
         raise ValueError(f"no part {', '.join(sorted(unknown))}; expected {known}")
-    of_network = ("--model", model if not rehearsal else _REHEARSED, "--files", str(files))
+    of_network = ("--model", model, "--files", str(files))
     more: dict[str, tuple[str, ...]] = {
         "machine": ("--out", str(out)),
         "kill": of_network,
         "exports": of_network,
         "frames": of_network,
-        "network": (*of_network, "--seconds", "125"),
+        "network": of_network,
     }
     chosen = [part for part in PARTS if part.key in only or not only]
     if not only and (rehearsal or not gpu_runtimes()[0]):
@@ -112,14 +120,13 @@ def plan_table(parts: Sequence[PlannedPart], budget: float) -> str:
 def _rehearsed(part: PlannedPart) -> PlannedPart:
     """The same part on a CPU: smallest sizes, and time for it."""
     on_cpu, tiny, once = ("--device", "cpu"), ("--scale", "tiny"), ("--rounds", "1")
-    set_up = ("--set-up", "400", "--batches", "1,2")
     arguments: dict[str, tuple[str, ...]] = {
         "machine": (*on_cpu, *tiny),
-        "kill": (*on_cpu, *once, *set_up),
+        "kill": (*on_cpu, *once, "--batches", "1,2"),
         "checks": ("--cases", "1"),
         "times": (*on_cpu, *tiny, *once),
         "frames": (*on_cpu, *tiny, *once),
-        "network": (*on_cpu, *once, "--waves", "1", "--seconds", "500"),
+        "network": (*on_cpu, *once, "--waves", "1"),
         "training": (*on_cpu, "--seconds", "1", "--pictures", "4", "--model", "lip-r18-os16",
                      "--set", "input_size=64;batch=2;epochs=1"),
     }  # fmt: skip

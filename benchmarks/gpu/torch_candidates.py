@@ -84,7 +84,7 @@ def placed(module: nn.Module, images: NDArray[np.float32], precision: str, place
     dtype = torch.float16 if precision == "fp16" else torch.float32
     module, batch = module.to(place.device, dtype).eval(), torch.from_numpy(images).to(place.device, dtype)
     if precision == "fp16":
-        module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        module = module.to(memory_format=torch.channels_last)
         return module, batch.contiguous(memory_format=torch.channels_last)
     return module, batch
 
@@ -101,7 +101,7 @@ def _settle(device: str, benchmark: bool) -> Place:
 def _inductor(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
     from torch._inductor.compile_fx import compile_fx
 
-    compiled: Callable[..., Any] = compile_fx(graph, inputs)
+    compiled: Any = compile_fx(graph, inputs)
     return compiled
 
 

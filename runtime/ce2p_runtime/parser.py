@@ -39,10 +39,11 @@ class HumanParser:
         for result in parser.stream("walk.mp4"): ...  # picture, folder, glob, video, or several frames
 
     Backend and device are chosen once and stated: see `parser.backend`, `parser.choice` and `str(parser)`. On the CPU
-    "auto" times the installed backends, once per network and machine, and takes the fastest (see `open_backend`). A
-    device asked for by name fails rather than falling back. `threads`: CPU threads of the network. `batch`: frames per
-    forward pass for files with a dynamic batch; a CPU gains nothing from more than 1. `trust_engine`: load a TensorRT
-    engine that is not the one its .json was written for. Raises BackendError and ModelFileError.
+    "auto" times the installed backends, once per network and machine, and takes the fastest (see `open_backend`). That
+    takes some seconds; `logging.basicConfig(level=logging.INFO)` shows when it begins. A device asked for by name fails
+    rather than falling back. `threads`: CPU threads of the network. `batch`: frames per forward pass for files with a
+    dynamic batch; a CPU gains nothing from more than 1. `trust_engine`: load a TensorRT engine that is not the one its
+    .json was written for. Raises BackendError and ModelFileError.
 
     One parser serves any number of threads: every call gets the labels of its own frame, also through
     `asyncio.to_thread(parser, frame)`. On the CPU calls overlap, on a GPU they take turns. A generator (`stream`,

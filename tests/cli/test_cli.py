@@ -59,7 +59,7 @@ def test_arguments_a_parser_does_not_know() -> None:
 
 def test_export_inspect_parse_in_a_row(ce2p: Run, tiny: Tiny, picture: Path, tmp_path: Path) -> None:
     checkpoint = save_checkpoint(tmp_path / "mine.safetensors", tiny("schp"), "lip", "trained for this test")
-    ending = ce2p("export", checkpoint, "--imgsz", "97", "81", "--edge")
+    ending = ce2p("export", checkpoint, "--imgsz", "97", "81", "--edge", "--gate-count", "2")
     assert ending.status == 0, ending.err
     assert re.search(r"pyramid pooling +│ +1 ", ending.out)
     assert "Proof: onnxruntime" in ending.out
@@ -117,7 +117,8 @@ def test_random_models_export_by_name(ce2p: Run, tmp_path: Path) -> None:
 
 def test_half_precision_is_in_the_name_the_proof_and_the_facts(ce2p: Run, tmp_path: Path) -> None:
     name = "lip-r18-os16_fp16_97x97.onnx"
-    ending = ce2p("export", "lip-r18-os16", "--random", "--imgsz", "97", "--precision", "fp16")
+    small = ("--imgsz", "97", "--gate-count", "2")
+    ending = ce2p("export", "lip-r18-os16", "--random", *small, "--precision", "fp16")
     assert ending.status == 0, ending.err
     assert [path.name for path in tmp_path.glob("*.onnx")] == [name]
     assert "noise (rounded)" in ending.out
@@ -276,6 +277,7 @@ def test_the_demo_runs_from_nothing_to_pictures(ce2p: Run, monkeypatch: pytest.M
     monkeypatch.setattr(demo, "TRAIN_PICTURES", 8)
     monkeypatch.setattr(demo, "VAL_PICTURES", 6)
     monkeypatch.setattr(demo, "VIDEO_FRAMES", 6)
+    monkeypatch.setattr(demo, "TIMING_ROUNDS", 2)
     ending = ce2p("demo", "-o", "demo", "--epochs", "1")
     assert ending.status == 0, ending.err
     made = {path.name for path in (tmp_path / "demo").iterdir()}

@@ -136,9 +136,12 @@ def test_without_a_gpu_it_ends_with_one_line(monkeypatch: pytest.MonkeyPatch) ->
         gpu_check.main()
 
 
-def with_parts(monkeypatch: pytest.MonkeyPatch, out: Path, *parts: Part) -> None:
-    """Run the check as if these were what its parts give."""
-    planned = [Given(part.name, part.name, "", 1, 9, measures=part.name != "machine", gives=part) for part in parts]
+def with_parts(monkeypatch: pytest.MonkeyPatch, out: Path, *parts: Part, stretches: str = "") -> None:
+    """Run the check as if these were what its parts give, each within nine seconds."""
+    planned = [
+        Given(p.name, p.name, "", 1, 9, measures=p.name != "machine", stretches=p.name == stretches, gives=p)
+        for p in parts
+    ]
     monkeypatch.setattr(gpu_check, "graphics_card", lambda: "Some card, 580.1")
     monkeypatch.setattr(gpu_check, "plan_of", lambda *arguments, **options: planned)
     monkeypatch.setattr(sys, "argv", ["gpu_check", "--out", str(out)])
@@ -152,7 +155,7 @@ class Given(PlannedPart):
     gives: Part = field(default_factory=lambda: Part(""))
 
     def run(self, seconds: float) -> Part:
-        assert seconds <= self.limit
+        self.gives.facts["seconds"] = seconds
         return self.gives
 
 
@@ -162,6 +165,13 @@ def test_the_report_holds_every_part(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert [part["status"] for part in document["parts"]] == ["ran", "skipped"]
     assert document["machine"]["commit"]
     assert "Some card" in (tmp_path / "gpu-check.md").read_text()
+
+
+def test_a_part_that_stretches_gets_what_others_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    one, two, three = Part("one"), Part("two"), Part("three")
+    with_parts(monkeypatch, tmp_path, one, two, three, stretches="two")
+    assert (one.facts["seconds"], three.facts["seconds"]) == (9, 9)
+    assert 9 < two.facts["seconds"] <= gpu_check.BUDGET - 9
 
 
 def test_a_wrong_part_is_reported_and_fails_the_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

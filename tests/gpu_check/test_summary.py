@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from benchmarks.gpu.kill_test import judge
 from benchmarks.gpu.network import OURS
 from benchmarks.gpu.parts import Part
@@ -62,8 +64,8 @@ def test_the_kill_test_gives_its_verdict_beside_its_predictions() -> None:
 
 
 def test_fusion_is_predicted_from_its_instructions() -> None:
-    one = {"multiprocessors": 1, "clock_hz": 1e9}
-    half = predicted_fusion_ms(128 * 10**6, 1, 20, half=True, any_sizes=False, **one)
+    predicted = partial(predicted_fusion_ms, 128 * 10**6, 1, 20, multiprocessors=1, clock_hz=1e9)
+    half = predicted(half=True, any_sizes=False)
     assert half == 41.0, "128 lanes issue 41 instructions for each of 128 million values at one per nanosecond"
-    assert predicted_fusion_ms(128 * 10**6, 1, 20, half=False, any_sizes=False, **one) == 57.0
-    assert predicted_fusion_ms(128 * 10**6, 1, 20, half=True, any_sizes=True, **one) > 2 * half
+    assert predicted(half=False, any_sizes=False) == 57.0
+    assert predicted(half=True, any_sizes=True) > 2 * half

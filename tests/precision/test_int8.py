@@ -281,6 +281,8 @@ def test_a_network_without_a_layer_left_and_an_unknown_group_are_refused() -> No
         convert(model, PrecisionPlan("int8", frozenset({"backbone.layer1.0", "fusion.classifier"}), "cpu", {}))
     with pytest.raises(CE2PError, match=r"no layer group backbone\.layer9\.0; this network has backbone\.layer1\.0"):
         convert(model, PrecisionPlan("int8", frozenset({"backbone.layer9.0"}), "cpu", {}))
+    with pytest.raises(CE2PError, match=r"no layer group edge_classifier; this network has"):
+        convert(model, PrecisionPlan("int8", unrounded=frozenset({"edge_classifier"})))
 
 
 def test_bfloat16_and_float16_keep_the_groups_they_are_told_to() -> None:

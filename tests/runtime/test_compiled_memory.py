@@ -148,9 +148,9 @@ def test_what_is_larger_than_all_may_be_is_not_kept_and_said(
     caplog.set_level(logging.INFO)
     monkeypatch.setenv(LIMIT_VARIABLE, "1")
     keep("0" * 64, bytes(MIB + 1))
-    assert not folder.exists()
+    assert list(folder.iterdir()) == []
     assert [record.getMessage() for record in caplog.records] == [
-        f"model.onnx: compiled it takes 1 MiB and is not kept ({LIMIT_VARIABLE})"
+        f"model.onnx: compiled, 1 MiB, it is not kept ({LIMIT_VARIABLE})"
     ]
 
 
@@ -173,7 +173,7 @@ def test_a_senseless_limit_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_cache_that_cannot_be_written_costs_one_warning(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder.parent.write_text("not a folder")
     assert recalled("0" * 64) is None
-    keep("0" * 64)
+    keep_compiled("0" * 64, "model.onnx", lambda: pytest.fail("exported for nothing"))
     (record,) = caplog.records
     assert record.getMessage().startswith("the compiled network is not kept: ")
 

@@ -8,10 +8,13 @@ what feeds them, so an activation stays with its convolution and a residual sum 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 import onnx_ir as ir
 
-__all__ = ["HIGH_PRECISION", "group_of_nodes", "high_precision_groups", "layer_groups"]
+from ce2p.errors import CE2PError
+
+__all__ = ["HIGH_PRECISION", "check_known", "group_of_nodes", "high_precision_groups", "layer_groups"]
 
 HIGH_PRECISION = ("pyramid.context", "edge_classifier", "fusion.classifier")
 """Groups that int8 converts only where the gate finds that harmless: 50 pooled bins and the classifiers are a hundredth
@@ -34,6 +37,13 @@ def layer_groups(graph: ir.Graph) -> dict[str, tuple[str, ...]]:
     for node, group in group_of_nodes(graph).items():
         groups.setdefault(group, []).append(node)
     return {group: tuple(nodes) for group, nodes in groups.items()}
+
+
+def check_known(wanted: Collection[str], groups: Collection[str]) -> None:
+    """Raise CE2PError where a group that is wanted is none of the network's `groups`."""
+    unknown = set(wanted) - set(groups)
+    if unknown:
+        raise CE2PError(f"no layer group {min(unknown)}; this network has {', '.join(groups)}")
 
 
 def high_precision_groups(graph: ir.Graph) -> frozenset[str]:

@@ -30,7 +30,7 @@ from ce2p.errors import CE2PError
 from ce2p_runtime.telemetry import import_onnxruntime
 
 from .casts import producer_of
-from .groups import layer_groups
+from .groups import check_known, layer_groups
 from .ranges import Range
 
 __all__ = ["TARGETS", "Flavour", "Target", "nodes_to_quantise", "quantise", "tensors_to_calibrate"]
@@ -78,9 +78,7 @@ TARGETS: dict[Target, Flavour] = {
 def nodes_to_quantise(graph: ir.Graph, flavour: Flavour, keep: frozenset[str]) -> list[str]:
     """Names of the nodes to quantise when the groups `keep` stay as they are. Raises CE2PError for unknown groups."""
     groups = layer_groups(graph)
-    unknown = keep - set(groups)
-    if unknown:
-        raise CE2PError(f"no layer group {min(unknown)}; this network has {', '.join(groups)}")
+    check_known(keep, groups)
     kinds = {node.name: node.op_type for node in graph}
     return [
         node
@@ -182,8 +180,8 @@ def _leave_unrounded(graph: ir.Graph, nodes: Collection[str]) -> None:
         quantise_node = dequantise_node.predecessors()[0]
         result.replace_all_uses_with(value, replace_graph_outputs=True)
         graph.remove([dequantise_node, quantise_node], safe=True)
-        if leaves:
-            value.name = name
+        if leaves:  # what an output must state stood at the pair's end
+            value.name, value.type, value.shape = name, result.type, result.shape
 
 
 def _shortcuts_through_pairs(graph: ir.Graph) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from .groups import layer_groups
+from .groups import check_known, layer_groups
 from .half import to_half
 from .int8 import TARGETS, Target, nodes_to_quantise, quantise
 from .ranges import Method, Range
@@ -62,6 +62,7 @@ def convert(pure: ir.Model | bytes, plan: PrecisionPlan) -> ir.Model:
         flavour = TARGETS[plan.target]
         graph = _loaded(content).graph
         groups = layer_groups(graph)
+        check_known(plan.unrounded, groups)
         unrounded = [node for group in plan.unrounded for node in groups[group]]
         model = quantise(content, plan.ranges, flavour, nodes_to_quantise(graph, flavour, plan.keep), unrounded)
         if flavour.float16_between:

@@ -75,8 +75,8 @@ def _inner_sums(root: ir.Node) -> Iterator[ir.Node]:
 def _is_inner(node: ir.Node) -> bool:
     """Whether all that happens to this sum is being added to something."""
     value = node.outputs[0]
-    readers = value.uses()
-    return not value.is_graph_output() and len(readers) == 1 and readers[0].node.op_type == "Add"
+    kinds = [use.node.op_type for use in value.uses()]
+    return not value.is_graph_output() and kinds == ["Add"]
 
 
 def _is_of_convolution(value: ir.Value) -> bool:

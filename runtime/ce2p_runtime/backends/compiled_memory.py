@@ -102,12 +102,13 @@ def keep_compiled(key: str, model: str, compiled: Callable[[], memoryview]) -> N
     limit, file = compiled_limit(), _file(key)
     if not limit or file.exists():
         return
-    content = compiled()
-    if content.nbytes > limit:
-        logger.info("%s: compiled it takes %d MiB and is not kept (%s)", model, content.nbytes >> 20, LIMIT_VARIABLE)
-        return
-    line = {"format": _FORMAT, "key": key, "model": model, "bytes": content.nbytes, "sha256": _sha256(content)}
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)  # before the export, which would be for nothing where that fails
+        content = compiled()
+        if content.nbytes > limit:
+            logger.info("%s: compiled, %d MiB, it is not kept (%s)", model, content.nbytes >> 20, LIMIT_VARIABLE)
+            return
+        line = {"format": _FORMAT, "key": key, "model": model, "bytes": content.nbytes, "sha256": _sha256(content)}
         _make_room(file.parent, limit - content.nbytes)
         with atomic_path(file) as temporary:
             temporary.touch(0o600)

@@ -20,6 +20,7 @@ from ..forks import keep_in_children
 from ..machine import cpu_model, usable_cores
 from ..onnx_file import onnx_digest
 from ..openvino_core import openvino_core
+from ..telemetry import import_openvino
 from ..text import install_hint
 from .base import check_signature, checked_metadata
 from .choice_memory import BackendChoice
@@ -37,6 +38,8 @@ Half-precision files are computed in float32 with their float16 weights, as ONNX
 cannot do better, and asked for f16 one of those answers with bfloat16, which is coarser than the file. bfloat16 files
 are computed in bfloat16 where the processor can, else in float32 with their bfloat16 weights. In int8 files f32 is the
 precision of the layers that are not quantised."""
+_SWITCHES = ("ONEDNN_", "DNNL_", "OV_")
+"""Beginnings of environment variables that change what OpenVINO and its kernels make of a network."""
 _SLOW = 1 << 26
 """Bytes of a model from which on compiling it takes more than a moment."""
 
@@ -167,6 +170,7 @@ class _Plan:
                 "preparation": [hashlib.sha256(source).hexdigest() for source in _preparation()],
                 "openvino": str(self.core.get_versions("CPU")["CPU"].build_number),
                 "capabilities": self.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"),
+                "switches": {name: value for name, value in os.environ.items() if name.startswith(_SWITCHES)},
                 "cpu": cpu_model(),
                 "cores": [os.cpu_count(), usable_cores()],
             }
@@ -201,10 +205,8 @@ def _compiled(plan: _Plan, say: bool) -> tuple[Any, NDArray[np.uint8] | None]:
 
 def _loaded(plan: _Plan, content: NDArray[np.uint8]) -> Any | None:
     """What was kept as a network; None, and it is kept no longer, where OpenVINO refuses it."""
-    import openvino
-
     try:
-        return plan.core.import_model(openvino.Tensor(content, shared_memory=True), plan.name, plan.properties)
+        return plan.core.import_model(import_openvino().Tensor(content, shared_memory=True), plan.name, plan.properties)
     except RuntimeError as error:
         forget_compiled(str(plan.key), _last_line(error))
         return None

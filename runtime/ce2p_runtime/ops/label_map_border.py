@@ -60,7 +60,7 @@ class Border:
         ends = np.cumsum(count)
         self._number = np.empty(lattice.labels.size, np.intp)
         self._number[cells] = np.arange(len(cells))
-        self._group = np.searchsorted(_GROUPS, count).astype(np.uint8)
+        self._group: Labels = np.asarray(np.searchsorted(_GROUPS, count), np.uint8)
         self._slot = np.empty(len(cells), np.intp)
         self._groups: dict[int, _Group] = {}
         for group in np.flatnonzero(np.bincount(self._group)).tolist():
