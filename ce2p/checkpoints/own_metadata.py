@@ -7,8 +7,10 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from ce2p_runtime.typed_json import is_text
+
 from ..errors import ConfigError
-from ..labels import LabelSet, is_plain, label_set
+from ..labels import LabelSet, label_set
 from ..models.config import CE2PConfig
 
 __all__ = ["METADATA_KEY", "OwnMetadata", "read_own_metadata"]
@@ -45,7 +47,7 @@ def read_own_metadata(text: str) -> OwnMetadata:
     document = _mapping(from_json(text), "the document")
     config = CE2PConfig.from_dict(_mapping(document.get("config"), "config"))
     dataset, weights = document.get("dataset"), document.get("weights")
-    if not isinstance(dataset, str) or not isinstance(weights, str) or not is_plain(weights or "unknown", most=500):
+    if not isinstance(dataset, str) or not isinstance(weights, str) or not is_text(weights or "unknown"):
         raise ValueError(f"dataset is {dataset!r:.40} and weights {weights!r:.40}, expected texts that can be shown")
     training = _mapping(document.get("training", {}), "training")
     _check_input_size(training)

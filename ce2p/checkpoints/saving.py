@@ -8,7 +8,8 @@ from typing import Any
 
 from safetensors.torch import save
 
-from ..files import atomic_path
+from ce2p_runtime.files import atomic_path
+
 from ..labels import LabelSet, label_set
 from ..models.network import CE2P
 from .own_metadata import METADATA_KEY

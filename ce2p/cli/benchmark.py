@@ -18,9 +18,8 @@ from typing import Any
 import cv2
 
 from ce2p.errors import ConfigError
-from ce2p_runtime.engine_file import file_sha256
 from ce2p_runtime.errors import CE2PRuntimeError
-from ce2p_runtime.files import atomic_path
+from ce2p_runtime.files import atomic_path, file_sha256
 from ce2p_runtime.machine import machine, source_commit
 from ce2p_runtime.machine_state import MachineState, disturbances
 from ce2p_runtime.text import install_hint

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from ce2p.checkpoints import sha256_of
 from ce2p.preprocessing import preprocessing_for
 from ce2p_export import (
     Exported,
@@ -27,6 +26,7 @@ from ce2p_export.metadata import build_metadata
 from ce2p_export.precision import Method, Precision, Target
 from ce2p_runtime import ModelFileError, ModelMetadata
 from ce2p_runtime.destinations import check_destination
+from ce2p_runtime.files import file_sha256
 from ce2p_runtime.frame_steps import network_input
 from ce2p_runtime.gate import thresholds_for
 from ce2p_runtime.media.own_mark import bears_mark
@@ -77,7 +77,7 @@ class ExportRequest:
 
 
 def run(request: ExportRequest) -> None:
-    """Export and report. Raises CE2PError and CE2PRuntimeError."""
+    """Export and report. Raises CE2PError."""
     exported = export_file(request)
     if request.json:
         write_json({"path": str(exported.path), **dataclasses.asdict(exported.metadata)}, request.json, "export")
@@ -86,7 +86,7 @@ def run(request: ExportRequest) -> None:
 
 
 def export_file(request: ExportRequest) -> Exported:
-    """Export, with remarks on the way; mistakes are found first. Raises CE2PError and CE2PRuntimeError."""
+    """Export, with remarks on the way; mistakes are found first. Raises CE2PError."""
     _check(request)
     source = open_source(
         request.model, family=request.family, dataset=request.dataset,
@@ -150,7 +150,7 @@ def _is_of_the_same(path: Path, request: ExportRequest) -> bool:
         return False
     if request.random:
         return metadata.weights.startswith("untrained")
-    return metadata.extra.get("parent_sha256") == sha256_of(Path(request.model))
+    return metadata.extra.get("parent_sha256") == file_sha256(Path(request.model))
 
 
 def _worst_picture(request: ExportRequest, path: Path) -> Path | None:

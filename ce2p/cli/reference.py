@@ -47,7 +47,7 @@ def open_reference(
     """A checkpoint in PyTorch at input `size` (height, width), an ONNX file in ONNX Runtime, an engine in TensorRT.
 
     The first two run on the CPU, where float32 keeps all its bits: GPU libraries may round it to 10 by default.
-    `dataset` and `stride` are for checkpoints that do not tell. Raises CE2PError and CE2PRuntimeError.
+    `dataset` and `stride` are for checkpoints that do not tell. Raises CE2PError.
     """
     check_reference(model, dataset=dataset, stride=stride)
     if _is_exported(model):

@@ -66,7 +66,7 @@ class ValRequest:
 
 
 def run(request: ValRequest) -> None:
-    """Score and report. Raises CE2PError and CE2PRuntimeError."""
+    """Score and report. Raises CE2PError."""
     inputs = [path for path in (request.model, request.instances) if path is not None]
     check_json(request.json, inputs, request.overwrite)
     check_report(request.output, _REPORT if request.instances else (*_REPORT, _WORST_SHEET), inputs, request.overwrite)

@@ -46,7 +46,7 @@ class VerifyRequest:
 
 
 def run(request: VerifyRequest) -> None:
-    """Compare and report. Raises GateError where the gate is not passed, CE2PError and CE2PRuntimeError."""
+    """Compare and report. Raises GateError where the gate is not passed, CE2PError."""
     limits = thresholds_for(request.precision) if request.precision else None
     _check(request)
     with HumanParser(

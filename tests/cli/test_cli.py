@@ -292,7 +292,8 @@ def test_the_demo_runs_from_nothing_to_pictures(ce2p: Run, monkeypatch: pytest.M
 
 def test_inspect_reads_an_engine_by_its_sidecar(ce2p: Run, tiny_model: Path, tmp_path: Path) -> None:
     from ce2p_export.tensorrt.preparation import load_onnx, metadata_of
-    from ce2p_runtime.engine_file import EngineSidecar, Profile, file_sha256, sidecar_path
+    from ce2p_runtime.engine_file import EngineSidecar, Profile, sidecar_path
+    from ce2p_runtime.files import file_sha256
 
     engine = tmp_path / "x.engine"
     engine.write_bytes(b"a plan")

@@ -15,7 +15,8 @@ import pytest
 
 from ce2p_runtime import HumanParser, ModelFileError
 from ce2p_runtime.backends import BACKENDS
-from ce2p_runtime.engine_file import EngineSidecar, Profile, file_sha256, read_sidecar, sidecar_path
+from ce2p_runtime.engine_file import EngineSidecar, Profile, read_sidecar, sidecar_path
+from ce2p_runtime.files import file_sha256
 from ce2p_runtime.metadata import ModelMetadata
 from ce2p_runtime.onnx_file import onnx_digest, onnx_properties
 from tests.hostile.isolated import run_isolated
