@@ -40,6 +40,8 @@ class LoadedCheckpoint:
     """"InPlaceABN, converted" or "BatchNorm"."""
     weights: str
     """Where the weights come from, in words, for the metadata of exported files."""
+    untrained: bool = False
+    """Whether nobody trained them: the file says so itself."""
     notes: tuple[str, ...] = ()
     """Assumptions the file itself could not settle, each with the option that overrides it."""
     training: dict[str, Any] = field(default_factory=dict)
@@ -85,7 +87,7 @@ def load_checkpoint(
     return LoadedCheckpoint(
         net, config, labels, raw.path, file_sha256(raw.path), layout.title, raw.wrapper,
         "BatchNorm" if batchnorm else "InPlaceABN, converted exactly: gamma = |w| + 1e-5",
-        f"checkpoint {raw.path.name}", tuple(notes),
+        f"checkpoint {raw.path.name}", notes=tuple(notes),
     )  # fmt: skip
 
 
@@ -110,7 +112,7 @@ def _load_own(raw: RawCheckpoint, dataset: str | None, output_stride: int | None
     net = _fill(config, raw.tensors, None, True, raw.path)
     return LoadedCheckpoint(
         net, config, labels, raw.path, file_sha256(raw.path), "ce2p", raw.wrapper, "BatchNorm", own.weights,
-        tuple(notes), own.training,
+        own.untrained, tuple(notes), own.training,
     )  # fmt: skip
 
 

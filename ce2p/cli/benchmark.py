@@ -208,7 +208,7 @@ def _row(
     return Row(
         candidate.name, candidate.short, str(parser.model), file_sha256(parser.model), metadata.precision,
         metadata.weights, metadata.input_size, parser.backend.name, parser.backend.device, parser.group_size,
-        stages, throughput, stream, judgement,
+        stages, throughput, stream, judgement, metadata.untrained,
     )  # fmt: skip
 
 

@@ -149,7 +149,7 @@ def _is_of_the_same(path: Path, request: ExportRequest) -> bool:
     except ModelFileError:
         return False
     if request.random:
-        return metadata.weights.startswith("untrained")
+        return metadata.untrained
     return metadata.extra.get("parent_sha256") == file_sha256(Path(request.model))
 
 
@@ -168,7 +168,7 @@ def _gate(request: ExportRequest, source: Source, metadata: ModelMetadata, path:
     pictures, note = choose_pictures(
         request.data or request.calibration, metadata, request.gate_count, shared=_shares_pictures(request)
     )
-    judged = not source.weights.startswith("untrained")
+    judged = not source.untrained
     if not judged:
         remark("note: these weights are untrained: the gate's figures are kept, but mean nothing and decide nothing")
     remark(f"gate: on {note}")

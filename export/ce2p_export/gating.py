@@ -127,7 +127,9 @@ class ExportGate:
     @classmethod
     def of(cls, source: Source, options: GraphOptions, settings: GateSettings, progress: Progress | None) -> ExportGate:
         """Parse every picture with the trained network. Raises what `Reference.of` does."""
-        backend = TorchBackend(source.net, source.labels, options.size, "cpu", source.weights)
+        backend = TorchBackend(
+            source.net, source.labels, options.size, "cpu", source.weights, untrained=source.untrained
+        )
         parser = HumanParser.on(backend, name=source.stem)
         files = build_metadata(source, preprocessing_for(source.net.config.family), options, (), {})
         return cls(settings, Reference.of(parser, settings.pictures, progress=progress, candidate=files))

@@ -85,7 +85,9 @@ def test_export_inspect_parse_in_a_row(ce2p: Run, tiny: Tiny, picture: Path, tmp
 
 
 def test_inspect_shows_a_checkpoint(ce2p: Run, tiny: Tiny, tmp_path: Path) -> None:
-    checkpoint = save_checkpoint(tmp_path / "mine.safetensors", tiny("ssseg"), "lip", "untrained, seed 0", {"steps": 3})
+    checkpoint = save_checkpoint(
+        tmp_path / "mine.safetensors", tiny("ssseg"), "lip", "untrained, seed 0", {"steps": 3}, untrained=True
+    )
     facts = json.loads(ce2p("inspect", checkpoint, "--json").out)
     assert facts["kind"] == "checkpoint"
     assert (facts["family"], facts["backbone"], facts["num_classes"]) == ("ssseg", "r18", 20)
