@@ -30,10 +30,11 @@ from .sensitivity import HOPELESS, Trial
 from .source import Source
 from .torch_backend import TorchBackend
 
-__all__ = ["ROUNDED", "ExportGate", "GateOutcome", "GateSettings", "trial_of"]
+__all__ = ["ROUNDED", "ExportGate", "GateOutcome", "GateSettings", "in_words", "trial_of"]
 
-ROUNDED = "every rounding put in"
-"""Name of the judgement that stands for a GPU's half precision."""
+ROUNDED = "rounded"
+"""Key of the judgement that stands for a GPU's half precision, among those of the backends."""
+_IN_WORDS = {ROUNDED: "every rounding put in"}
 
 SMALLEST_ALLOWANCE = 1e-6
 """A limit of exactly 1 allows nothing, and shares of nothing cannot be compared."""
@@ -98,6 +99,11 @@ class GateOutcome:
             "figures": {name: {key: figure[key] for key in kept} for name, figure in figures.items()},
             "refused": dict(self.refused),
         }
+
+
+def in_words(place: str) -> str:
+    """What people are shown for a key of `GateOutcome.reports`: a backend's name, or what ROUNDED means."""
+    return _IN_WORDS.get(place, place)
 
 
 def trial_of(report: GateReport) -> Trial:
@@ -173,7 +179,9 @@ class ExportGate:
         with tempfile.TemporaryDirectory() as folder:
             rounded = Path(folder, file.name)
             onnx.save(_rounded(file), str(rounded))
-            with HumanParser.on(open_backend(rounded, "onnxruntime", "cpu"), name=f"{file.name}, {ROUNDED}") as parser:
+            with HumanParser.on(
+                open_backend(rounded, "onnxruntime", "cpu"), name=f"{file.name}, {in_words(ROUNDED)}"
+            ) as parser:
                 return judge(self.reference, parser, self.settings.thresholds, progress)
 
 

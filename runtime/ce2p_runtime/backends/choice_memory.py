@@ -17,7 +17,7 @@ from typing import Any
 from ..bounded_json import read_json
 from ..cache import cache_folder, read_cached
 from ..errors import MediaError
-from ..files import atomic_path, file_sha256
+from ..files import atomic_path
 from ..machine import cpu_model, usable_cores, versions
 from ..onnx_file import onnx_digest, onnx_properties
 
