@@ -597,8 +597,9 @@ def test_own_format_comes_back_whole_without_options(tmp_path: Path, tiny: Tiny,
 
 
 def test_own_format_keeps_custom_classes(tmp_path: Path, tiny: Tiny) -> None:
-    path = saving.save_checkpoint(tmp_path / "own.safetensors", tiny("ssseg", 8, 5), "custom", "untrained, seed 0")
+    path = saving.save_checkpoint(tmp_path / "own.safetensors", tiny("ssseg", 8, 5), "custom", "random", untrained=True)
     loaded = load_checkpoint(path)
+    assert loaded.untrained
     assert loaded.labels.dataset == "custom"
     assert loaded.labels.num_classes == 5
     assert loaded.training == {}
