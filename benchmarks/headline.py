@@ -42,7 +42,6 @@ from ce2p.cli.console import remark
 from ce2p.errors import CE2PError, ConfigError
 from ce2p_export.torch_backend import TorchBackend
 from ce2p_runtime.backends.base import check_model_file, metadata_from
-from ce2p_runtime.errors import CE2PRuntimeError
 from ce2p_runtime.frame_steps import network_input
 from ce2p_runtime.gate import GateReport, Reference, judge
 from ce2p_runtime.machine_state import MachineState, disturbances
@@ -85,7 +84,7 @@ class HeadlineRequest:
 
 
 def measure_headline(request: HeadlineRequest) -> dict[str, Any]:
-    """Everything, as a JSON-ready document. Raises CE2PError and CE2PRuntimeError for what cannot be read."""
+    """Everything, as a JSON-ready document. Raises CE2PError for what cannot be read."""
     loaded = load_checkpoint(request.checkpoint, dataset=request.dataset)
     with ExitStack() as stack:
         folder = request.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -236,7 +235,7 @@ def main() -> None:
             document, out = measure_headline(_request(options)), options.out
         for path in write_report(document, out):
             print(path)
-    except (CE2PError, CE2PRuntimeError) as error:
+    except CE2PError as error:
         sys.exit(f"error: {error}")
 
 

@@ -84,15 +84,14 @@ def _flushed(code: object) -> int:
 
 def _failed(error: BaseException) -> int:
     """Say in one line what went wrong; with CE2P_TRACEBACK also where."""
-    from ce2p.errors import CE2PError
-    from ce2p_runtime.errors import CE2PRuntimeError
+    from ce2p_runtime.errors import CE2PError
     from ce2p_runtime.interrupts import failed_at_the_end, interrupt_status
 
     if os.environ.get(_TRACEBACK, "0") not in ("", "0"):
         traceback.print_exception(error)
     if interrupt_status() is not None and not failed_at_the_end(error):
         return 1  # what became of the interrupt on its way: torch calls it a full disk, an import a missing package
-    if isinstance(error, (CE2PError, CE2PRuntimeError)):
+    if isinstance(error, CE2PError):
         return _said(str(error))
     if isinstance(error, BrokenPipeError):
         # Whoever read our output has enough, as `head` does: nothing to say, and nobody to flush to any more.

@@ -7,46 +7,41 @@ sssegmentation ssseg/configs/_base_/datasets/). Quirks are kept, because the pub
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+
+from ce2p_runtime.metadata import Geometry, Normalisation
 
 from .models.config import Family
 
 __all__ = ["Preprocessing", "default_input_size", "preprocessing_for"]
-
-Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Preprocessing:
     """From a BGR uint8 frame to the network's input tensor, and back."""
 
-    colour_order: Literal["bgr", "rgb"]
-    scale: float
-    """Factor on the uint8 pixel before mean and std."""
-    mean: Triple
-    std: Triple
-    """Mean and std are in tensor channel order: network input = (pixel * scale - mean) / std."""
-    geometry: Literal["affine", "resize"]
-    half_pixel: bool = False
-    """Affine: factor S/extent around S/2 (CE2P) instead of (S-1)/extent around (S-1)/2 (SCHP)."""
-    centre: Literal["float", "int"] = "float"
-    """Affine: CE2P's evaluate.py keeps the crop centre as int32 on the way back."""
-    unwarp: Literal["logits", "labels"] = "logits"
-    """What returns to the frame: every class's logits (extractors), or the label map (CE2P's evaluate.py)."""
+    normalisation: Normalisation
+    geometry: Geometry
 
 
 _BGR_MEAN, _BGR_STD = (0.406, 0.456, 0.485), (0.225, 0.224, 0.229)
 _RGB_MEAN, _RGB_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-_SSSEG = Preprocessing("rgb", 1.0, (123.675, 116.28, 103.53), (58.395, 57.12, 57.375), "resize")
+_STRETCHED = Geometry("resize", half_pixel=False, centre="float", unwarp="logits")
+_SSSEG = Preprocessing(Normalisation("rgb", 1.0, (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)), _STRETCHED)
 
 _BY_FAMILY: dict[Family, Preprocessing] = {
     # RGB statistics on BGR channels: a slip in the public code that its weights have learnt.
     "ce2p": Preprocessing(
-        "bgr", 1 / 255, _RGB_MEAN, _RGB_STD, "affine", half_pixel=True, centre="int", unwarp="labels"
+        Normalisation("bgr", 1 / 255, _RGB_MEAN, _RGB_STD),
+        Geometry("affine", half_pixel=True, centre="int", unwarp="labels"),
     ),
-    "schp": Preprocessing("bgr", 1 / 255, _BGR_MEAN, _BGR_STD, "affine"),
-    "mce2p": Preprocessing("bgr", 1.0, (104.00698793, 116.66876762, 122.67891434), (1.0, 1.0, 1.0), "resize"),
+    "schp": Preprocessing(
+        Normalisation("bgr", 1 / 255, _BGR_MEAN, _BGR_STD),
+        Geometry("affine", half_pixel=False, centre="float", unwarp="logits"),
+    ),
+    "mce2p": Preprocessing(
+        Normalisation("bgr", 1.0, (104.00698793, 116.66876762, 122.67891434), (1.0, 1.0, 1.0)), _STRETCHED
+    ),
     "ssseg-2020": _SSSEG,
     "ssseg": _SSSEG,
 }

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ce2p.checkpoints import sha256_of
 from ce2p.errors import ConfigError
 from ce2p.preprocessing import preprocessing_for
 from ce2p_export import Exported, GateSettings, GraphOptions, Source, default_path, export_onnx, open_source
@@ -17,6 +16,7 @@ from ce2p_export.metadata import build_metadata
 from ce2p_export.precision import Method, Precision, Target
 from ce2p_runtime import ModelFileError
 from ce2p_runtime.destinations import check_destination
+from ce2p_runtime.files import file_sha256
 from ce2p_runtime.gate import Thresholds, thresholds_for
 from ce2p_runtime.media.own_mark import bears_mark
 
@@ -199,5 +199,5 @@ class _Destination:
         if isinstance(self.model, Source):
             parent = self.model.parent_sha256
         else:
-            parent = None if self.random else sha256_of(Path(self.model))
+            parent = None if self.random else file_sha256(Path(self.model))
         return metadata.untrained if parent is None else metadata.extra.get("parent_sha256") == parent

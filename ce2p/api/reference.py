@@ -54,7 +54,7 @@ def open_reference(
     """A network or checkpoint in PyTorch at input `size` (height, width), an ONNX file in ONNX Runtime, or an engine.
 
     The first two run on the CPU, where float32 keeps all its bits: GPU libraries may round it to 10 by default.
-    `dataset` and `stride` are for checkpoints that do not tell. Raises CE2PError and CE2PRuntimeError.
+    `dataset` and `stride` are for checkpoints that do not tell. Raises CE2PError.
     """
     check_reference(model, dataset=dataset, stride=stride)
     if isinstance(model, str | Path) and _is_exported(Path(model)):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ce2p.errors import DataError
+from ce2p_runtime.metadata import untrained_in_words
 from ce2p_runtime.samples import FEWEST_FOR_P99, Ratio, noise, paired_ratio_interval
 from ce2p_runtime.timing import Timing
 
@@ -62,6 +63,8 @@ class Row:
     stream: Mapping[str, Timing]
     """"overlapped" and "in turn" -> milliseconds per frame."""
     judgement: Judgement
+    untrained: bool = False
+    """Whether nobody trained the model."""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -76,8 +79,8 @@ class Row:
     def to_dict(self) -> dict[str, Any]:
         return {
             "name": self.name, "model": self.model, "file": self.file, "sha256": self.sha256,
-            "precision": self.precision, "weights": self.weights, "input_size": list(self.input_size),
-            "backend": self.backend, "device": self.device, "batch": self.batch,
+            "precision": self.precision, "weights": self.weights, "untrained": self.untrained,
+            "input_size": list(self.input_size), "backend": self.backend, "device": self.device, "batch": self.batch,
             "gate": {"standing": self.judgement.standing, "note": self.judgement.note, **self.judgement.figures},
             "stages_ms": {stage: _summary(timing) for stage, timing in self.stages.items()},
             "throughput": {str(size): _rate(timing) for size, timing in self.throughput.items()},
@@ -105,6 +108,7 @@ class Row:
             throughput={int(size): _timing(entry) for size, entry in fields["throughput"].items()},
             stream={str(way): _timing(entry) for way, entry in fields["stream"].items()},
             judgement=Judgement(standing, note, gate),
+            untrained=bool(fields.get("untrained", untrained_in_words(texts["weights"]))),
         )
 
 

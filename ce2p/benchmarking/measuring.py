@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ce2p_runtime.engine_file import file_sha256
+from ce2p_runtime.files import file_sha256
 from ce2p_runtime.machine_state import MachineState
 from ce2p_runtime.timing import REST, Timing, interleave_stages
 
@@ -51,6 +51,7 @@ class Measured:
             throughput=self.throughput.get(candidate.name, {}),
             stream=self.stream.get(candidate.name, {}),
             judgement=judgement,
+            untrained=metadata.untrained,
         )
 
 

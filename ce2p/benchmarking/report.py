@@ -115,7 +115,7 @@ def remarks(result: Result) -> list[str]:
     """What is to be known of single candidates: why the gate failed or did not judge, and weights that mean nothing."""
     failures = [f"{row.name}: {text}" for row in result.rows for text in row.judgement.failures]
     notes = [f"{row.name}: {row.judgement.note}" for row in result.rows if row.judgement.note]
-    untrained = list(dict.fromkeys(row.model for row in result.rows if row.weights.startswith("untrained")))
+    untrained = list(dict.fromkeys(row.model for row in result.rows if row.untrained))
     meaningless = [
         f"{model}: its weights are untrained, so its labels, and the gate on them, mean nothing" for model in untrained
     ]

@@ -1,7 +1,6 @@
 """Checkpoints: every public layout of the family read safely, our own written."""
 
 from .loading import LoadedCheckpoint, load_checkpoint
-from .reading import sha256_of
 from .saving import save_checkpoint
 
-__all__ = ["LoadedCheckpoint", "load_checkpoint", "save_checkpoint", "sha256_of"]
+__all__ = ["LoadedCheckpoint", "load_checkpoint", "save_checkpoint"]

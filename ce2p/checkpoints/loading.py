@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ce2p_runtime.files import file_sha256
+
 from ..errors import CheckpointError, ConfigError
 from ..labels import LabelSet, guess_dataset, label_set
 from ..models.config import CE2PConfig
@@ -16,7 +18,7 @@ from ..models.network import CE2P
 from ..preprocessing import default_input_size
 from .layouts import LAYOUTS, Layout, recognise
 from .own_metadata import METADATA_KEY, read_own_metadata
-from .reading import RawCheckpoint, read_tensors, sha256_of, shown
+from .reading import RawCheckpoint, read_tensors, shown
 
 __all__ = ["INPLACE_ABN_EPS", "LoadedCheckpoint", "load_checkpoint"]
 
@@ -38,6 +40,8 @@ class LoadedCheckpoint:
     """"InPlaceABN, converted" or "BatchNorm"."""
     weights: str
     """Where the weights come from, in words, for the metadata of exported files."""
+    untrained: bool = False
+    """Whether nobody trained them: the file says so itself."""
     notes: tuple[str, ...] = ()
     """Assumptions the file itself could not settle, each with the option that overrides it."""
     training: dict[str, Any] = field(default_factory=dict)
@@ -81,9 +85,9 @@ def load_checkpoint(
     labels = _labels_for(config, dataset, raw.path, notes)
     net = _fill(config, tensors, layout, batchnorm, raw.path)
     return LoadedCheckpoint(
-        net, config, labels, raw.path, sha256_of(raw.path), layout.title, raw.wrapper,
+        net, config, labels, raw.path, file_sha256(raw.path), layout.title, raw.wrapper,
         "BatchNorm" if batchnorm else "InPlaceABN, converted exactly: gamma = |w| + 1e-5",
-        f"checkpoint {raw.path.name}", tuple(notes),
+        f"checkpoint {raw.path.name}", notes=tuple(notes),
     )  # fmt: skip
 
 
@@ -107,8 +111,8 @@ def _load_own(raw: RawCheckpoint, dataset: str | None, output_stride: int | None
     labels = own.labels or _labels_for(config, dataset, raw.path, notes)
     net = _fill(config, raw.tensors, None, True, raw.path)
     return LoadedCheckpoint(
-        net, config, labels, raw.path, sha256_of(raw.path), "ce2p", raw.wrapper, "BatchNorm", own.weights,
-        tuple(notes), own.training,
+        net, config, labels, raw.path, file_sha256(raw.path), "ce2p", raw.wrapper, "BatchNorm", own.weights,
+        own.untrained, tuple(notes), own.training,
     )  # fmt: skip
 
 

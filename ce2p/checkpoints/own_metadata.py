@@ -7,8 +7,11 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from ce2p_runtime.metadata import untrained_in_words
+from ce2p_runtime.typed_json import is_text
+
 from ..errors import ConfigError
-from ..labels import LabelSet, is_plain, label_set
+from ..labels import LabelSet, label_set
 from ..models.config import CE2PConfig
 
 __all__ = ["METADATA_KEY", "OwnMetadata", "read_own_metadata"]
@@ -30,6 +33,8 @@ class OwnMetadata:
     """None: "custom" classes without names, which the class count numbers."""
     weights: str
     """Where the weights come from, in words."""
+    untrained: bool
+    """Whether nobody trained them."""
     training: dict[str, Any]
     """What training recorded; an `input_size` in it is [height, width] in pixels."""
 
@@ -45,8 +50,11 @@ def read_own_metadata(text: str) -> OwnMetadata:
     document = _mapping(from_json(text), "the document")
     config = CE2PConfig.from_dict(_mapping(document.get("config"), "config"))
     dataset, weights = document.get("dataset"), document.get("weights")
-    if not isinstance(dataset, str) or not isinstance(weights, str) or not is_plain(weights or "unknown", most=500):
+    if not isinstance(dataset, str) or not isinstance(weights, str) or not is_text(weights or "unknown"):
         raise ValueError(f"dataset is {dataset!r:.40} and weights {weights!r:.40}, expected texts that can be shown")
+    untrained = document.get("untrained", untrained_in_words(weights))
+    if not isinstance(untrained, bool):
+        raise ValueError(f"untrained is {untrained!r:.40}, expected true or false")
     training = _mapping(document.get("training", {}), "training")
     _check_input_size(training)
     labels = label_set(dataset) if dataset != "custom" else None
@@ -54,7 +62,7 @@ def read_own_metadata(text: str) -> OwnMetadata:
         labels = LabelSet.from_dict(_mapping(document["labels"], "labels"))
     if labels is not None and labels.num_classes != config.num_classes:
         raise ConfigError(f"{labels.num_classes} class names for {config.num_classes} classes")
-    return OwnMetadata(config, labels, weights, training)
+    return OwnMetadata(config, labels, weights, untrained, training)
 
 
 def _mapping(value: Any, name: str) -> dict[str, Any]:

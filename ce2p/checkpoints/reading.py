@@ -6,7 +6,6 @@ for what it is, and what comes out are plain tensors: dense numbers on the CPU.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 from ..errors import CheckpointError
 from .torch_files import MOST_BYTES, read_torch_file, reason_of
 
-__all__ = ["RawCheckpoint", "read_tensors", "sha256_of", "shown"]
+__all__ = ["RawCheckpoint", "read_tensors", "shown"]
 
 _CURE = "download or save it again"
 _MOST_HEADER = 16 * 2**20
@@ -69,15 +68,6 @@ def shown(name: object) -> str:
     """A name out of a file as it may stand in a message: short, on one line, without control characters."""
     text = name if isinstance(name, str) and name.isprintable() and name else repr(name)
     return text if len(text) <= 100 else f"{text[:97]}..."
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _refuse_impostors(path: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from safetensors.torch import save
 
-from ..files import atomic_path
+from ce2p_runtime.files import atomic_path
+
 from ..labels import LabelSet, label_set
 from ..models.network import CE2P
 from .own_metadata import METADATA_KEY
@@ -17,19 +18,31 @@ __all__ = ["save_checkpoint"]
 
 
 def save_checkpoint(
-    path: str | Path, net: CE2P, labels: LabelSet | str, weights: str, training: dict[str, Any] | None = None
+    path: str | Path,
+    net: CE2P,
+    labels: LabelSet | str,
+    weights: str,
+    training: dict[str, Any] | None = None,
+    *,
+    untrained: bool = False,
 ) -> Path:
     """Write a network with everything needed to load it again.
 
     `labels`: its classes, or the short name of a published data set's; "custom" numbers them. `weights` says in words
-    where they come from ("trained 300 iterations on synthetic people", "untrained, seed 0"). `training`: what else is
-    worth knowing; an `input_size` [height, width] in it is what exports take unless told otherwise.
+    where they come from ("trained 300 iterations on synthetic people"), `untrained` whether they are random: then no
+    gate judges what is made of them. `training`: what else is worth knowing; an `input_size` [height, width] in it is
+    what exports take unless told otherwise.
     Written beside the target and renamed, so a crash leaves the old file or none.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"{path}: our checkpoints are .safetensors files")
-    document: dict[str, Any] = {"config": net.config.to_dict(), "weights": weights, "training": training or {}}
+    document: dict[str, Any] = {
+        "config": net.config.to_dict(),
+        "weights": weights,
+        "untrained": untrained,
+        "training": training or {},
+    }
     if isinstance(labels, LabelSet) and labels.dataset == "custom":
         document |= {"dataset": "custom", "labels": labels.to_dict()}
     elif labels == "custom":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ce2p_export import Exported, Proof
 from ce2p_export.deploy import FoldReport
-from ce2p_export.gating import GateOutcome
+from ce2p_export.gating import GateOutcome, in_words
 from ce2p_export.sensitivity import Sensitivity, Trial
 
 from .console import remark, say, table
@@ -79,12 +79,16 @@ def gate_table(outcome: GateOutcome) -> None:
         bound = next(check.bound for check in found if check is not None)
         cells = ["" if check is None else check.shown + ("" if check.held else " !") for check in found]
         rows.append((what, bound, *cells))
-    table("Gate: labels against the trained network's; ! is beyond the limit", ("figure", "limit", *checks), rows)
+    table(
+        "Gate: labels against the trained network's; ! is beyond the limit",
+        ("figure", "limit", *map(in_words, checks)),
+        rows,
+    )
     for place, reason in outcome.refused.items():
         remark(f"note: {place} does not run this file: {reason}")
     for place, found_report in outcome.reports.items():
         if not found_report.passed:
-            remark(f"note: the gate is not passed on {place}; `auto` will not choose it for this file")
+            remark(f"note: the gate is not passed on {in_words(place)}; `auto` will not choose it for this file")
 
 
 def sensitivity_table(found: Sensitivity) -> None:

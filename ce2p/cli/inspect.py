@@ -8,7 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ce2p_runtime.engine_file import ENGINE_SUFFIXES, file_sha256, read_sidecar
+from ce2p_runtime.engine_file import ENGINE_SUFFIXES, read_sidecar
+from ce2p_runtime.files import file_sha256
 from ce2p_runtime.metadata import ModelMetadata
 from ce2p_runtime.onnx_check.model import FLOAT, FLOAT16, UINT8, Port
 
@@ -21,7 +22,7 @@ _ONLY_IN_JSON = {"palette"}
 
 
 def run(file: Path, dataset: str | None, stride: int | None, json: str | None) -> None:
-    """Inspect and print. Raises CE2PError or CE2PRuntimeError."""
+    """Inspect and print. Raises CE2PError."""
     if file.suffix in ENGINE_SUFFIXES:
         facts = engine_facts(file)
     else:

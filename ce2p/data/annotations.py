@@ -13,8 +13,7 @@ one of them right:
 A 16-bit class map is refused too: OpenCV would keep the high bytes, that is, zeros, and training would see background.
 
 Data sets come from strangers: a hundred kilobytes can unfold to gigabytes or decode for minutes, so sizes and scans are
-known before anything is decoded. The limits are the runtime's (`ce2p_runtime.media.pictures`), which this package does
-not import; a test holds them together.
+known before anything is decoded. The limits are the runtime's.
 """
 
 from __future__ import annotations
@@ -28,14 +27,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ce2p_runtime.media.picture_headers import MAX_JPEG_SCANS
+from ce2p_runtime.media.pictures import MAX_BYTES, MAX_PIXELS
+from ce2p_runtime.media.png import decode_index_png, is_index_png
+
 from ..errors import DataError
 
-__all__ = ["MAX_JPEG_SCANS", "MAX_PIXELS", "exif_orientation", "read_ids", "read_image", "read_labels"]
-
-MAX_PIXELS = 50_000_000
-MAX_JPEG_SCANS = 100
-"""A progressive JPEG is decoded once over for each of its scans; encoders write about ten."""
-_MAX_BYTES = 512 * 2**20
+__all__ = ["exif_orientation", "read_ids", "read_image", "read_labels"]
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
@@ -99,14 +97,11 @@ def _read_png(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
         raise DataError(f"{path}: {kind}; expected a grey or palette PNG with one id per pixel; export it again as PNG")
     _check_pixels(path, data)
     try:
-        with Image.open(io.BytesIO(data)) as picture:
-            mode, values = picture.mode, np.array(picture)  # np.asarray would be read-only
-    except Exception as error:  # Pillow raises whatever the damaged part made of it
-        raise DataError(f"{path}: is damaged ({_reason(error)}); copy or download it again") from error
-    if mode in ("L", "P", "1"):
-        return _unstretched(data, values.astype(np.uint8, copy=False))
-    if mode.startswith("I"):  # 16 bits; "I;16" or, in older Pillow, "I" with 32
-        return values.astype(np.uint16)
+        if is_index_png(data):
+            return decode_index_png(data)
+        mode, values = _pixels(data)
+    except ValueError as error:
+        raise DataError(f"{path}: is damaged ({error}); copy or download it again") from error
     depth = data[24]
     if mode == "RGB" and depth == 8 and (values == values[..., :1]).all():
         return np.ascontiguousarray(values[..., 0])
@@ -116,12 +111,13 @@ def _read_png(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
     )
 
 
-def _unstretched(data: bytes, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Undo Pillow's stretching of grey PNGs below 8 bits; bytes 24 and 25 of a PNG are bit depth and colour type."""
-    depth, colour_type = data[24], data[25]
-    if colour_type != 0 or depth in (1, 8):  # palette indices are left alone, one-bit pixels arrive as 0 and 1
-        return values
-    return values // np.uint8(255 // (2**depth - 1))
+def _pixels(data: bytes) -> tuple[str, NDArray[np.uint8]]:
+    """What Pillow makes of a PNG: its mode and its pixels. Raises ValueError."""
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            return picture.mode, np.asarray(picture)
+    except Exception as error:  # Pillow raises whatever the damaged part made of it
+        raise ValueError(_reason(error)) from error
 
 
 def _bytes(path: Path, expected: str) -> bytes:
@@ -131,13 +127,13 @@ def _bytes(path: Path, expected: str) -> bytes:
         if path.exists() and not path.is_file() and not path.is_dir():
             raise DataError(f"{path}: is a device or pipe, expected {expected} in a regular file")
         with path.open("rb") as file:
-            data = file.read(min(path.stat().st_size, _MAX_BYTES) + 1)
+            data = file.read(min(path.stat().st_size, MAX_BYTES) + 1)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file, expected {expected}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}), expected {expected}") from error
-    if len(data) > _MAX_BYTES:
-        raise DataError(f"{path}: has more than {_MAX_BYTES >> 20} MiB, expected {expected}; make it smaller")
+    if len(data) > MAX_BYTES:
+        raise DataError(f"{path}: has more than {MAX_BYTES >> 20} MiB, expected {expected}; make it smaller")
     if not data:
         raise DataError(f"{path}: is empty, expected {expected}; copy or download it again")
     if _cut_short(data):

@@ -22,8 +22,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ce2p_runtime.files import atomic_path
+
 from ..errors import DataError
-from ..files import atomic_path
 from ..labels import IGNORE, label_set
 from .annotations import read_labels
 from .id_lists import read_id_list

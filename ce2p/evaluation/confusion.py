@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ce2p_runtime.gate.agreement import class_ious, pair_table
+
 from ..labels import IGNORE
 
 __all__ = ["ConfusionMatrix"]
@@ -22,9 +24,7 @@ class ConfusionMatrix:
         classes = len(self.counts)
         if truth.shape != predicted.shape:
             raise ValueError(f"truth is {truth.shape}, prediction {predicted.shape}; expected the same size")
-        # One table over all 256 x 256 pairs: no mask, and labels that do not fit show in it.
-        codes = truth.astype(np.uint16) << 8 | predicted
-        table = np.bincount(codes.ravel(), minlength=1 << 16).reshape(256, 256)
+        table = pair_table(truth, predicted)
         table[IGNORE] = 0
         if table[classes:].any() or table[:, classes:].any():
             largest = max(int(np.flatnonzero(table.sum(axis)).max()) for axis in (0, 1))
@@ -33,10 +33,7 @@ class ConfusionMatrix:
 
     def iou(self) -> NDArray[np.float64]:
         """Per class: intersection / union [C]; NaN for classes that occur in neither truth nor prediction."""
-        intersection = np.diag(self.counts).astype(np.float64)
-        union = self.counts.sum(0) + self.counts.sum(1) - intersection
-        with np.errstate(invalid="ignore"):
-            return np.asarray(intersection / union)
+        return np.array([np.nan if iou is None else iou for iou in class_ious(self.counts)])
 
     def accuracy(self) -> NDArray[np.float64]:
         """Per class: share of its true pixels labelled right [C]; NaN for classes that the truth lacks."""

@@ -24,12 +24,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ce2p_runtime.labels import PASCAL_PALETTE
+from ce2p_runtime.media.png import encode_png
+
 from ..errors import ConfigError
-from ..labels import pascal_colour
 from .annotations import DATASETS, Annotated, annotated_at
 from .classes import CUSTOM_LABELS
 from .dataset import Split
-from .png import palette_png
 
 __all__ = ["Progress", "write_dataset", "write_lip_folder"]
 
@@ -39,7 +40,6 @@ Progress: TypeAlias = Callable[[int, int], None]
 _JPEG_QUALITY: Final = 95
 _CIHP_SPLITS: Final[dict[Split, str]] = {"train": "Training", "val": "Validation"}
 _MOST_PER_SPLIT: Final = 1_000_000
-_PASCAL_COLOURS: Final = tuple(pascal_colour(label) for label in range(256))
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,9 @@ def write_dataset(
 ) -> None:
     """Write `train` and `val` samples of `size` = (height, width) into the new folder `root`.
 
-    The same arguments give the same bytes (with one version of OpenCV); sample i is the same however many there are.
-    With `whole_figures` nobody is cropped below the hips, where now and then a dress cannot be told from a top.
+    The same arguments give the same bytes (with one version of OpenCV and Pillow); sample i is the same however many
+    there are. With `whole_figures` nobody is cropped below the hips, where now and then a dress cannot be told from a
+    top.
 
     Everything is written into a folder beside `root` and renamed when complete, so that an interrupted run leaves no
     half data set. Raises `ConfigError` for a data set that there are no synthetic people for, `ValueError` for a
@@ -150,7 +151,7 @@ def _write_split(root: Path, dataset: str, split: Split, samples: Iterator[Annot
         photo = _encoded(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
         (root / layout.images / f"{name}.jpg").write_bytes(photo)
         for folder, ids in zip(layout.maps, (ids for ids in maps if ids is not None), strict=True):
-            data = palette_png(ids, _PASCAL_COLOURS) if layout.palette else _encoded(".png", ids, [])
+            data = encode_png(ids, PASCAL_PALETTE) if layout.palette else _encoded(".png", ids, [])
             (root / folder / f"{name}.png").write_bytes(data)
         names.append(name)
         yield name

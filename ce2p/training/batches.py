@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..preprocessing import Preprocessing
+from ce2p_runtime.metadata import Normalisation
 
 __all__ = ["to_network_input"]
 
 
-def to_network_input(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
+def to_network_input(pixels: Tensor, how: Normalisation) -> Tensor:
     """BGR pixels uint8 [N, 3, H, W] -> normalised float32 of the same shape and device, channels last in memory."""
-    ordered = pixels.flip(1) if preprocessing.colour_order == "rgb" else pixels
-    mean, std = (torch.tensor(v, device=pixels.device).view(3, 1, 1) for v in (preprocessing.mean, preprocessing.std))
-    normalised = (ordered.float() * preprocessing.scale - mean) / std
+    ordered = pixels.flip(1) if how.colour_order == "rgb" else pixels
+    mean, std = (torch.tensor(v, device=pixels.device).view(3, 1, 1) for v in (how.mean, how.std))
+    normalised = (ordered.float() * how.scale - mean) / std
     return normalised.contiguous(memory_format=torch.channels_last)

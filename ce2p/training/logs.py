@@ -8,8 +8,9 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
+from ce2p_runtime.files import atomic_path
+
 from ..errors import ConfigError
-from ..files import atomic_path
 from .loop import StepReport
 
 __all__ = ["RunLogs"]

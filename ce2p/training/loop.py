@@ -104,7 +104,7 @@ class Trainer:
         if self.compiled:
             self.net.compile()
         self._parallel = self.processes.wrap(self.net)
-        self._preprocessing = preprocessing_for(config.family)
+        self._normalisation = preprocessing_for(config.family).normalisation
 
     @property
     def steps_per_epoch(self) -> int:
@@ -171,7 +171,7 @@ class Trainer:
         """Forward and backward of one micro batch; its losses."""
         device = self.processes.device
         image, labels, edges = (batch[name].to(device, non_blocking=True) for name in ("image", "labels", "edges"))
-        inputs = to_network_input(image, self._preprocessing)
+        inputs = to_network_input(image, self._normalisation)
         if isinstance(self._parallel, nn.parallel.DistributedDataParallel):
             self._parallel.require_backward_grad_sync = synchronise
         with self._autocast():
@@ -208,7 +208,7 @@ class Trainer:
         self.teacher.update(self.net)
         self.sampler.set_position(epoch, 0)
         device = self.processes.device
-        inputs = (to_network_input(batch["image"].to(device), self._preprocessing) for batch in self.loader)
+        inputs = (to_network_input(batch["image"].to(device), self._normalisation) for batch in self.loader)
         self.teacher.estimate_statistics(inputs, self.processes.reduce_sum)
 
     def check_finite(self) -> None:

@@ -20,10 +20,12 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from ce2p_runtime.errors import MediaError
+from ce2p_runtime.files import atomic_path
+
 from ..checkpoints import save_checkpoint
 from ..data.layouts import Sample
 from ..errors import CE2PError, CheckpointError, ConfigError
-from ..files import atomic_path
 from ..labels import LabelSet
 from ..models import CE2P
 from .logs import RunLogs
@@ -168,11 +170,8 @@ class Run:
         }
         try:
             save_checkpoint(self.folder.path / f"{name}.safetensors", net, self.labels, words, facts)
-        except OSError as error:
-            raise CE2PError(
-                f"{self.folder.path / name}.safetensors: cannot be written ({error.strerror or error}); "
-                "snapshots are whole: free space and use --resume"
-            ) from None
+        except (MediaError, OSError) as error:
+            raise CE2PError(f"{error}; snapshots are whole, so --resume goes on") from None
 
     def _snapshot(self) -> None:
         if self.trainer.processes.leads:

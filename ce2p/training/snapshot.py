@@ -11,9 +11,11 @@ from typing import Any
 
 import torch
 
+from ce2p_runtime.errors import MediaError
+from ce2p_runtime.files import atomic_path
+
 from ..checkpoints.torch_files import read_torch_file
 from ..errors import CE2PError, CheckpointError
-from ..files import atomic_path
 
 __all__ = ["KEPT", "check_state", "latest_snapshot", "read_snapshot", "write_snapshot"]
 
@@ -30,10 +32,10 @@ def write_snapshot(folder: Path, step: int, state: dict[str, Any]) -> Path:
     try:
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             torch.save(state, file)
-    except (OSError, RuntimeError) as error:  # torch's writer reports a full disk as either
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
+    except (MediaError, OSError, RuntimeError) as error:  # torch's writer reports a full disk as any of these
         raise CE2PError(
-            f"{path}: cannot be written ({reason}); the snapshots before it are whole: free space and use --resume"
+            f"{path}: cannot be written ({_reason(error)}); the snapshots before it are whole: free space and use "
+            "--resume"
         ) from None
     for old in _snapshots(folder)[:-KEPT]:
         old.unlink()
@@ -70,6 +72,12 @@ def check_state(found: Any, expected: Any, name: str = "the snapshot") -> None:
     )
     for key, value in inner:
         check_state(found[key], value, f"{key} of {name}")
+
+
+def _reason(error: Exception) -> str:
+    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    said = cause.strerror if isinstance(cause, OSError) else None
+    return said or (str(cause).splitlines() or [type(cause).__name__])[0]
 
 
 def _kind(value: Any) -> str:

@@ -30,10 +30,11 @@ from .sensitivity import HOPELESS, Trial
 from .source import Source
 from .torch_backend import TorchBackend
 
-__all__ = ["ROUNDED", "ExportGate", "GateOutcome", "GateSettings", "trial_of"]
+__all__ = ["ROUNDED", "ExportGate", "GateOutcome", "GateSettings", "in_words", "trial_of"]
 
-ROUNDED = "every rounding put in"
-"""Name of the judgement that stands for a GPU's half precision."""
+ROUNDED = "rounded"
+"""Key of the judgement that stands for a GPU's half precision, among those of the backends."""
+_IN_WORDS = {ROUNDED: "every rounding put in"}
 
 SMALLEST_ALLOWANCE = 1e-6
 """A limit of exactly 1 allows nothing, and shares of nothing cannot be compared."""
@@ -100,6 +101,11 @@ class GateOutcome:
         }
 
 
+def in_words(place: str) -> str:
+    """What people are shown for a key of `GateOutcome.reports`: a backend's name, or what ROUNDED means."""
+    return _IN_WORDS.get(place, place)
+
+
 def trial_of(report: GateReport) -> Trial:
     """A report as a trial of the search. What has no figure, as labels that are no class, is HOPELESS."""
     harms = [0.0]
@@ -127,7 +133,9 @@ class ExportGate:
     @classmethod
     def of(cls, source: Source, options: GraphOptions, settings: GateSettings, progress: Progress | None) -> ExportGate:
         """Parse every picture with the trained network. Raises what `Reference.of` does."""
-        backend = TorchBackend(source.net, source.labels, options.size, "cpu", source.weights)
+        backend = TorchBackend(
+            source.net, source.labels, options.size, "cpu", source.weights, untrained=source.untrained
+        )
         parser = HumanParser.on(backend, name=source.stem)
         files = build_metadata(source, preprocessing_for(source.net.config.family), options, (), {})
         return cls(settings, Reference.of(parser, settings.pictures, progress=progress, candidate=files))
@@ -171,7 +179,9 @@ class ExportGate:
         with tempfile.TemporaryDirectory() as folder:
             rounded = Path(folder, file.name)
             onnx.save(_rounded(file), str(rounded))
-            with HumanParser.on(open_backend(rounded, "onnxruntime", "cpu"), name=f"{file.name}, {ROUNDED}") as parser:
+            with HumanParser.on(
+                open_backend(rounded, "onnxruntime", "cpu"), name=f"{file.name}, {in_words(ROUNDED)}"
+            ) as parser:
                 return judge(self.reference, parser, self.settings.thresholds, progress)
 
 

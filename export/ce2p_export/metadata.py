@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ce2p import __version__
@@ -11,7 +10,8 @@ from ce2p.errors import CE2PError
 from ce2p.labels import palette_for
 from ce2p.preprocessing import Preprocessing
 from ce2p_runtime.errors import ModelFileError
-from ce2p_runtime.metadata import Geometry, ModelMetadata, Normalisation
+from ce2p_runtime.machine import versions
+from ce2p_runtime.metadata import Geometry, ModelMetadata
 
 from .deploy import FoldReport
 from .onnx_graph import GraphOptions
@@ -38,9 +38,7 @@ def build_metadata(
         class_names=labels.names,
         palette=palette_for(labels, config.family),
         flip_pairs=labels.flip_pairs,
-        normalisation=Normalisation(
-            preprocessing.colour_order, preprocessing.scale, preprocessing.mean, preprocessing.std
-        ),
+        normalisation=preprocessing.normalisation,
         geometry=_geometry(preprocessing, options),
         align_corners=config.align_corners,
         input_size=options.size,
@@ -49,6 +47,7 @@ def build_metadata(
         output_kind=options.output_kind,
         precision=options.precision,
         weights=source.weights,
+        untrained=source.untrained,
         edge=options.edge,
         io=options.io,
         extra={
@@ -56,7 +55,7 @@ def build_metadata(
             "batch": options.batch or "dynamic",
             "parent_sha256": source.parent_sha256,
             "folds": [dataclasses.asdict(fold) for fold in folds],
-            "tools": {"ce2p": __version__, **{name: _version(name) for name in ("torch", "onnx", "onnxscript")}},
+            "tools": {"ce2p": __version__, **versions("torch", "onnx", "onnxscript")},
             **provenance,
         },
     )
@@ -71,12 +70,5 @@ def build_metadata(
 
 def _geometry(preprocessing: Preprocessing, options: GraphOptions) -> Geometry:
     # A graph that ends in labels leaves only labels to warp; nearest neighbour is the one meaning that remains.
-    unwarp = "labels" if options.output_kind == "labels" else preprocessing.unwarp
-    return Geometry(preprocessing.geometry, preprocessing.half_pixel, preprocessing.centre, unwarp)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    own = preprocessing.geometry
+    return dataclasses.replace(own, unwarp="labels") if options.output_kind == "labels" else own

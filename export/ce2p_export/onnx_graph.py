@@ -60,10 +60,11 @@ class _Graph(nn.Module):
         super().__init__()
         self.net = net
         self.options = options
-        self.rgb = preprocessing.colour_order == "rgb"
-        self.register_buffer("pixel_mean", torch.tensor(preprocessing.mean, dtype=torch.float32).view(3, 1, 1))
-        self.register_buffer("pixel_std", torch.tensor(preprocessing.std, dtype=torch.float32).view(3, 1, 1))
-        self.register_buffer("pixel_scale", torch.tensor(preprocessing.scale, dtype=torch.float32))
+        how = preprocessing.normalisation
+        self.rgb = how.colour_order == "rgb"
+        self.register_buffer("pixel_mean", torch.tensor(how.mean, dtype=torch.float32).view(3, 1, 1))
+        self.register_buffer("pixel_std", torch.tensor(how.std, dtype=torch.float32).view(3, 1, 1))
+        self.register_buffer("pixel_scale", torch.tensor(how.scale, dtype=torch.float32))
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         if self.options.input_kind == "uint8":

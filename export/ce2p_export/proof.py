@@ -201,9 +201,10 @@ def _network_input(picture: NDArray[np.uint8], preprocessing: Preprocessing, opt
     """The plain way: colour order, scale, mean, std in float32, one expression."""
     if options.input_kind == "uint8":
         return picture[None]
-    pixels = picture[:, :, ::-1] if preprocessing.colour_order == "rgb" else picture
-    scaled = pixels.astype(np.float32) * np.float32(preprocessing.scale)
-    normalised = (scaled - np.array(preprocessing.mean, np.float32)) / np.array(preprocessing.std, np.float32)
+    how = preprocessing.normalisation
+    pixels = picture[:, :, ::-1] if how.colour_order == "rgb" else picture
+    scaled = pixels.astype(np.float32) * np.float32(how.scale)
+    normalised = (scaled - np.array(how.mean, np.float32)) / np.array(how.std, np.float32)
     return np.ascontiguousarray(normalised.transpose(2, 0, 1)[None])
 
 

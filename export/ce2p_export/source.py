@@ -30,11 +30,8 @@ class Source:
     notes: tuple[str, ...]
     input_size: tuple[int, int]
     """(height, width) that an export takes unless told otherwise."""
-
-    @property
-    def untrained(self) -> bool:
-        """Whether the weights are random, so that its labels mean nothing."""
-        return self.weights.startswith("untrained")
+    untrained: bool = False
+    """Whether nobody trained these weights: no gate judges the file then."""
 
 
 def open_source(
@@ -57,7 +54,7 @@ def open_source(
         config = CE2PConfig.of(family or "ssseg", backbone, output_stride or stride, labels.num_classes)
         weights = f"untrained (random, seed {seed})"
         side = default_input_size(config.family, labels.dataset)
-        return Source(untrained(config, seed), labels, model, Path(), weights, None, (), (side, side))
+        return Source(untrained(config, seed), labels, model, Path(), weights, None, (), (side, side), True)
     if not Path(model).exists():
         parse_model_name(model)  # raises for anything that is no model name either
         raise ConfigError(
@@ -70,5 +67,5 @@ def open_source(
         )
     return Source(
         loaded.net, loaded.labels, loaded.path.stem, loaded.path.parent, loaded.weights, loaded.sha256, loaded.notes,
-        loaded.input_size,
+        loaded.input_size, loaded.untrained,
     )  # fmt: skip

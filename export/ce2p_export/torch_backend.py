@@ -48,6 +48,7 @@ class TorchBackend:
         weights: str = "trained",
         *,
         channels_last: bool | None = None,
+        untrained: bool = False,
     ) -> None:
         place = torch_device(device)
         on_gpu = place.type == "cuda"
@@ -58,7 +59,7 @@ class TorchBackend:
         self._place = next(net.parameters()).device
         self._lock = threading.RLock()
         self.device = str(self._place)
-        source = Source(net, labels, "network", Path(), weights, None, (), size)
+        source = Source(net, labels, "network", Path(), weights, None, (), size, untrained)
         self.metadata = build_metadata(
             source, preprocessing_for(net.config.family), GraphOptions(size, None), (), {"runs": "unfolded, PyTorch"}
         )
@@ -68,7 +69,9 @@ class TorchBackend:
         cls, loaded: LoadedCheckpoint, size: tuple[int, int] | None = None, device: torch.device | str = "cpu"
     ) -> TorchBackend:
         """A checkpoint's network, at the size it was trained at unless told otherwise."""
-        return cls(loaded.net, loaded.labels, size or loaded.input_size, device, loaded.weights)
+        return cls(
+            loaded.net, loaded.labels, size or loaded.input_size, device, loaded.weights, untrained=loaded.untrained
+        )
 
     @one_at_a_time
     def run(self, batch: NDArray[Any]) -> list[NDArray[Any]]:

@@ -7,7 +7,6 @@ when the sidecar that the exporter wrote beside it names its hash, or when the u
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from .errors import ModelFileError
 from .metadata import MOST_BATCH, PRECISIONS, ModelMetadata
 from .typed_json import Fields, is_text
 
-__all__ = ["ENGINE_SUFFIXES", "EngineSidecar", "Profile", "file_sha256", "read_sidecar", "sidecar_path"]
+__all__ = ["ENGINE_SUFFIXES", "EngineSidecar", "Profile", "read_sidecar", "sidecar_path"]
 
 SCHEMA = 1
 ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
@@ -72,17 +71,6 @@ class EngineSidecar:
 def sidecar_path(engine: Path) -> Path:
     """`x.engine` -> `x.engine.json`."""
     return engine.with_name(engine.name + ".json")
-
-
-def file_sha256(path: Path) -> str:
-    """Hex digest of a file's bytes. Raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(path)
-
-
-def _digest(path: Path) -> str:
-    # Python 3.10 has no hashlib.file_digest.
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def read_sidecar(engine: Path) -> EngineSidecar:

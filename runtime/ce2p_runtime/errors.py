@@ -1,10 +1,29 @@
-"""What can go wrong at run time, as errors whose one-line message names the thing, what was found and the cure."""
+"""Errors a user can act on. `str(error)` is one line: what, found, expected, what to do.
 
-__all__ = ["BackendError", "CE2PRuntimeError", "MediaError", "ModelFileError", "UndecidedError"]
+All packages' errors descend from `CE2PError`; those that need torch's side of the house stand in `ce2p.errors`.
+"""
+
+__all__ = [
+    "BackendError",
+    "CE2PError",
+    "CE2PRuntimeError",
+    "ConfigError",
+    "MediaError",
+    "ModelFileError",
+    "UndecidedError",
+]
 
 
-class CE2PRuntimeError(Exception):
-    """Base of every error this package raises on purpose. `str(error)` is one line, ready for a user."""
+class CE2PError(Exception):
+    """Base of every error that ce2p raises on purpose; the command line prints it and exits with status 1."""
+
+
+class ConfigError(CE2PError):
+    """A model name or a configuration value that makes no sense."""
+
+
+class CE2PRuntimeError(CE2PError):
+    """Base of the errors that running a network raises, as opposed to making one."""
 
 
 class ModelFileError(CE2PRuntimeError):

@@ -24,6 +24,7 @@ __all__ = [
     "Geometry",
     "ModelMetadata",
     "Normalisation",
+    "untrained_in_words",
 ]
 
 METADATA_KEY = "ce2p"
@@ -91,7 +92,7 @@ class ModelMetadata:
     """`logits`: [N, C, H/4, W/4] of type `io`. `labels`: uint8 [N, H, W]."""
     precision: str
     weights: str
-    """Where the weights come from: "trained", or "untrained (random, seed N)"."""
+    """Where the weights come from, in words: "trained", or "untrained (random, seed N)"."""
     edge: bool = False
     """Whether a second output `edge` ([N, 2, H/4, W/4] of type `io`) is present."""
     io: Literal["float32", "float16"] = "float32"
@@ -101,15 +102,12 @@ class ModelMetadata:
     extra: dict[str, Any] = field(default_factory=dict)
     """Provenance that the runtime only shows: folds, parent hash, tool versions, parity figures. Of these only `gate`
     decides about anything: see backends/gate_record.py."""
+    untrained: bool = False
+    """Whether nobody trained these weights, so that the labels mean nothing."""
 
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
-
-    @property
-    def untrained(self) -> bool:
-        """Whether nobody trained these weights, so that the labels mean nothing."""
-        return self.weights.startswith("untrained")
 
     def to_json(self) -> str:
         """One JSON document with a `schema` number, ready for `metadata_props`."""
@@ -150,6 +148,11 @@ class ModelMetadata:
             ) from error
 
 
+def untrained_in_words(weights: str) -> bool:
+    """Whether the words for its weights say so, in a file that has no member `untrained` yet."""
+    return weights.startswith("untrained")
+
+
 def _checked(fields: Fields) -> ModelMetadata:
     """Every field of `ModelMetadata` from its JSON form. Raises ValueError for the first that is not as it must be."""
     class_names = fields.texts("class_names", MOST_CLASSES)
@@ -160,6 +163,7 @@ def _checked(fields: Fields) -> ModelMetadata:
     if len({label for pair in flip_pairs for label in pair}) < 2 * len(flip_pairs):
         raise ValueError(f"flip_pairs has a class twice: {flip_pairs!s:.60}")
     height, width = fields.integers("input_size", 1, MOST_SIDE, count=2)
+    weights = fields.text("weights")
     metadata = ModelMetadata(
         family=fields.text("family"),
         dataset=fields.text("dataset"),
@@ -174,7 +178,8 @@ def _checked(fields: Fields) -> ModelMetadata:
         input_kind=fields.choice("input_kind", ("float", "uint8")),
         output_kind=fields.choice("output_kind", ("logits", "labels")),
         precision=fields.choice("precision", PRECISIONS),
-        weights=fields.text("weights"),
+        weights=weights,
+        untrained=fields.flag("untrained", untrained_in_words(weights)),
         edge=fields.flag("edge", False),
         io=fields.choice("io", ("float32", "float16"), "float32"),
         digest=fields.text("digest", ""),

@@ -119,11 +119,11 @@ class Fields:
             raise ValueError(f"{self._where}{name} is {_short(value)}, expected {expected}")
 
 
-def is_text(value: Any) -> bool:
-    """Whether a value is a text that can be shown to people: not empty, not long, nothing that a terminal obeys."""
+def is_text(value: Any, most: int = _LONGEST_TEXT) -> bool:
+    """Whether a value is a text of 1 to `most` characters that people can be shown: nothing that a terminal obeys."""
     return (
         isinstance(value, str)
-        and 0 < len(value) <= _LONGEST_TEXT
+        and 0 < len(value) <= most
         and not any(unicodedata.category(letter) in _UNPRINTABLE or letter in _REORDERING for letter in value)
     )
 

@@ -45,7 +45,9 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def checkpoint(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
-    return save_checkpoint(path, tiny("schp"), "lip", "untrained (random, seed 0)", {"input_size": list(SIZE)})
+    return save_checkpoint(
+        path, tiny("schp"), "lip", "untrained (random, seed 0)", {"input_size": list(SIZE)}, untrained=True
+    )
 
 
 @pytest.fixture(scope="module")

@@ -19,12 +19,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ce2p.checkpoints import load_checkpoint, saving, sha256_of
+from ce2p.checkpoints import load_checkpoint, saving
 from ce2p.checkpoints.layouts import LAYOUTS, Layout, recognise
 from ce2p.errors import CheckpointError
 from ce2p.labels import LabelSet
 from ce2p.models import CE2P, FAMILIES, CE2PConfig
 from ce2p.models.layers import ConvNormAct
+from ce2p_runtime.files import file_sha256
 
 Tiny = Callable[..., CE2P]
 State = dict[str, Tensor]
@@ -358,7 +359,7 @@ def test_fingerprint_is_the_files_sha256(tmp_path: Path, tiny: Tiny) -> None:
     path = tmp_path / "net.pth"
     torch.save(in_public_names("schp", tiny("schp", 16).state_dict()), path)
     expected = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert load_checkpoint(path).sha256 == sha256_of(path) == expected
+    assert load_checkpoint(path).sha256 == file_sha256(path) == expected
 
 
 def test_safetensors_header_whose_length_reads_like_html_is_loaded(tmp_path: Path, tiny: Tiny) -> None:
@@ -596,8 +597,9 @@ def test_own_format_comes_back_whole_without_options(tmp_path: Path, tiny: Tiny,
 
 
 def test_own_format_keeps_custom_classes(tmp_path: Path, tiny: Tiny) -> None:
-    path = saving.save_checkpoint(tmp_path / "own.safetensors", tiny("ssseg", 8, 5), "custom", "untrained, seed 0")
+    path = saving.save_checkpoint(tmp_path / "own.safetensors", tiny("ssseg", 8, 5), "custom", "random", untrained=True)
     loaded = load_checkpoint(path)
+    assert loaded.untrained
     assert loaded.labels.dataset == "custom"
     assert loaded.labels.num_classes == 5
     assert loaded.training == {}

@@ -85,7 +85,9 @@ def test_export_inspect_parse_in_a_row(ce2p: Run, tiny: Tiny, picture: Path, tmp
 
 
 def test_inspect_shows_a_checkpoint(ce2p: Run, tiny: Tiny, tmp_path: Path) -> None:
-    checkpoint = save_checkpoint(tmp_path / "mine.safetensors", tiny("ssseg"), "lip", "untrained, seed 0", {"steps": 3})
+    checkpoint = save_checkpoint(
+        tmp_path / "mine.safetensors", tiny("ssseg"), "lip", "untrained, seed 0", {"steps": 3}, untrained=True
+    )
     facts = json.loads(ce2p("inspect", checkpoint, "--json").out)
     assert facts["kind"] == "checkpoint"
     assert (facts["family"], facts["backbone"], facts["num_classes"]) == ("ssseg", "r18", 20)
@@ -292,7 +294,8 @@ def test_the_demo_runs_from_nothing_to_pictures(ce2p: Run, monkeypatch: pytest.M
 
 def test_inspect_reads_an_engine_by_its_sidecar(ce2p: Run, tiny_model: Path, tmp_path: Path) -> None:
     from ce2p_export.tensorrt.preparation import load_onnx, metadata_of
-    from ce2p_runtime.engine_file import EngineSidecar, Profile, file_sha256, sidecar_path
+    from ce2p_runtime.engine_file import EngineSidecar, Profile, sidecar_path
+    from ce2p_runtime.files import file_sha256
 
     engine = tmp_path / "x.engine"
     engine.write_bytes(b"a plan")

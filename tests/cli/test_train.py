@@ -74,7 +74,7 @@ def test_fine_tuning_on_classes_of_ones_own_names_what_begins_anew(
 ) -> None:
     write_dataset(tmp_path / "mine", "custom", train=4, val=1, size=(64, 64), seed=1)
     names = tuple((tmp_path / "mine/classes.txt").read_text().split("\n")[:-1])
-    start = save_checkpoint(tmp_path / "start.safetensors", tiny("ssseg"), "lip", "untrained, seed 0")
+    start = save_checkpoint(tmp_path / "start.safetensors", tiny("ssseg"), "lip", "untrained, seed 0", untrained=True)
     ending = ce2p("train", "custom-r18-os16", "--data", "mine", "--init", start, "-o", "run", *QUICK)
     assert ending.status == 0, ending.err
     for layer in ("fusion.classifier", "stage1_classifier"):

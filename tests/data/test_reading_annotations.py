@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ce2p.data.annotations import MAX_JPEG_SCANS, MAX_PIXELS, exif_orientation, read_ids, read_image, read_labels
+from ce2p.data.annotations import exif_orientation, read_ids, read_image, read_labels
 from ce2p.errors import DataError
-from ce2p_runtime.media import picture_headers, pictures
 from tests.data.folders import annotation, picture, raw_png, stripes
 
 IDS = np.arange(120, dtype=np.uint8).reshape(12, 10)
@@ -175,11 +174,6 @@ def png_of(width: int, height: int) -> bytes:
     rows = zlib.compressobj(9)
     data = b"".join(rows.compress(bytes(width + 1)) for _ in range(height)) + rows.flush()
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
-
-
-def test_the_limits_are_the_runtimes() -> None:
-    assert MAX_PIXELS == pictures.MAX_PIXELS
-    assert MAX_JPEG_SCANS == picture_headers.MAX_JPEG_SCANS
 
 
 @pytest.mark.parametrize("reader", [read_image, read_labels, read_ids])

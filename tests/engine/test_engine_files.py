@@ -15,7 +15,8 @@ import pytest
 from ce2p_export.tensorrt import BuildSettings, BuiltEngine, EngineError, build_engine_file, default_engine_path
 from ce2p_export.tensorrt import exporter as exporter_module
 from ce2p_export.tensorrt.plan_cache import PlanKey, reason_to_rebuild, timing_cache_path
-from ce2p_runtime.engine_file import EngineSidecar, file_sha256, read_sidecar, sidecar_path
+from ce2p_runtime.engine_file import EngineSidecar, read_sidecar, sidecar_path
+from ce2p_runtime.files import file_sha256
 from ce2p_runtime.metadata import METADATA_KEY, ModelMetadata
 
 INSPECTED = json.dumps(

@@ -50,7 +50,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def checkpoint(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained SCHP network, which says so, that was trained at SIZE."""
     path = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
-    return save_checkpoint(path, tiny("schp"), "lip", "untrained (random, seed 0)", {"input_size": list(SIZE)})
+    return save_checkpoint(
+        path, tiny("schp"), "lip", "untrained (random, seed 0)", {"input_size": list(SIZE)}, untrained=True
+    )
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import onnx
 import pytest
 import torch
 
-from ce2p.checkpoints import save_checkpoint, sha256_of
+from ce2p.checkpoints import save_checkpoint
 from ce2p.errors import CE2PError, ConfigError
 from ce2p.models import CE2P
 from ce2p_export import GraphOptions, ProofError, default_path, export_onnx, export_plain, open_source
@@ -22,6 +22,7 @@ from ce2p_export import exporter as exporter_module
 from ce2p_export.onnx_facts import read_onnx
 from ce2p_export.proof import MAX_RELATIVE_L2, Comparison, Proof
 from ce2p_runtime.backends import open_backend
+from ce2p_runtime.files import file_sha256
 from ce2p_runtime.metadata import METADATA_KEY, ModelMetadata
 
 Tiny = Callable[..., CE2P]
@@ -92,7 +93,7 @@ def test_the_file_states_where_it_comes_from(tiny: Tiny, tmp_path: Path) -> None
     assert metadata.align_corners is False
     assert metadata.input_size == SIZE
     assert metadata.weights == "trained for this test"
-    assert metadata.extra["parent_sha256"] == sha256_of(checkpoint)
+    assert metadata.extra["parent_sha256"] == file_sha256(checkpoint)
     assert [fold["name"] for fold in metadata.extra["folds"]][2] == "pyramid pooling"
     assert (
         metadata.extra["tools"]["torch"] == torch.__version__.partition("+")[0]

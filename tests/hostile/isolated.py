@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Literal, TypeVar
 
-from ce2p.errors import CE2PError
-from ce2p_runtime.errors import CE2PRuntimeError
+from ce2p_runtime.errors import CE2PError
 
 __all__ = ["Outcome", "run_isolated"]
 
@@ -108,7 +107,7 @@ def _serve(pipe: Connection, work: Callable[[Any], Any], memory: int) -> None:
         answer: tuple[str, Any]
         try:
             answer = ("returned", work(case))
-        except (CE2PError, CE2PRuntimeError) as error:
+        except CE2PError as error:
             answer = ("refused", str(error))
         except BaseException:
             answer = ("raised", traceback.format_exc())

@@ -25,6 +25,7 @@ METADATA = ModelMetadata(
     normalisation=Normalisation("rgb", 1 / 255, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
     geometry=Geometry("affine", False, "float", "logits"), align_corners=False, input_size=(SIDE, SIDE),
     output_stride=16, input_kind="float", output_kind="logits", precision="fp32", weights="untrained (random, seed 0)",
+    untrained=True,
     extra={
         "backbone": "r18", "batch": 1, "kept": [], "tools": {"ce2p": "0.1.0", "torch": None},
         "folds": [{"name": "a fold", "count": 2, "flops_before": 20, "flops_after": 10}],

@@ -15,7 +15,8 @@ import pytest
 
 from ce2p_runtime import HumanParser, ModelFileError
 from ce2p_runtime.backends import BACKENDS
-from ce2p_runtime.engine_file import EngineSidecar, Profile, file_sha256, read_sidecar, sidecar_path
+from ce2p_runtime.engine_file import EngineSidecar, Profile, read_sidecar, sidecar_path
+from ce2p_runtime.files import file_sha256
 from ce2p_runtime.metadata import ModelMetadata
 from ce2p_runtime.onnx_file import onnx_digest, onnx_properties
 from tests.hostile.isolated import run_isolated
@@ -111,6 +112,7 @@ HOSTILE_FIELDS: list[tuple[str, Any, str]] = [
     ("align_corners", "yes", "align_corners"),
     ("family", 5, "family is 5"),
     ("weights", "a\x07", "weights"),
+    ("untrained", "no", "untrained is 'no', expected true or false"),
     ("digest", "00", "not as it was exported"),
     ("digest", 0, "digest is 0"),
     ("extra", [], "extra is"),
@@ -152,11 +154,19 @@ def test_each_field_of_the_metadata_has_a_type_and_a_range(tmp_path: Path, name:
     assert len(text) < len(str(path)) + 250
 
 
+@pytest.mark.parametrize(("weights", "untrained"), [("untrained (random, seed 0)", True), ("checkpoint x.pth", False)])
+def test_older_files_say_in_words_whether_their_weights_are_trained(weights: str, untrained: bool) -> None:
+    document = json.loads(dataclasses.replace(METADATA, weights=weights, untrained=not untrained).to_json())
+    assert ModelMetadata.from_json(json.dumps(document), "x").untrained is not untrained  # its own word counts
+    del document["untrained"]
+    assert ModelMetadata.from_json(json.dumps(document), "x").untrained is untrained
+
+
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(ModelMetadata)])
 def test_a_field_may_be_missing_only_where_older_files_lack_it(field: str) -> None:
     document = json.loads(METADATA.to_json())
     del document[field]
-    if field in ("edge", "io", "digest", "extra"):
+    if field in ("untrained", "edge", "io", "digest", "extra"):
         assert ModelMetadata.from_json(json.dumps(document), "x").class_names == METADATA.class_names
     else:
         with pytest.raises(ModelFileError, match=f"{field} is missing"):

@@ -124,7 +124,7 @@ def test_an_unknown_class_count_gets_numbered_names() -> None:
 
 def normalised(family: Family, pixel: tuple[float, float, float]) -> tuple[float, ...]:
     """What the network sees of one pixel given in tensor channel order."""
-    how = preprocessing_for(family)
+    how = preprocessing_for(family).normalisation
     return tuple((p * how.scale - m) / s for p, m, s in zip(pixel, how.mean, how.std, strict=True))
 
 
@@ -143,12 +143,12 @@ def normalised(family: Family, pixel: tuple[float, float, float]) -> tuple[float
     ],
 )
 def test_white_is_normalised_as_the_family_does(family: Family, order: str, white: tuple[float, ...]) -> None:
-    assert preprocessing_for(family).colour_order == order
+    assert preprocessing_for(family).normalisation.colour_order == order
     assert normalised(family, (255, 255, 255)) == pytest.approx(white, rel=1e-9)
 
 
 def test_geometry_is_the_familys_own() -> None:
-    geometry = {family: preprocessing_for(family).geometry for family in FAMILIES}
+    geometry = {family: preprocessing_for(family).geometry.kind for family in FAMILIES}
     assert geometry == {
         "ce2p": "affine",
         "schp": "affine",
@@ -156,7 +156,7 @@ def test_geometry_is_the_familys_own() -> None:
         "ssseg": "resize",
         "ssseg-2020": "resize",
     }
-    ce2p, schp = preprocessing_for("ce2p"), preprocessing_for("schp")
+    ce2p, schp = preprocessing_for("ce2p").geometry, preprocessing_for("schp").geometry
     assert (ce2p.half_pixel, ce2p.centre, ce2p.unwarp) == (True, "int", "labels")
     assert (schp.half_pixel, schp.centre, schp.unwarp) == (False, "float", "logits")
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ce2p_runtime import MediaError
+from ce2p_runtime.media.png import read_index_png
 from ce2p_runtime.people import Person, mask_nms, open_instances, people_of_ids, select_people
 from ce2p_runtime.people.coco_masks import decode_counts, polygon_mask, run_length_mask, segmentation_mask
-from ce2p_runtime.people.index_png import read_index_png
 from ce2p_runtime.people.instances import crop_box, person_mask
 
 L_SHAPE = np.array([[1, 0, 0, 0], [1, 0, 0, 0], [1, 1, 1, 0]], np.bool_)

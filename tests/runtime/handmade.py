@@ -23,7 +23,7 @@ def metadata(precision: str = "fp32") -> ModelMetadata:
         family="schp", dataset="lip", class_names=names, palette=palette, flip_pairs=(),
         normalisation=Normalisation("bgr", 1 / 255, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
         geometry=Geometry("affine", False, "float", "logits"), align_corners=True, input_size=SIZE, output_stride=16,
-        input_kind="float", output_kind="logits", precision=precision, weights="untrained",
+        input_kind="float", output_kind="logits", precision=precision, weights="untrained", untrained=True,
     )  # fmt: skip
 
 

@@ -30,7 +30,7 @@ METADATA = ModelMetadata(
     family="schp", dataset="two", class_names=("Background", "Coat"), palette=((0, 0, 0), (255, 0, 0)), flip_pairs=(),
     normalisation=Normalisation("bgr", 1 / 255, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     geometry=Geometry("resize", True, "float", "logits"), align_corners=False, input_size=(8, 12), output_stride=16,
-    input_kind="float", output_kind="logits", precision="fp32", weights="untrained",
+    input_kind="float", output_kind="logits", precision="fp32", weights="untrained", untrained=True,
 )  # fmt: skip
 
 

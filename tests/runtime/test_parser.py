@@ -55,14 +55,13 @@ def three_points(centre: tuple[float, float], extent: float, half_pixel: bool) -
 def plain_pipeline(net: CE2P, preprocessing: Preprocessing, frame: Pixels) -> Pixels:
     """What a user of the public code runs, one step after the other."""
     height, width = frame.shape[:2]
-    affine = preprocessing.geometry == "affine"
+    how, geometry = preprocessing.normalisation, preprocessing.geometry
+    affine = geometry.kind == "affine"
     centre, extent = ((width - 1) * 0.5, (height - 1) * 0.5), float(max(width, height) - 1)
-    forward = three_points(centre, extent, preprocessing.half_pixel)
+    forward = three_points(centre, extent, geometry.half_pixel)
     crop = cv2.warpAffine(frame, forward, SIZE, flags=cv2.INTER_LINEAR) if affine else cv2.resize(frame, SIZE)
-    pixels = crop[:, :, ::-1] if preprocessing.colour_order == "rgb" else crop
-    normalised = (pixels.astype(np.float32) * preprocessing.scale - np.float32(preprocessing.mean)) / np.float32(
-        preprocessing.std
-    )
+    pixels = crop[:, :, ::-1] if how.colour_order == "rgb" else crop
+    normalised = (pixels.astype(np.float32) * how.scale - np.float32(how.mean)) / np.float32(how.std)
     with torch.no_grad():
         logits = net(torch.from_numpy(normalised.transpose(2, 0, 1)[None].copy())).parsing
     align = net.config.align_corners
@@ -74,9 +73,9 @@ def plain_pipeline(net: CE2P, preprocessing: Preprocessing, frame: Pixels) -> Pi
             .astype(np.uint8)
         )
     full = F.interpolate(logits, SIZE, mode="bilinear", align_corners=align)[0].numpy()
-    back = (int(centre[0]), int(centre[1])) if preprocessing.centre == "int" else centre
-    matrix = three_points(back, extent, preprocessing.half_pixel)
-    if preprocessing.unwarp == "labels":
+    back = (int(centre[0]), int(centre[1])) if geometry.centre == "int" else centre
+    matrix = three_points(back, extent, geometry.half_pixel)
+    if geometry.unwarp == "labels":
         labels = full.argmax(0).astype(np.uint8)
         flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
         return np.asarray(cv2.warpAffine(labels, matrix, (width, height), flags=flags), np.uint8)
@@ -100,7 +99,7 @@ def test_labels_equal_the_plain_pipeline_on_99_99_percent_of_pixels(
         assert found.shape == (height, width)
         same, total = same + int((found == expected).sum()), total + found.size
     # OpenCV's nearest neighbour rounds coordinates in float32: samples that fall halfway between pixels may move.
-    least = 0.999 if preprocessing_for(tiny(family).config.family).unwarp == "labels" else 0.9999
+    least = 0.999 if preprocessing_for(tiny(family).config.family).geometry.unwarp == "labels" else 0.9999
     assert same / total >= least, f"{same / total:.5%}"
 
 

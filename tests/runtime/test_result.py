@@ -1,6 +1,7 @@
 """Label maps, their views and their files; the palette PNG is read back by Pillow and OpenCV."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 import cv2
@@ -238,6 +239,24 @@ def test_atomic_path_leaves_the_old_file_when_the_body_raises(tmp_path: Path) ->
         write()
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_atomic_path_waits_for_the_disk_unless_told_not_to(
+    tmp_path: Path, durable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, synced, fsync = tmp_path / "a.bin", [], os.fsync
+
+    def watched(handle: int) -> None:
+        synced.append((os.fstat(handle).st_ino, target.exists()))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    with atomic_path(target, durable=durable) as temporary:
+        temporary.write_bytes(b"whole")
+    # The bytes before there is a name for them, and then the name.
+    expected = [(target.stat().st_ino, False), (tmp_path.stat().st_ino, True)]
+    assert synced == (expected if durable else [])
 
 
 def test_atomic_path_explains_what_cannot_be_written(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,7 +14,6 @@ from ce2p.errors import ConfigError
 from ce2p.labels import label_set, read_label_set
 from ce2p.synthetic import DATASETS, annotated_at, iter_samples, write_dataset, write_lip_folder
 from ce2p.synthetic.dataset import Split
-from ce2p.synthetic.png import palette_png
 
 SIZE = (72, 60)
 LIKE_LIP = {
@@ -152,17 +150,6 @@ def test_other_annotations_are_grey(tmp_path: Path) -> None:
         for path in (tmp_path / dataset).rglob("*.png"):
             with Image.open(path) as picture:
                 assert picture.mode == "L", path
-
-
-def test_a_palette_png_keeps_indices_and_colours() -> None:
-    rng = np.random.default_rng(0)
-    indices = rng.integers(0, 5, (7, 13), dtype=np.uint8)
-    palette = [(9, 8, 7), (255, 0, 0), (0, 255, 0), (1, 2, 3), (250, 251, 252)]
-    decoded = cv2.imdecode(np.frombuffer(palette_png(indices, palette), np.uint8), cv2.IMREAD_COLOR)
-    assert decoded is not None
-    np.testing.assert_array_equal(decoded[..., ::-1], np.array(palette, np.uint8)[indices])
-    with pytest.raises(ValueError, match="index 4 in a picture with 4 colours"):
-        palette_png(indices, palette[:4])
 
 
 def test_whole_figures_leaves_whole_pictures_alone_and_crops_none() -> None:

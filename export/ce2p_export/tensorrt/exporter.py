@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from ce2p_runtime.engine_file import EngineSidecar, file_sha256, sidecar_path
+from ce2p_runtime.engine_file import EngineSidecar, sidecar_path
 from ce2p_runtime.errors import BackendError
-from ce2p_runtime.files import atomic_path
+from ce2p_runtime.files import atomic_path, file_sha256
 from ce2p_runtime.metadata import ModelMetadata
 from ce2p_runtime.tensorrt_log import process_log
 

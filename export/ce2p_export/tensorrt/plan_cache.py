@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from ce2p_runtime.cache import cache_folder, read_cached
-from ce2p_runtime.engine_file import EngineSidecar, file_sha256, read_sidecar
+from ce2p_runtime.engine_file import EngineSidecar, read_sidecar
 from ce2p_runtime.errors import MediaError, ModelFileError
-from ce2p_runtime.files import atomic_path
+from ce2p_runtime.files import atomic_path, file_sha256
 
 __all__ = [
     "PlanKey",

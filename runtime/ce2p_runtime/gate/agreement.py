@@ -11,15 +11,22 @@ from numpy.typing import NDArray
 
 from ..geometry import FrameMapping
 
-__all__ = ["BAND", "IGNORE", "PictureFigures", "band_radius", "boundary_band", "class_ious", "compare", "count_pairs"]
+__all__ = [
+    "BAND",
+    "PictureFigures",
+    "band_radius",
+    "boundary_band",
+    "class_ious",
+    "compare",
+    "count_pairs",
+    "pair_table",
+]
 
 Labels = NDArray[np.uint8]
 Counts = NDArray[np.int64]
 
 BAND = 3
 """How far the boundary band reaches, in pixels of the network's input."""
-IGNORE = 255
-"""The label of pixels in a truth that are not counted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,13 +138,18 @@ def count_pairs(rows: Labels, columns: Labels, num_classes: int) -> Counts:
 
     Pixels whose row label is no class (255 in a truth) are left out.
     """
-    codes = rows.astype(np.uint16) << 8 | columns
-    table = np.bincount(codes.ravel(), minlength=1 << 16).reshape(256, 256)[:num_classes]
+    table = pair_table(rows, columns)[:num_classes]
     return np.concatenate([table[:, :num_classes], table[:, num_classes:].sum(1, keepdims=True)], axis=1)
 
 
+def pair_table(rows: Labels, columns: Labels) -> Counts:
+    """How often each pair of labels occurs in two maps of one shape, int64 [256, 256]: no mask, and nothing lost."""
+    codes = rows.astype(np.uint16) << 8 | columns
+    return np.bincount(codes.ravel(), minlength=1 << 16).reshape(256, 256)
+
+
 def class_ious(counts: Counts) -> list[float | None]:
-    """Intersection over union of each class of `count_pairs`; None for one that occurs on neither side."""
+    """Intersection over union of each class, of counts [C, C] or `count_pairs`; None where it is on neither side."""
     both = np.diag(counts)
-    either = counts.sum(1) + counts[:, :-1].sum(0) - both
+    either = counts.sum(1) + counts[:, : len(counts)].sum(0) - both
     return [int(b) / int(e) if e else None for b, e in zip(both, either, strict=True)]

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from ..errors import BackendError, MediaError, ModelFileError, UndecidedError
 from ..frame_steps import check_frame
 from ..geometry import frame_mapping
+from ..labels import IGNORE
 from ..metadata import ModelMetadata
 from ..parser import HumanParser
-from .agreement import IGNORE, Counts, PictureFigures, band_radius, boundary_band, compare, count_pairs
+from .agreement import Counts, PictureFigures, band_radius, boundary_band, compare, count_pairs
 from .picture import ComparedPicture
 from .report import GateReport
 from .thresholds import Thresholds, thresholds_for

@@ -129,7 +129,7 @@ def write_picture(path: str | Path, picture: NDArray[np.uint8]) -> Path:
         done = False
     if not done:
         raise MediaError(f"{path}: no picture format for the suffix {suffix!r}; use .jpg, .png or .webp")
-    with atomic_path(path) as temporary:
+    with atomic_path(path, durable=False) as temporary:
         temporary.write_bytes(marked(data.tobytes()))
     return Path(path)
 

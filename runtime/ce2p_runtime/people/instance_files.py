@@ -26,8 +26,8 @@ import numpy as np
 
 from ..bounded_json import read_json
 from ..errors import MediaError
+from ..media.png import read_index_png
 from .coco_masks import segmentation_mask
-from .index_png import read_index_png
 from .instances import Person, check_people, crop_box, people_of_ids
 
 __all__ = ["InstanceFolder", "InstanceJson", "Instances", "open_instances"]

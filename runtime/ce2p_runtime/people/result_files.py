@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from ..errors import MediaError
 from ..files import atomic_path
-from ..media.png import write_png
-from .index_png import read_index_png
+from ..labels import PASCAL_PALETTE
+from ..media.png import read_labels, write_png
 from .instances import MOST_PEOPLE
 from .result import PeopleResult
 
@@ -80,13 +80,12 @@ class PeopleWriter(AbstractContextManager["PeopleWriter"]):
                 f"{name}: {parts} parts of {people} people, the result layout holds {_MOST} of each; raise the "
                 "detector's threshold or cut the picture"
             )
-        colours = _pascal_palette()
         lines = "".join(f"{part.class_id} {part.score!r}\n" for part in result.part_instances)
         text, part_ids, person_ids, classes = result_files(self.folder, name)
-        with atomic_path(text) as temporary:
+        with atomic_path(text, durable=False) as temporary:
             temporary.write_text(lines, "utf-8")
-        write_png(part_ids, result.parts.astype(np.uint8), colours)
-        write_png(person_ids, result.humans.astype(np.uint8), colours)
+        write_png(part_ids, result.parts.astype(np.uint8), PASCAL_PALETTE)
+        write_png(person_ids, result.humans.astype(np.uint8), PASCAL_PALETTE)
         write_png(classes, result.labels, result.palette)
         self._scores[name] = tuple(person.score for person in result.people)
         self._written += 1
@@ -98,7 +97,7 @@ def read_people(folder: str | Path, name: str) -> StoredPeople:
     scores = _read_scores(folder / _SCORES)
     if name not in scores:
         raise MediaError(f"{folder / _SCORES}: has no line for {name}; parse that picture again")
-    labels, parts, humans = (_read_map(folder / kind / f"{name}.png") for kind in (_CLASSES, _PARTS, _PEOPLE))
+    labels, parts, humans = (read_labels(folder / kind / f"{name}.png") for kind in (_CLASSES, _PARTS, _PEOPLE))
     lines = folder / _PARTS / f"{name}.txt"
     part_scores = []
     for number, line in enumerate(_lines(lines), start=1):
@@ -149,19 +148,3 @@ def _lines(path: Path) -> list[str]:
         raise MediaError(f"{path}: no such file, expected results of `ce2p people --save results`") from None
     except (OSError, ValueError) as error:
         raise MediaError(f"{path}: cannot be read as text ({error})") from error
-
-
-def _read_map(path: Path) -> NDArray[np.uint8]:
-    values = read_index_png(path)
-    if values.dtype != np.uint8:
-        raise MediaError(f"{path}: has 16-bit pixels, expected 8")
-    return values
-
-
-def _pascal_palette() -> list[tuple[int, int, int]]:
-    """PASCAL VOC's colour of each of 256 ids: its bits, three by three, become the high bits of red, green and blue."""
-    colours = []
-    for index in range(256):
-        channels = [sum((index >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(3)) for channel in range(3)]
-        colours.append((channels[0], channels[1], channels[2]))
-    return colours
