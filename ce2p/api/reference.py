@@ -80,7 +80,7 @@ def _open_trained(source: Source, size: tuple[int, int], name: str, threads: int
     if source.input_size != size:
         trained, asked = (f"{height}x{width}" for height, width in (source.input_size, size))
         note(f"note: {name} is run at {asked}, the candidate's input size, not at its own {trained}")
-    return HumanParser.on(TorchBackend(source.net, source.labels, size, "cpu", source.weights), name=name)
+    return HumanParser.on(TorchBackend.of(source, size, "cpu"), name=name)
 
 
 def _is_exported(model: Path) -> bool:

@@ -233,7 +233,7 @@ def _in_torch(
         check_threads(threads)
         torch.set_num_threads(threads)
     source = source_of(model, dataset=None if dataset == "custom" else dataset, stride=stride)
-    return TorchBackend(source.net, source.labels, size or source.input_size, device, source.weights)
+    return TorchBackend.of(source, size, device)
 
 
 def _samples(root: Path, labels: LabelSet, split: str, limit: int | None) -> tuple[tuple[Sample, ...], str]:

@@ -65,7 +65,7 @@ def verify(
     pictures or a data set, then also its truth (None: synthetic people), of which `limit` are taken. `backend`,
     `device` and `threads` are the candidate's. `precision`: judge by this one's limits (None: the candidate's own).
     `dataset` and `stride` are for checkpoints that do not tell. `trust_engine`: load an engine that its .json was not
-    written for; it runs code. Raises CE2PError and CE2PRuntimeError; a verdict is returned and not raised.
+    written for; it runs code. Raises CE2PError; a verdict is returned and not raised.
     """
     limits = thresholds_for(precision) if precision else None
     pictures = None if data is None else Path(data)

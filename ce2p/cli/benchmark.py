@@ -11,6 +11,7 @@ from ce2p.api.benchmark import Benchmarked, benchmark, check_report
 from ce2p.benchmarking import comparison as comparing
 from ce2p.benchmarking.document import read_result
 from ce2p.errors import ConfigError
+from ce2p_runtime.errors import CE2PRuntimeError
 
 from .benchmark_report import show, show_comparison
 from .console import progress_bar, remark, write_json
@@ -48,8 +49,9 @@ def run(
         check_report(output, inputs, overwrite=overwrite)
     # Read before anything is measured: a bad file should not cost the minutes that measuring takes.
     old = read_result(compare) if compare else None
+    unmet: tuple[CE2PRuntimeError, ...] = ()
     if saved:
-        result, unmet = read_result(saved[0]), ()
+        result = read_result(saved[0])
     else:
         made = _measured(models, options)
         result, unmet = made.result, made.unmet

@@ -19,7 +19,7 @@ __all__ = ["export_shown", "run"]
 
 
 def run(model: str, output: Path | None, *, json: str | None, overwrite: bool, **options: Any) -> None:
-    """Export and report; `options` are those of `ce2p.export`. Raises CE2PError and CE2PRuntimeError."""
+    """Export and report; `options` are those of `ce2p.export`. Raises CE2PError."""
     check_json(json, [model], overwrite)
     exported = export_shown(model, output, overwrite=overwrite, **options)
     if json:

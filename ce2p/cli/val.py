@@ -33,7 +33,7 @@ def run(
     overwrite: bool = False,
     **options: Any,
 ) -> None:
-    """Score a model, or the results in `instances`, and report. Raises CE2PError and CE2PRuntimeError.
+    """Score a model, or the results in `instances`, and report. Raises CE2PError.
 
     `options` are those of `ce2p.score`, or of `ce2p.score_instances`.
     """

@@ -30,7 +30,7 @@ def run(
 ) -> None:
     """Compare and report; `options` are those of `ce2p.verify`.
 
-    Raises GateError where the gate is not passed, CE2PError and CE2PRuntimeError.
+    Raises GateError where the gate is not passed, CE2PError.
     """
     files = [reference, candidate]
     check_report(output, _WRITTEN, files, overwrite)

@@ -66,7 +66,7 @@ class TorchBackend:
 
     @classmethod
     def of(
-        cls, loaded: LoadedCheckpoint, size: tuple[int, int] | None = None, device: torch.device | str = "cpu"
+        cls, loaded: LoadedCheckpoint | Source, size: tuple[int, int] | None = None, device: torch.device | str = "cpu"
     ) -> TorchBackend:
         """A checkpoint's network, at the size it was trained at unless told otherwise."""
         return cls(
