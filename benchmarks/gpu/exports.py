@@ -8,7 +8,7 @@ Needs no GPU with `--anyway 1`: files made beforehand are taken as they are by a
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,12 +64,15 @@ def export_files(net: CE2P, family: str, name: str, size: tuple[int, int], batch
         export_plain(net, naive, size, batch)
     # One file for all larger batches: the proof of an export runs its batch on the CPU.
     files = our_files(family, name, size, 1 if batch == 1 else None, folder)
-    if importlib.util.find_spec("tensorrt") is None:
-        return Files(naive, files["fp32"], files["fp16"], {}, {"ours TensorRT": "TensorRT is not installed"})
+    try:
+        importlib.import_module("tensorrt")
+    except ImportError as error:  # not there, or its libraries are not
+        missing = {"ours TensorRT": f"no TensorRT ({first_line(error)})"}
+        return Files(naive, files["fp32"], files["fp16"], {}, missing)
     from ce2p_export.tensorrt import BuildSettings, build_engine_file
 
     engines: dict[str, Path] = {}
-    missing: dict[str, str] = {}
+    missing = {}
     static = our_files(family, name, size, batch, folder)
     makers: dict[str, tuple[Callable[[], Path], bool]] = {
         f"{precision}{'' if plugins else ', no plugins'}": (lambda file=file: file, plugins)  # type: ignore[misc]

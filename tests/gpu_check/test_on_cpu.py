@@ -142,7 +142,7 @@ def test_every_way_of_pytorch_and_torch_compile_is_there(tmp_path: Path) -> None
 def test_without_a_gpu_a_part_is_skipped(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(SkippedError, match="no CUDA GPU"):
-        module.work(Part("p"), argparse.Namespace(device="cuda"))
+        module.work(Part("p"), argparse.Namespace(device="cuda", seconds=9.0))
 
 
 def test_a_product_that_cannot_be_measured_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,7 +135,8 @@ def test_a_classifier_with_float_logits_differs_by_the_rounding_it_leaves_out(
     plan = PrecisionPlan("int8", frozenset(), "cpu", ranges, unrounded=frozenset({"fusion.classifier"}))
     unrounded = convert(pure, plan)
     (output,) = unrounded.graph.outputs
-    assert output.name == "parsing"
+    onnx.checker.check_model(ir.to_proto(unrounded), full_check=True)
+    assert (output.name, output.dtype) == ("parsing", ir.DataType.FLOAT)
     classifier = producer_of(output)
     assert classifier.op_type == "Conv"
     assert [value.producer().op_type for value in classifier.inputs] == ["DequantizeLinear"] * 3  # type: ignore[union-attr]
