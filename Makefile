@@ -59,7 +59,7 @@ headline: $(READY)  ## Every peer, frames and the machine's ceilings in one run;
 
 # NO_VENV=1 uses the Python at hand, for machines without a package index.
 gpu-check: $(if $(NO_VENV),,$(READY))  ## What an NVIDIA GPU on this machine can run; OUT=folder for the JSON and the table
-	PYTHONPATH=.:export:runtime $(if $(NO_VENV),$(PYTHON),$(BIN)/python) -m benchmarks.gpu_check --out $(or $(OUT),gpu-check-output)
+	PYTHONPATH=.:export:runtime$(if $(PYTHONPATH),:$(PYTHONPATH)) $(if $(NO_VENV),$(PYTHON),$(BIN)/python) -m benchmarks.gpu_check --out $(or $(OUT),gpu-check-output)
 
 # The second set stands in for TensorRT's libraries in tests, and is made for Linux on x86-64 alone.
 $(READY): pyproject.toml tests/trt_on_cpu/requirements.txt
