@@ -21,6 +21,8 @@ __all__ = ["AxisTaps", "affine_taps", "bilinear_resize", "blend", "blend_rows", 
 _SOLVER_NOISE_PX = 1e-6
 _BLOCK_FLOATS = 1 << 16
 """Floats per block of rows: three such arrays stay in the second-level cache."""
+_LONG_ROW = 1 << 13
+"""Floats of a row that is worth two calls of its own, which save copies of the rows it is blended from."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,16 @@ class AxisTaps:
         """The taps of some target samples."""
         return AxisTaps(self.low[targets], self.high[targets], self.weight[targets])
 
+    def used(self) -> NDArray[np.intp]:
+        """The source samples that are read, ascending."""
+        read = np.zeros(int(self.high.max(initial=-1)) + 1, bool)
+        read[self.low] = True
+        read[self.high] = True
+        return np.flatnonzero(read)
+
     def compact(self) -> tuple[NDArray[np.intp], AxisTaps]:
         """The source samples that are read, ascending, and these taps into an axis of only those."""
-        used = np.flatnonzero(np.bincount(np.concatenate((self.low, self.high))))
+        used = self.used()
         position = np.empty(int(used[-1]) + 1, np.intp)
         position[used] = np.arange(len(used))
         return used, AxisTaps(position[self.low], position[self.high], self.weight)
@@ -91,17 +100,32 @@ def widen(values: NDArray[np.float32], cols: AxisTaps) -> NDArray[np.float32]:
 def blend_rows(values: NDArray[np.float32], rows: AxisTaps) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     """Interpolate the first axis of float32 [n, C, w], bit-equal to `blend`.
 
-    Yields (which of `rows`, float32 [m, C, w]) block by block, each of which stays in the cache.
+    Yields (which of `rows`, float32 [m, C, w]) block by block, each of which stays in the cache and is written over
+    by the next.
     """
-    for block in _blocks(len(rows.low), values.shape[1] * values.shape[2]):
+    floats = values.shape[1] * values.shape[2]
+    low_room, high_room = np.empty((2, min(_block_rows(floats), len(rows.low)), *values.shape[1:]), np.float32)
+    for block in _blocks(len(rows.low), floats):
+        low, high = low_room[: block.stop - block.start], high_room[: block.stop - block.start]
         weight = rows.weight[block, np.newaxis, np.newaxis]
-        low, high = values.take(rows.low[block], axis=0), values.take(rows.high[block], axis=0)
-        np.multiply(low, 1 - weight, out=low)
-        yield block, np.add(low, np.multiply(high, weight, out=high), out=low)
+        if floats >= _LONG_ROW:
+            for place, row in enumerate(range(block.start, block.stop)):
+                np.multiply(values[rows.low[row]], 1 - rows.weight[row], out=low[place])
+                np.multiply(values[rows.high[row]], rows.weight[row], out=high[place])
+        else:
+            np.take(values, rows.low[block], axis=0, out=low, mode="clip")
+            np.take(values, rows.high[block], axis=0, out=high, mode="clip")
+            np.multiply(low, 1 - weight, out=low)
+            np.multiply(high, weight, out=high)
+        yield block, np.add(low, high, out=low)
+
+
+def _block_rows(floats: int) -> int:
+    return max(_BLOCK_FLOATS // floats, 1)
 
 
 def _blocks(count: int, floats: int) -> Iterator[slice]:
-    step = max(_BLOCK_FLOATS // floats, 1)
+    step = _block_rows(floats)
     return (slice(start, min(start + step, count)) for start in range(0, count, step))
 
 

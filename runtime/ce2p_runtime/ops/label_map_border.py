@@ -58,8 +58,9 @@ class Border:
         # (cell, class) in order of cells, classes ascending within each.
         classes = np.flatnonzero(np.ascontiguousarray(candidates.T)) % lattice.classes
         ends = np.cumsum(count)
-        self._number = np.empty(lattice.labels.size, np.intp)
-        self._number[cells] = np.arange(len(cells))
+        self._first = int(cells[0])
+        self._number = np.empty(int(cells[-1]) - self._first + 1, np.intp)
+        self._number[cells - self._first] = np.arange(len(cells))
         self._group: Labels = np.asarray(np.searchsorted(_GROUPS, count), np.uint8)
         self._slot = np.empty(len(cells), np.intp)
         self._groups: dict[int, _Group] = {}
@@ -74,7 +75,7 @@ class Border:
 
     def resolve(self, cells: Index, weight: Floats, visits: Callable[[Index], Iterator[Visit]], out: Labels) -> None:
         """Label the places in `cells` [n] at column weights `weight` [n]; `visits` spreads them over rows."""
-        number = self._number[cells]
+        number = self._number.take(cells - self._first)
         group_of = self._group[number]
         for key, group in self._groups.items():
             places = np.flatnonzero(group_of == key)
@@ -91,6 +92,9 @@ def _resolve(group: _Group, slot: Index, weight: Floats, visits: Iterator[Visit]
     for which, lower_weight, target in visits:
         values = blend(upper_lower[0][:, which], upper_lower[1][:, which], lower_weight)
         here = classes[:, which]
+        if len(values) == 2:
+            out[target] = np.where(values[1] > values[0], here[1], here[0])
+            continue
         best, labels, better = values[0], here[0].copy(), np.empty(len(target), bool)
         for index in range(1, len(values)):
             take_better(values[index], here[index], best, labels, better)

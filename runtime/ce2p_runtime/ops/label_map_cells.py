@@ -46,8 +46,9 @@ def paint_axes(lattice: Lattice, rows: AxisTaps, cols: AxisTaps, out: Labels) ->
     codes = lattice.codes.take(run_rows, axis=0)
     columns = np.bincount(cols.low, minlength=codes.shape[1])
     mixed = (codes == MIXED) & (columns > 0)
-    cells = np.add.reduce(mixed, axis=1, dtype=np.intp)
-    places = counts * (mixed @ columns.astype(np.float32))
+    cells = np.asarray(cv2.reduce(mixed.view(np.uint8), 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S), np.intp)[:, 0]
+    # As if the columns were spread evenly over the cells: the exact number is not worth what it costs.
+    places = cells * counts * (len(cols.low) / np.count_nonzero(columns))
     for band in _bands(np.maximum(cells, codes.shape[1] // _BAND_SHARE), CHUNK_FLOATS // lattice.classes):
         part = slice(int(starts[band.start]), int(starts[band.stop - 1] + counts[band.stop - 1]))
         taps, target = rows.part(part.start, part.stop), out[part]
@@ -71,18 +72,20 @@ def _paint_border(
 ) -> None:
     """The mixed places of a band: `strip` holds the codes of its runs, each of which begins at a
     cell of `run_cells` and is `counts` rows of `out`."""
-    mixed = np.flatnonzero(strip.reshape(-1) == MIXED)
+    # The runs of most rows first: then the places that still have a row left are the first ones, at every step.
+    order = np.argsort(-counts, kind="stable")
+    mixed = np.flatnonzero(strip[order].reshape(-1) == MIXED)
     run = mixed // strip.shape[1]
     x = mixed - run * strip.shape[1]
+    run = order.take(run)
     starts = np.cumsum(counts) - counts
 
     def visits(part: Index) -> Iterator[Visit]:
-        first, count, column = starts[run[part]], counts[run[part]], x[part]
-        always = int(count.min(initial=0))
-        for step in range(int(count.max(initial=0))):
-            which: slice | Index = slice(None) if step < always else np.flatnonzero(count > step)
-            y = first[which] + step
-            yield which, rows.weight[y], y * out.shape[1] + column[which]
+        first, fewer = starts.take(run[part]), -counts.take(run[part])
+        target = first * out.shape[1] + x[part]
+        for step in range(-int(fewer.min(initial=0))):
+            here = slice(0, int(np.searchsorted(fewer, -step)))
+            yield here, rows.weight.take(first[here] + step), target[here] + step * out.shape[1]
 
     border.resolve(run_cells[run] + cols.low[x], cols.weight[x], visits, out.reshape(-1))
 

@@ -23,7 +23,7 @@ _BAND_FLOATS = 1 << 19
 # ways cost alike, either will do.
 _SPARSE_START = 3e5
 """Of the boundary-only way, whatever the size: some two hundred calls of NumPy."""
-_LABEL = 1.0
+_LABEL = 0.5
 """Per lattice point and class: its best class found."""
 _CELL_CLASS = 30.0
 """Per mixed cell and class: the logits of four corners found and held against two rivals."""
@@ -31,11 +31,11 @@ _MIXED_PLACE = 25.0
 """Per place in a mixed cell with two candidates."""
 _MIXED_PLACE_CLASS = 1.0
 """Per place in a mixed cell and class: noise has more candidates, the more classes there are."""
-_POINT_CLASS = 1.0
+_POINT_CLASS = 1.6
 """Per lattice point and class: interpolated in whole rows."""
-_WIDE_CLASS = 0.9
+_WIDE_CLASS = 1.4
 """Per column of the output, lattice row and class: blended along the row."""
-_PLACE_CLASS = 1.0
+_PLACE_CLASS = 1.2
 """Per place and class: blended between rows, compared."""
 
 
@@ -53,9 +53,10 @@ def dense_cost(classes: int, points: tuple[int, int], out: tuple[int, int]) -> f
 def dense_at_once(lattice: Lattice, rows: AxisTaps, cols: AxisTaps) -> bool:
     """Whether to paint densely without asking where the borders are: they are expected to be nearly everywhere, or
     there are so few places to paint that finding the lattice's best classes costs more."""
-    points, out = (len(rows.compact()[0]), len(cols.compact()[0])), (len(rows.low), len(cols.low))
+    points, out = (len(rows.used()), len(cols.used())), (len(rows.low), len(cols.low))
     visible = lattice.expected_border * points[0] * points[1]
-    start = _SPARSE_START + lattice.classes * lattice.shape[0] * lattice.shape[1] * _LABEL
+    compared, cells, places = lattice.labels_work
+    start = _SPARSE_START + compared * _LABEL + sparse_cost(lattice.classes, cells, places)
     sparse = start + sparse_cost(lattice.classes, visible, lattice.expected_border * out[0] * out[1])
     return sparse > dense_cost(lattice.classes, points, out)
 

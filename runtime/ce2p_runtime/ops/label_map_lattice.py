@@ -94,6 +94,11 @@ class Lattice(ABC):
     def expected_border(self) -> float:
         """A guess at the share of mixed cells, made without `labels`."""
 
+    @property
+    @abstractmethod
+    def labels_work(self) -> tuple[float, float, float]:
+        """What `labels` still asks for: logits to compare; mixed cells to look at, and points to label in them."""
+
     @abstractmethod
     def corner_values(self, corners: tuple[Index, Index, Index, Index]) -> Corners:
         """Logits float32 [C, n] at each of `corners`, which ascend."""
@@ -116,13 +121,20 @@ class LogitLattice(Lattice):
     def labels(self) -> Labels:
         return best_class(self.logits)
 
+    @property
+    def labels_work(self) -> tuple[float, float, float]:
+        return float(self.logits.size), 0.0, 0.0
+
     def corner_values(self, corners: tuple[Index, Index, Index, Index]) -> Corners:
         planes = self.logits.reshape(self.classes, -1)
         left, right, below, across = (planes.take(corner, axis=1, mode="clip") for corner in corners)
         return left, right, below, across
 
     def crossings(self, rows: Index, cols: Index) -> Floats:
-        return self.logits.transpose(1, 0, 2)[rows].take(cols, axis=2)
+        # Both are distinct, so as many as there are means all, which need no copy.
+        planes = self.logits if len(cols) == self.shape[1] else self.logits.take(cols, axis=2)
+        stacked = planes.transpose(1, 0, 2)
+        return stacked[rows[0] : rows[-1] + 1] if rows[-1] - rows[0] + 1 == len(rows) else stacked[rows]
 
 
 class InputLattice(Lattice):
@@ -143,9 +155,21 @@ class InputLattice(Lattice):
         return np.pad(self._inner(), 1)
 
     @property
+    def labels_work(self) -> tuple[float, float, float]:
+        share, points = self._source_border, len(self._row_taps.low) * len(self._col_taps.low)
+        return 0.0, share * min(self._source.shape[0] * self._source.shape[1], points), share * points
+
+    @property
     def expected_border(self) -> float:
-        codes = self._source.codes[np.ix_(self._row_taps.low, self._col_taps.low)]
-        return float(np.mean(codes == MIXED)) * _INNER_BORDER
+        return self._source_border * _INNER_BORDER
+
+    @cached_property
+    def _source_border(self) -> float:
+        """Share of these pixels that lie in mixed cells of the output."""
+        rows, cols = self._source.shape
+        row_share = np.bincount(self._row_taps.low, minlength=rows) / len(self._row_taps.low)
+        col_share = np.bincount(self._col_taps.low, minlength=cols) / len(self._col_taps.low)
+        return float(row_share @ (self._source.codes == MIXED) @ col_share)
 
     def corner_values(self, corners: tuple[Index, Index, Index, Index]) -> Corners:
         width = self.shape[1]
