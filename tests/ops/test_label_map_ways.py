@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import cv2
@@ -10,14 +11,16 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.scenes import person_logits
-from ce2p_runtime.ops import label_map, label_map_cells, label_map_reference
+from ce2p_runtime.ops import label_map, label_map_cells, label_map_dense, label_map_reference
 from ce2p_runtime.ops.bilinear import AxisTaps, affine_taps, blend, blend_rows, resize_taps, widen
 from ce2p_runtime.ops.label_map import reference_values
 from ce2p_runtime.ops.label_map_border import Border
-from ce2p_runtime.ops.label_map_dense import dense_at_once, dense_cost, paint_dense, sparse_cost
+from ce2p_runtime.ops.label_map_dense import dense_at_once, dense_cost, paint_dense, points_at_once, sparse_cost
 from ce2p_runtime.ops.label_map_lattice import InputLattice, Lattice, LogitLattice
 from tests.ops.test_label_map import SHAPES, check_against_reference, noise_logits, turned, unwarp
 
+label_map_module = sys.modules[label_map.__module__]
+"""The module; the package shows the function under its name."""
 Size = tuple[int, int]
 Matrix = NDArray[np.float64]
 Floats = NDArray[np.float32]
@@ -133,6 +136,33 @@ def test_turned_frames_in_many_chunks(kind: str, degrees: float, monkeypatch: py
     logits = person_logits(20, (26, 29)) if kind == "person" else noise_logits(20, (26, 29))
     matrix = turned(unwarp((140, 211), (101, 113)), (101, 113), degrees)
     check_against_reference(logits, matrix, (101, 113), (140, 211), True)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 9])
+@pytest.mark.parametrize("degrees", [25.0, 90.0])
+def test_turned_frames_are_dense_to_the_last_tie(classes: int, degrees: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Places all around the input, whose closing zeros meet the next class's row in memory."""
+    monkeypatch.setattr(label_map_module, "points_at_once", lambda *_: True)
+    monkeypatch.setattr(label_map_dense, "_PLACES", 1000)
+    low, size, frame = (17, 19), (65, 73), (140, 211)
+    ties = np.random.default_rng(5).integers(-1, 3, (classes, *low)).astype(np.float32) * np.float32(0.1)
+    matrix = turned(unwarp(frame, size), size, degrees, 1.3)
+    for logits in (ties, noise_logits(classes, low), noise_logits(classes, low) - 9):
+        for align_corners in (True, False):
+            expected = label_map_reference(logits, matrix, size, frame, align_corners=align_corners)
+            np.testing.assert_array_equal(label_map(logits, matrix, size, frame, align_corners=align_corners), expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "classes", "dense"), [("person", 20, False), ("noise", 20, True), ("noise", 80, False)]
+)
+def test_turned_frames_are_dense_where_all_is_border_and_memory_allows(kind: str, classes: int, dense: bool) -> None:
+    """80 classes of 475x475 points are more than may be held at once."""
+    logits = person_logits(classes, (119, 119)) if kind == "person" else noise_logits(classes, (119, 119))
+    taps = resize_taps(119, 473, True)
+    source = LogitLattice(logits)
+    lattice = InputLattice(source, taps, taps, lambda: np.zeros((473, 473), np.uint8))
+    assert points_at_once(lattice, 480 * 640) == dense
 
 
 def test_the_rule_counts() -> None:

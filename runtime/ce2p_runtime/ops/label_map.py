@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from .bilinear import AxisTaps, affine_taps, bilinear_resize, blend, resize_taps, settle_matrix
 from .label_map_cells import paint_axes, paint_points
+from .label_map_dense import paint_points_dense, points_at_once
 from .label_map_lattice import InputLattice, LogitLattice
 
 __all__ = ["area_matrix", "label_map", "label_map_reference", "reference_values", "warp_labels"]
@@ -122,11 +123,18 @@ def label_map(
         x, y = _axes(matrix, frame_size)
         paint_axes(lattice, affine_taps(y, first_row, last_row), affine_taps(x, first_col, last_col), out)
         return out
+    values = None
+    if points_at_once(lattice, out.size):
+        values = lattice.crossings(np.arange(lattice.shape[0]), np.arange(lattice.shape[1]))
     step = max(_BLOCK_PIXELS // frame_size[1], 1)
     for top in range(0, frame_size[0], step):
         block = slice(top, min(top + step, frame_size[0]))
         x, y = _grid(matrix, block, frame_size[1])
-        paint_points(lattice, affine_taps(y, first_row, last_row), affine_taps(x, first_col, last_col), out[block])
+        taps = affine_taps(y, first_row, last_row), affine_taps(x, first_col, last_col)
+        if values is None:
+            paint_points(lattice, *taps, out[block])
+        else:
+            paint_points_dense(values, *taps, out[block])
     return out
 
 

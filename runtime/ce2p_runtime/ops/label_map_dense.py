@@ -10,16 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bilinear import AxisTaps, blend_rows, widen
-from .label_map_lattice import Lattice
+from .label_map_lattice import Lattice, take_better
 
-__all__ = ["dense_at_once", "dense_cost", "paint_dense", "sparse_cost"]
+__all__ = ["dense_at_once", "dense_cost", "paint_dense", "paint_points_dense", "points_at_once", "sparse_cost"]
 
+Index = NDArray[np.intp]
 Labels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 _BAND_FLOATS = 1 << 19
 """Floats of lattice rows that are interpolated together: bounds the memory."""
-# Costs in nanoseconds on one quiet core with AVX-512. Only their ratios count, and little hangs on them: where the two
+_LATTICE_FLOATS = 1 << 24
+"""Most floats of a lattice that is interpolated as a whole, 64 MB: bounds the memory."""
+_PLACES = 1 << 15
+"""Places with coordinates of their own that are blended together."""
+# Costs in nanoseconds on one core with AVX-512 and 2 MB of second-level cache, fitted to label maps of 2 to 59 classes
+# and 60x80 to 1080x1920 pixels with either way forced. Only their ratios count, and little hangs on them: where the two
 # ways cost alike, either will do.
 _SPARSE_START = 3e5
 """Of the boundary-only way, whatever the size: some two hundred calls of NumPy."""
@@ -33,6 +39,9 @@ _MIXED_PLACE_CLASS = 1.0
 """Per place in a mixed cell and class: noise has more candidates, the more classes there are."""
 _POINT_CLASS = 1.6
 """Per lattice point and class: interpolated in whole rows."""
+_LOOSE_PLACE_CLASS = 4.0
+"""Per place with coordinates of its own, and class: four neighbours gathered and blended. Measured 7; but where much
+is border, the boundary-only way takes twice what is expected of it, and only there the two come near each other."""
 _WIDE_CLASS = 1.4
 """Per column of the output, lattice row and class: blended along the row."""
 _PLACE_CLASS = 1.2
@@ -53,12 +62,66 @@ def dense_cost(classes: int, points: tuple[int, int], out: tuple[int, int]) -> f
 def dense_at_once(lattice: Lattice, rows: AxisTaps, cols: AxisTaps) -> bool:
     """Whether to paint densely without asking where the borders are: they are expected to be nearly everywhere, or
     there are so few places to paint that finding the lattice's best classes costs more."""
-    points, out = (len(rows.used()), len(cols.used())), (len(rows.low), len(cols.low))
-    visible = lattice.expected_border * points[0] * points[1]
-    compared, cells, places = lattice.labels_work
-    start = _SPARSE_START + compared * _LABEL + sparse_cost(lattice.classes, cells, places)
-    sparse = start + sparse_cost(lattice.classes, visible, lattice.expected_border * out[0] * out[1])
+    out = (len(rows.low), len(cols.low))
+    cells = lattice.shape[0] * lattice.shape[1]
+    if _expected_cost(lattice, cells, out[0] * out[1]) <= dense_cost(lattice.classes, (0, 0), out):
+        return False
+    points = (len(rows.used()), len(cols.used()))
+    sparse = _expected_cost(lattice, points[0] * points[1], out[0] * out[1])
     return sparse > dense_cost(lattice.classes, points, out)
+
+
+def points_at_once(lattice: Lattice, places: int) -> bool:
+    """The same for that many places with coordinates of their own, anywhere in the lattice, whose logits must fit."""
+    points = lattice.shape[0] * lattice.shape[1]
+    if points * lattice.classes > _LATTICE_FLOATS:
+        return False
+    dense = points * _POINT_CLASS + places * _LOOSE_PLACE_CLASS
+    return _expected_cost(lattice, min(points, places), places) > lattice.classes * dense
+
+
+def _expected_cost(lattice: Lattice, cells: float, places: float) -> float:
+    """Of the boundary-only way before the lattice's labels are known, for so many cells and places looked at."""
+    compared, inner_cells, inner_places = lattice.labels_work
+    labels = compared * _LABEL + sparse_cost(lattice.classes, inner_cells, inner_places)
+    border = lattice.expected_border
+    return _SPARSE_START + labels + sparse_cost(lattice.classes, border * cells, border * places)
+
+
+def paint_points_dense(values: Floats, rows: AxisTaps, cols: AxisTaps, out: Labels) -> None:
+    """The same at places with coordinates of their own: all arrays have the shape of `out`, contiguous.
+
+    `values`: the whole lattice's logits, float32 [rows, C, cols], closed by a ring of zeros.
+    """
+    step, width = values.shape[1] * values.shape[2], values.shape[2]
+    flat, row_weight, col_weight = out.reshape(-1), rows.weight.reshape(-1), cols.weight.reshape(-1)
+    place = (rows.low * step + cols.low).reshape(-1)
+    for start in range(0, out.size, _PLACES):
+        part = slice(start, start + _PLACES)
+        _paint_places(values.reshape(-1), (width, step), place[part], row_weight[part], col_weight[part], flat[part])
+
+
+def _paint_places(
+    values: Floats, strides: tuple[int, int], place: Index, lower: Floats, right: Floats, labels: Labels
+) -> None:
+    """The best class of each place, whose upper left neighbour of class 0 lies at `place` in `values`; strides are
+    those of classes and rows."""
+    width, step = strides
+    upper, left = 1 - lower, 1 - right
+    sides = np.empty((4, len(place)), np.float32)
+    best, better = np.empty(len(place), np.float32), np.empty(len(place), bool)
+    for index in range(step // width):
+        # The lattice ends in zeros: what follows the last column or row is one of them, too.
+        for side, offset in zip(sides, (0, 1, step, step + 1), strict=True):
+            np.take(values[index * width + offset :], place, out=side, mode="clip")
+        np.multiply(sides[::2], left, out=sides[::2])
+        np.multiply(sides[1::2], right, out=sides[1::2])
+        above, below = np.add(sides[::2], sides[1::2], out=sides[::2])
+        np.add(np.multiply(above, upper, out=above), np.multiply(below, lower, out=below), out=above)
+        if index == 0:
+            best[:], labels[:] = above, 0
+        else:
+            take_better(above, np.uint8(index), best, labels, better)
 
 
 def paint_dense(lattice: Lattice, rows: AxisTaps, cols: AxisTaps, out: Labels) -> None:
