@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.scenes import person_logits
-from ce2p_runtime.ops import label_map, label_map_cells, label_map_dense, label_map_reference
+from ce2p_runtime.ops import bilinear, label_map, label_map_cells, label_map_dense, label_map_reference
 from ce2p_runtime.ops.bilinear import AxisTaps, affine_taps, blend, blend_rows, resize_taps, widen
 from ce2p_runtime.ops.label_map import reference_values
 from ce2p_runtime.ops.label_map_border import Border
@@ -191,12 +191,18 @@ def test_what_is_expected_of_an_input_is_read_off_the_network(monkeypatch: pytes
 @pytest.mark.parametrize("sources", [1, 2, 9])
 @pytest.mark.parametrize("targets", [1, 5, 40])
 @pytest.mark.parametrize("align_corners", [True, False])
-def test_rows_and_columns_are_blended_bit_by_bit(sources: int, targets: int, align_corners: bool) -> None:
+@pytest.mark.parametrize("long_row", [1, 1 << 20])
+def test_rows_and_columns_are_blended_bit_by_bit(
+    sources: int, targets: int, align_corners: bool, long_row: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row by row and by blocks of rows, several of them."""
+    monkeypatch.setattr(bilinear, "_LONG_ROW", long_row)
+    monkeypatch.setattr(bilinear, "_BLOCK_FLOATS", 150)
     values, taps = noise_logits(7, (sources, sources)), resize_taps(sources, targets, align_corners)
     expected = blend(values[..., taps.low], values[..., taps.high], taps.weight)
     np.testing.assert_array_equal(widen(values, taps), expected)
     stacked, weight = values.transpose(1, 0, 2), taps.weight[:, np.newaxis, np.newaxis]
-    rows = np.concatenate([part for _, part in blend_rows(stacked, taps)])
+    rows = np.concatenate([part.copy() for _, part in blend_rows(stacked, taps)])
     np.testing.assert_array_equal(rows, blend(stacked[taps.low], stacked[taps.high], weight))
 
 

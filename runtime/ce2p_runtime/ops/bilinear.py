@@ -107,12 +107,12 @@ def blend_rows(values: NDArray[np.float32], rows: AxisTaps) -> Iterator[tuple[sl
     low_room, high_room = np.empty((2, min(_block_rows(floats), len(rows.low)), *values.shape[1:]), np.float32)
     for block in _blocks(len(rows.low), floats):
         low, high = low_room[: block.stop - block.start], high_room[: block.stop - block.start]
-        weight = rows.weight[block, np.newaxis, np.newaxis]
         if floats >= _LONG_ROW:
             for place, row in enumerate(range(block.start, block.stop)):
                 np.multiply(values[rows.low[row]], 1 - rows.weight[row], out=low[place])
                 np.multiply(values[rows.high[row]], rows.weight[row], out=high[place])
         else:
+            weight = rows.weight[block, np.newaxis, np.newaxis]
             np.take(values, rows.low[block], axis=0, out=low, mode="clip")
             np.take(values, rows.high[block], axis=0, out=high, mode="clip")
             np.multiply(low, 1 - weight, out=low)

@@ -1,4 +1,4 @@
-"""Every class at every place, in whole rows: the way for bands where looking for borders costs more than it saves.
+"""Every class at every place: the way for bands, or turned frames, where looking for borders costs more than it saves.
 
 The values are the reference's, operation by operation, so the labels are the reference's to the last tie. Rows of
 OpenCV would be no help: `cv2.resize` and `cv2.warpAffine` round weights and sums in other ways, which differ by build.
