@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ce2p_runtime import HumanParser as open  # noqa: N813
+    from ce2p_runtime import HumanParser
 
     from .api.benchmark import benchmark
     from .api.engine import build_engine
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from .api.score import score, score_instances
     from .api.verify import verify
 
+    open = HumanParser  # not in __all__: a star import leaves Python's own
+
 __all__ = [
     "__version__",
     "benchmark",
@@ -30,7 +32,6 @@ __all__ = [
     "build_engine",
     "export",
     "load",
-    "open",
     "score",
     "score_instances",
     "verify",

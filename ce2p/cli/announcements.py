@@ -28,4 +28,4 @@ def show_announcements() -> None:
         logger = logging.getLogger(name)
         if not any(isinstance(handler, _Remarks) for handler in logger.handlers):
             logger.addHandler(_Remarks())
-            logger.setLevel(logging.INFO)
+        logger.setLevel(logging.INFO)

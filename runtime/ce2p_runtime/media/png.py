@@ -14,7 +14,6 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from ..errors import MediaError
 from ..files import atomic_path, existing_file
@@ -52,6 +51,8 @@ def encode_png(values: NDArray[np.uint8], palette: Sequence[tuple[int, int, int]
         return bytes(data)
     if len(palette) > 256:
         raise ValueError(f"a PNG palette holds at most 256 colours, got {len(palette)}")
+    from PIL import Image  # not before somebody wants a palette: labels in memory do without
+
     colours = bytes(np.asarray(palette, np.uint8).reshape(-1, 3))
     picture = Image.fromarray(values)
     picture.putpalette(colours.ljust(3 * (int(values.max()) + 1), b"\0"))
@@ -80,6 +81,8 @@ def decode_index_png(data: bytes) -> NDArray[Any]:
 
     Its size is not looked at: `picture_size` tells it beforehand. Raises ValueError where it cannot be decoded.
     """
+    from PIL import Image
+
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
             values = np.array(picture)  # np.asarray would be read-only
