@@ -172,7 +172,7 @@ def test_label_png_is_mode_p_with_ids_and_palette(result: ParsingResult, tmp_pat
 
 def test_label_png_with_ids_past_the_palette_is_readable() -> None:
     data = encode_png(np.array([[0, 200]], np.uint8), PALETTE)
-    assert int.from_bytes(data[data.index(b"PLTE") - 4 :][:4], "big") == 3 * 201
+    assert 201 <= int.from_bytes(data[data.index(b"PLTE") - 4 :][:4], "big") / 3 <= 256  # older Pillow fills it up
     assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) is not None
     with pytest.raises(ValueError, match="uint8"):
         encode_png(np.zeros((2, 2, 3), np.uint8))

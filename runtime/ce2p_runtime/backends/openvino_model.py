@@ -66,14 +66,21 @@ def _without_weights(data: mmap.mmap, model: onnx.ModelProto) -> tuple[onnx.Mode
 
 
 def _with_weights(light: onnx.ModelProto, heavy: list[memoryview]) -> bytes:
-    """One serialised model of both, each of `heavy` a field of its graph."""
+    """One serialised model of both, each of `heavy` a field of its graph.
+
+    Fields stand in the order of their numbers, as protobuf writes them: OpenVINO 2025.4 takes a small model whose graph
+    comes last for another format, and finds nothing in it.
+    """
     whole = [tensor for tensor in light.graph.initializer if tensor.HasField("data_type")]
     del light.graph.initializer[:]
     light.graph.initializer.extend(whole)
     graph = light.graph.SerializeToString()
     light.ClearField("graph")
     length = len(graph) + sum(map(len, heavy))
-    return b"".join([light.SerializeToString(), _varint(MODEL_GRAPH << 3 | LENGTH), _varint(length), graph, *heavy])
+    others = light.SerializeToString()
+    before = sum(part.end - part.tag for part in fields(others) if part.number < MODEL_GRAPH)
+    head = [others[:before], _varint(MODEL_GRAPH << 3 | LENGTH), _varint(length), graph]
+    return b"".join([*head, *heavy, others[before:]])
 
 
 def _name(data: mmap.mmap, tensor: Field) -> str:
