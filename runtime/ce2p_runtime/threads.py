@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
+import time
+import weakref
 from collections.abc import Callable, Generator, Iterable
 from typing import Generic, TypeVar
 
@@ -13,6 +16,22 @@ T = TypeVar("T")
 
 _POLL = 0.1
 """Seconds between looks at the other side. Only a wait that should never happen lasts this long."""
+_PATIENCE = 5.0
+"""Seconds that an interpreter which exits leaves to threads that an interrupt has cut off from who waits for them."""
+
+_running: weakref.WeakKeyDictionary[threading.Thread, threading.Event] = weakref.WeakKeyDictionary()
+"""Threads of this module and what tells each to stop."""
+
+
+@atexit.register
+def _let_threads_end() -> None:
+    """Let each finish the step it is at: a thread torn out of a library in C++ makes that abort the whole process."""
+    until = time.monotonic() + _PATIENCE
+    left = [(thread, stop) for thread, stop in _running.items() if thread.is_alive()]
+    for _, stop in left:
+        stop.set()
+    for thread, _ in left:
+        thread.join(max(0.0, until - time.monotonic()))
 
 
 def prefetch(iterable: Iterable[T], depth: int = 4) -> Generator[T, None, None]:
@@ -38,6 +57,7 @@ class _Reader(threading.Thread):
         self.items: queue.Queue[tuple[bool, object]] = queue.Queue(depth)
         self.stop = threading.Event()
         self._iterable = iterable
+        _running[self] = self.stop
 
     def run(self) -> None:
         end: BaseException | None = None
@@ -120,6 +140,7 @@ class Worker(Generic[T]):
         self._stopping = threading.Event()
         # daemon: an interpreter that exits does not wait for a write that never returns.
         self._thread = threading.Thread(target=self._run, name="ce2p-worker", daemon=True)
+        _running[self._thread] = self._stopping
         self._thread.start()
 
     def put(self, item: T) -> None:
