@@ -66,9 +66,12 @@ def sources(
         yield from _square_products(side, threads)
     for chain in chains:
         for arithmetic, library, run in (
-            ("fp32", "ONNX Runtime", _in_onnxruntime), ("int8", "ONNX Runtime", _in_onnxruntime),
-            ("fp32", "OpenVINO", _in_openvino), ("bf16", "OpenVINO", _in_openvino), ("int8", "OpenVINO", _in_openvino),
-        ):  # fmt: skip
+            ("fp32", "ONNX Runtime", _in_onnxruntime),
+            ("int8", "ONNX Runtime", _in_onnxruntime),
+            ("fp32", "OpenVINO", _in_openvino),
+            ("bf16", "OpenVINO", _in_openvino),
+            ("int8", "OpenVINO", _in_openvino),
+        ):
             make = _deferred(run, chain, arithmetic, threads)
             yield Source(arithmetic, library, str(chain), chain.flops, make)  # type: ignore[arg-type]
     megabytes = copied >> 20
@@ -85,14 +88,20 @@ def _square_products(side: int, threads: int | None) -> Iterator[Source]:
     yield Source("fp32", "NumPy", shape, amount, lambda: _numpy_product(side))
     for kind in ("float32", "bfloat16"):
         yield Source(
-            "fp32" if kind == "float32" else "bf16", "PyTorch mm", shape, amount,
+            "fp32" if kind == "float32" else "bf16",
+            "PyTorch mm",
+            shape,
+            amount,
             lambda kind=kind: _torch_product(side, kind, threads),
-        )  # fmt: skip
+        )
     for kind in ("int8", "uint8"):
         yield Source(
-            "int8", f"PyTorch _int_mm {kind} x int8", shape, amount,
+            "int8",
+            f"PyTorch _int_mm {kind} x int8",
+            shape,
+            amount,
             lambda kind=kind: _torch_integer_product(side, kind, threads),
-        )  # fmt: skip
+        )
     yield Source("fp32", "ONNX Runtime MatMul", shape, amount, lambda: _matmul_in_onnxruntime(side, "fp32", threads))
     yield Source(
         "int8", "ONNX Runtime MatMulInteger", shape, amount, lambda: _matmul_in_onnxruntime(side, "int8", threads)
@@ -197,9 +206,11 @@ def conv_chain(chain: Chain, *, quantised: bool) -> onnx.ModelProto:
     nodes, initializers, value = [], [], "x"
     if quantised:
         initializers += [
-            numpy_helper.from_array(np.float32(0.02), "scale"), numpy_helper.from_array(np.uint8(128), "zero"),
-            numpy_helper.from_array(np.float32(0.002), "weight_scale"), numpy_helper.from_array(np.int8(0), "none"),
-        ]  # fmt: skip
+            numpy_helper.from_array(np.float32(0.02), "scale"),
+            numpy_helper.from_array(np.uint8(128), "zero"),
+            numpy_helper.from_array(np.float32(0.002), "weight_scale"),
+            numpy_helper.from_array(np.int8(0), "none"),
+        ]
     for index, (channels, out, kernel) in enumerate(chain.convs):
         weight, last = f"w{index}", index == len(chain.convs) - 1
         shape = (out, channels, kernel, kernel)

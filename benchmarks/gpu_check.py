@@ -100,9 +100,13 @@ def _run(options: argparse.Namespace, card: str, planned: Sequence[PlannedPart],
 def _write(options: argparse.Namespace, card: str, parts: Sequence[Part]) -> None:
     facts = machine()
     document = {
-        "machine": facts, "gpu": card, "model": options.model, "rehearsal": options.rehearse,
-        "headline": headline(parts), "parts": [part.as_dict() for part in parts],
-    }  # fmt: skip
+        "machine": facts,
+        "gpu": card,
+        "model": options.model,
+        "rehearsal": options.rehearse,
+        "headline": headline(parts),
+        "parts": [part.as_dict() for part in parts],
+    }
     for name, text in (
         ("gpu-check.json", json.dumps(document, indent=1) + "\n"),
         ("gpu-check.md", report(card, facts, options.model, parts, options.rehearse)),

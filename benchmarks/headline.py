@@ -154,16 +154,33 @@ def _measure(request: HeadlineRequest, loaded: LoadedCheckpoint, peers: Peers) -
         fastest = min(stages[_ceiling(source)]["best"].samples)
         reached.append(Reached(source.resource, source.name, source.amount / fastest * 1e3))
     settings = {
-        "checkpoint": request.checkpoint.name, "sha256": loaded.sha256, "network": loaded.config.name,
-        "weights": loaded.weights, "input_size": list(metadata.input_size), "frame": list(request.frame),
-        "frames": f"{FRAMES} drawn frames", "rounds": request.rounds, "warmup": request.warmup,
-        "rest_ms": REST * 1e3, "threads": request.threads or "default", "opencv_threads": cv2.getNumThreads(),
+        "checkpoint": request.checkpoint.name,
+        "sha256": loaded.sha256,
+        "network": loaded.config.name,
+        "weights": loaded.weights,
+        "input_size": list(metadata.input_size),
+        "frame": list(request.frame),
+        "frames": f"{FRAMES} drawn frames",
+        "rounds": request.rounds,
+        "warmup": request.warmup,
+        "rest_ms": REST * 1e3,
+        "threads": request.threads or "default",
+        "opencv_threads": cv2.getNumThreads(),
         "gate": {"pictures": described, "count": len(pictures), "reference": f"{reference.name} in PyTorch"},
-    }  # fmt: skip
+    }
     measured = Measured(
-        peers, runs, stages, distances, reports, agreement, ceilings_of(reached), tuple(reached),
-        {**peers.missing, **not_reached}, settings, tuple(disturbances(before, after)),
-    )  # fmt: skip
+        peers,
+        runs,
+        stages,
+        distances,
+        reports,
+        agreement,
+        ceilings_of(reached),
+        tuple(reached),
+        {**peers.missing, **not_reached},
+        settings,
+        tuple(disturbances(before, after)),
+    )
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "state": {"before": before.to_dict(), "after": after.to_dict()},
@@ -186,9 +203,12 @@ def _ceilings(request: HeadlineRequest) -> tuple[list[Reached], list[Source], di
 
 
 def _rounds(
-    request: HeadlineRequest, peers: Peers, runs: Sequence[FrameRun], frames: Sequence[NDArray[np.uint8]],
+    request: HeadlineRequest,
+    peers: Peers,
+    runs: Sequence[FrameRun],
+    frames: Sequence[NDArray[np.uint8]],
     winners: Sequence[Source],
-) -> tuple[dict[str, dict[str, Timing]], MachineState, MachineState]:  # fmt: skip
+) -> tuple[dict[str, dict[str, Timing]], MachineState, MachineState]:
     """The one interleaved run: stages by candidate, and the machine before and after."""
     candidates: dict[str, Callable[[], Mapping[str, float]]] = {}
     for peer in peers.ready:
@@ -266,11 +286,20 @@ def _options() -> argparse.Namespace:
 
 def _request(options: argparse.Namespace) -> HeadlineRequest:
     return HeadlineRequest(
-        options.checkpoint, options.data, options.calib, tuple(options.files), tuple(options.exports),
-        image_size(options.imgsz) if options.imgsz else None, options.dataset, options.rounds,
-        threads=options.threads, pictures=options.pictures, compile_seconds=options.compile_seconds,
-        ceilings=not options.no_ceilings, work=options.work,
-    )  # fmt: skip
+        options.checkpoint,
+        options.data,
+        options.calib,
+        tuple(options.files),
+        tuple(options.exports),
+        image_size(options.imgsz) if options.imgsz else None,
+        options.dataset,
+        options.rounds,
+        threads=options.threads,
+        pictures=options.pictures,
+        compile_seconds=options.compile_seconds,
+        ceilings=not options.no_ceilings,
+        work=options.work,
+    )
 
 
 if __name__ == "__main__":

@@ -69,13 +69,23 @@ def _heading(figure: Figure, document: Row) -> None:
         "gate stops it"
     )
     figure.text(
-        0.015, 1 - 0.2 / figure.get_figheight(), f"{settings['network']}, {height}x{width}", va="top", fontsize=15,
-        fontweight="bold", color=_INK,
-    )  # fmt: skip
+        0.015,
+        1 - 0.2 / figure.get_figheight(),
+        f"{settings['network']}, {height}x{width}",
+        va="top",
+        fontsize=15,
+        fontweight="bold",
+        color=_INK,
+    )
     figure.text(
-        0.015, 1 - 0.52 / figure.get_figheight(), "\n".join(textwrap.wrap(below, 165)), va="top", fontsize=9,
-        color=_GREY, linespacing=1.35,
-    )  # fmt: skip
+        0.015,
+        1 - 0.52 / figure.get_figheight(),
+        "\n".join(textwrap.wrap(below, 165)),
+        va="top",
+        fontsize=9,
+        color=_GREY,
+        linespacing=1.35,
+    )
 
 
 def _networks(axes: Axes, rows: Sequence[Row]) -> None:
@@ -83,9 +93,14 @@ def _networks(axes: Axes, rows: Sequence[Row]) -> None:
     for place, row in enumerate(rows):
         failed = row["standing"] == "failed"
         axes.barh(
-            place, row["p50_ms"], 0.68, color=_OURS if row["ours"] else _THEIRS, hatch="////" if failed else None,
-            edgecolor="white", linewidth=0.6,
-        )  # fmt: skip
+            place,
+            row["p50_ms"],
+            0.68,
+            color=_OURS if row["ours"] else _THEIRS,
+            hatch="////" if failed else None,
+            edgecolor="white",
+            linewidth=0.6,
+        )
         _time(axes, place, row["p50_ms"], row["p50_ms"], longest, bold=row["ours"])
         verdict = {"failed": "fails", "passed": "passes", "reference": "reference"}[row["standing"]]
         gate = row["gate"]

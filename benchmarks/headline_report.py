@@ -50,11 +50,13 @@ def markdown(document: Row, pictures: Sequence[str] = ()) -> str:
     settings, machine = document["settings"], document["machine"]
     height, width = settings["input_size"]
     lines = [
-        f"# {settings['network']} at {height}x{width}, batch 1", "",
+        f"# {settings['network']} at {height}x{width}, batch 1",
+        "",
         f"{machine['cpu']}, {machine['cores']} cores, threads {settings['threads']}; "
         + ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
-        + f"; commit {machine['commit']}; {document['date']}", "",
-    ]  # fmt: skip
+        + f"; commit {machine['commit']}; {document['date']}",
+        "",
+    ]
     if document["warnings"]:
         lines += ["**This run was noisy:**", "", *(f"- {text}" for text in document["warnings"]), ""]
     lines += ["## Ratios", "", *_table(("", "ratio [95 % interval]"), _ratio_rows(document)), ""]
@@ -84,21 +86,35 @@ def _ratio_rows(document: Row) -> list[tuple[str, str]]:
 
 def _network_table(document: Row) -> list[str]:
     columns = (
-        "network", "products in", "GFLOP", "p50 ms", "p95 ms", "/ naive ONNX Runtime", "of peak", "same pixels",
-        "boundary band", "mIoU", "gate",
-    )  # fmt: skip
+        "network",
+        "products in",
+        "GFLOP",
+        "p50 ms",
+        "p95 ms",
+        "/ naive ONNX Runtime",
+        "of peak",
+        "same pixels",
+        "boundary band",
+        "mIoU",
+        "gate",
+    )
     rows = []
     for row in document["peers"]:
         gate = row["gate"]
         name = f"**{row['name']}**" if row["ours"] else row["name"]
         rows.append(
             (
-                name, " + ".join(row["gflops"]), f"{sum(row['gflops'].values()):.1f}", f"{row['p50_ms']:.1f}",
-                f"{row['p95_ms']:.1f}", _ratio(row["over_naive"]), _percent(row["share_of_peak"], 0),
+                name,
+                " + ".join(row["gflops"]),
+                f"{sum(row['gflops'].values()):.1f}",
+                f"{row['p50_ms']:.1f}",
+                f"{row['p95_ms']:.1f}",
+                _ratio(row["over_naive"]),
+                _percent(row["share_of_peak"], 0),
                 *(truncated_percent(gate[what]) for what in ("pixel_agreement", "boundary_agreement", "truth_miou")),
                 "FAILED" if row["standing"] == "failed" else row["standing"],
             )
-        )  # fmt: skip
+        )
     return _table(columns, rows)
 
 
@@ -106,9 +122,18 @@ def _frame_table(document: Row) -> list[str]:
     height, width = document["settings"]["frame"]
     usual = list(dict.fromkeys(title for row in document["frames"] for title in row["over"]))
     columns = (
-        f"{height}x{width} to labels", "prepare", "network", "labels", "frame p50 ms", "p95 ms",
-        *(f"/ {title}" for title in usual), "prepare + labels", "PNG", "with PNG", "same labels",
-    )  # fmt: skip
+        f"{height}x{width} to labels",
+        "prepare",
+        "network",
+        "labels",
+        "frame p50 ms",
+        "p95 ms",
+        *(f"/ {title}" for title in usual),
+        "prepare + labels",
+        "PNG",
+        "with PNG",
+        "same labels",
+    )
     rows = []
     ours = {row["name"] for row in document["peers"] if row["ours"]}
     for row in document["frames"]:
@@ -116,12 +141,16 @@ def _frame_table(document: Row) -> list[str]:
         name = f"**{row['name']}**" if row["name"] in ours else row["name"]
         rows.append(
             (
-                name, *(f"{times[stage]:.1f}" for stage in ("prepare", "network", "labels", "frame")),
-                f"{row['p95_ms']['frame']:.1f}", *(_ratio(row["over"][title]["frame"]) for title in usual),
-                _percent(row["prepare_and_labels_share"], 1), f"{times['png']:.1f}", f"{times['whole']:.1f}",
+                name,
+                *(f"{times[stage]:.1f}" for stage in ("prepare", "network", "labels", "frame")),
+                f"{row['p95_ms']['frame']:.1f}",
+                *(_ratio(row["over"][title]["frame"]) for title in usual),
+                _percent(row["prepare_and_labels_share"], 1),
+                f"{times['png']:.1f}",
+                f"{times['whole']:.1f}",
                 truncated_percent(row["agreement_with_pytorch"]),
             )
-        )  # fmt: skip
+        )
     return _table(columns, rows)
 
 

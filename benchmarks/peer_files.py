@@ -121,9 +121,12 @@ class Workshop:
             with atomic_path(source) as temporary:
                 quant_pre_process(str(self.naive()), str(temporary), skip_symbolic_shape=True)
             options = {
-                "quant_format": QuantFormat.QDQ, "activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8,
-                "per_channel": True, "calibrate_method": CalibrationMethod.MinMax,
-            }  # fmt: skip
+                "quant_format": QuantFormat.QDQ,
+                "activation_type": QuantType.QUInt8,
+                "weight_type": QuantType.QInt8,
+                "per_channel": True,
+                "calibrate_method": CalibrationMethod.MinMax,
+            }
         with atomic_path(path) as temporary:
             quantize_static(str(source), str(temporary), _Reader(calibration.files, self.metadata), **options)
         return path

@@ -148,10 +148,12 @@ def rivals(
         yield (
             "PyTorch, torch.compile",
             lambda: peer(
-                "PyTorch, torch.compile", in_torch_compiled(net, metadata.input_size, compile_seconds), "fp32",
+                "PyTorch, torch.compile",
+                in_torch_compiled(net, metadata.input_size, compile_seconds),
+                "fp32",
                 shop.naive(),
             ),
-        )  # fmt: skip
+        )
     yield NAIVE, lambda: peer(NAIVE, in_onnxruntime(shop.naive(), threads), "fp32", shop.naive())
     for setting in STATIC_INT8:
         title = f"ONNX Runtime, its static INT8, {setting}"
@@ -164,9 +166,15 @@ def rivals(
 
 
 def _static(
-    peer: Callable[..., Peer], title: str, shop: Workshop, setting: str, calibration: Calibration,
-    threads: int | None, *, openvino: bool = False,
-) -> Peer:  # fmt: skip
+    peer: Callable[..., Peer],
+    title: str,
+    shop: Workshop,
+    setting: str,
+    calibration: Calibration,
+    threads: int | None,
+    *,
+    openvino: bool = False,
+) -> Peer:
     file = shop.static_int8(setting, calibration)
     if openvino:
         run, floats = in_openvino(file, threads, None)

@@ -138,10 +138,15 @@ def show(reached: Sequence[Reached], placed: Sequence[Placed], console: Console)
     for row in placed:
         flops = " + ".join(f"{f / 1e9:.1f} {a}" for a, f in row.work.by_arithmetic(row.floats).items())
         grid.add_row(
-            row.name, flops, f"{row.work.bytes(row.floats) / 1e6:.0f}", f"{row.intensity:.0f}",
-            f"{row.measured_ms:.1f}", _ms(row.ideal_ms), _ms(row.memory_ms),
+            row.name,
+            flops,
+            f"{row.work.bytes(row.floats) / 1e6:.0f}",
+            f"{row.intensity:.0f}",
+            f"{row.measured_ms:.1f}",
+            _ms(row.ideal_ms),
+            _ms(row.memory_ms),
             "" if row.share is None else f"{row.share:.1%}",
-        )  # fmt: skip
+        )
     console.print(grid)
 
 
@@ -164,9 +169,14 @@ def plot_roofline(placed: Sequence[Placed], ceilings: Ceilings, title: str, path
         for index, row in enumerate(placed):
             share = "" if row.share is None else f" ({row.share:.0%} of peak)"
             axes.plot(
-                [row.intensity], [row.work.flops / row.measured_ms / 1e6], _MARKERS[index % len(_MARKERS)],
-                color=COLOURS[row.arithmetic], markersize=8, markeredgecolor="white", label=f"{row.name}{share}",
-            )  # fmt: skip
+                [row.intensity],
+                [row.work.flops / row.measured_ms / 1e6],
+                _MARKERS[index % len(_MARKERS)],
+                color=COLOURS[row.arithmetic],
+                markersize=8,
+                markeredgecolor="white",
+                label=f"{row.name}{share}",
+            )
         axes.set_xscale("log")
         axes.set_yscale("log")
         for axis in (axes.xaxis, axes.yaxis):
@@ -195,14 +205,26 @@ def _draw_roofs(axes: Axes, placed: Sequence[Placed], ceilings: Ceilings) -> Non
         slope = ceilings.copy * intensities if ceilings.copy else np.full_like(intensities, np.inf)
         axes.plot(intensities, np.minimum(slope, peak) / 1e9, color=colour, linewidth=1.8, zorder=1)
         axes.annotate(
-            f"{arithmetic}: {peak / 1e9:.0f}", (right, peak / 1e9), xytext=(-4, 4), textcoords="offset points",
-            ha="right", va="bottom", color=colour, fontsize=9, weight="bold",
-        )  # fmt: skip
+            f"{arithmetic}: {peak / 1e9:.0f}",
+            (right, peak / 1e9),
+            xytext=(-4, 4),
+            textcoords="offset points",
+            ha="right",
+            va="bottom",
+            color=colour,
+            fontsize=9,
+            weight="bold",
+        )
     if ceilings.copy:
         axes.annotate(
-            f"memory copy: {ceilings.copy / 1e9:.1f} GB/s", (left, ceilings.copy * left / 1e9), xytext=(22, 8),
-            textcoords="offset points", color="#555555", fontsize=9, va="top",
-        )  # fmt: skip
+            f"memory copy: {ceilings.copy / 1e9:.1f} GB/s",
+            (left, ceilings.copy * left / 1e9),
+            xytext=(22, 8),
+            textcoords="offset points",
+            color="#555555",
+            fontsize=9,
+            va="top",
+        )
 
 
 def _candidates(files: Sequence[Path], backends: Sequence[str], threads: int | None) -> dict[str, tuple[Path, Backend]]:

@@ -75,11 +75,16 @@ def _timed_row(part: Part, outcome: Outcome, timing: Timing) -> None:
     name, batch = outcome.entry.key
     part.rows.append(
         {
-            "network": name, "batch": batch, "median ms": timing.median_ms, "p95 ms": timing.p95_ms,
-            "images/s": 1e3 * batch / timing.median_ms, "relative L2": outcome.distance,
-            "same labels": f"{outcome.agreement:.3%}", "set-up s": round(outcome.set_up, 1),
+            "network": name,
+            "batch": batch,
+            "median ms": timing.median_ms,
+            "p95 ms": timing.p95_ms,
+            "images/s": 1e3 * batch / timing.median_ms,
+            "relative L2": outcome.distance,
+            "same labels": f"{outcome.agreement:.3%}",
+            "set-up s": round(outcome.set_up, 1),
         }
-    )  # fmt: skip
+    )
     part.facts.setdefault("samples", {})[f"{name} x{batch}"] = timing.samples
     if outcome.facts:
         part.facts.setdefault("candidates", {})[name] = dict(outcome.facts)

@@ -26,9 +26,22 @@ __all__ = ["DEVICE_PROPERTIES", "dump_device_properties"]
 
 DEVICE_PROPERTIES = "device-properties.bin"
 _PACKAGES = (
-    "torch", "triton", "nvidia-cudnn-cu13", "nvidia-cudnn-frontend", "nvidia-cublas", "cuda-bindings", "cupy-cuda13x",
-    "nvidia-cuda-nvrtc", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "onnxruntime-gpu", "pycuda", "tensorrt",
-)  # fmt: skip
+    "torch",
+    "triton",
+    "nvidia-cudnn-cu13",
+    "nvidia-cudnn-frontend",
+    "nvidia-cublas",
+    "cuda-bindings",
+    "cupy-cuda13x",
+    "nvidia-cuda-nvrtc",
+    "onnx",
+    "onnx-ir",
+    "onnxscript",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "pycuda",
+    "tensorrt",
+)
 _ATTRIBUTES = {
     "multiprocessors": "MULTIPROCESSOR_COUNT",
     "clock kHz": "CLOCK_RATE",

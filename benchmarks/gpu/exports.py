@@ -96,9 +96,23 @@ def export_files(net: CE2P, family: str, name: str, size: tuple[int, int], batch
 def int8_file(family: str, name: str, size: tuple[int, int], batch: int, path: Path) -> Path:
     """Our INT8 file with the quantisers where TensorRT wants them, calibrated on drawn people; not gated."""
     arguments = [
-        name, "--random", "--family", family, "--precision", "int8", "--target", "tensorrt", "--gate", "off",
-        "--imgsz", f"{size[0]}x{size[1]}", "--batch", str(batch), "--calib-count", "4",
-    ]  # fmt: skip
+        name,
+        "--random",
+        "--family",
+        family,
+        "--precision",
+        "int8",
+        "--target",
+        "tensorrt",
+        "--gate",
+        "off",
+        "--imgsz",
+        f"{size[0]}x{size[1]}",
+        "--batch",
+        str(batch),
+        "--calib-count",
+        "4",
+    ]
     return path if path.exists() else export_by_command(arguments, path)
 
 

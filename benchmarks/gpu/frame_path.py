@@ -36,9 +36,17 @@ class FramePath:
     """
 
     def __init__(
-        self, gpu: GpuDevice, module: nn.Module, metadata: ModelMetadata, frame_size: tuple[int, int], place: Place,
-        *, half: bool, graph: bool, upload: bool,
-    ) -> None:  # fmt: skip
+        self,
+        gpu: GpuDevice,
+        module: nn.Module,
+        metadata: ModelMetadata,
+        frame_size: tuple[int, int],
+        place: Place,
+        *,
+        half: bool,
+        graph: bool,
+        upload: bool,
+    ) -> None:
         self._gpu, self._module, self._metadata, self._place = gpu, module, metadata, place
         self._mapping = frame_mapping(metadata.geometry, frame_size, metadata.input_size)
         self._upload = upload
@@ -95,9 +103,13 @@ class FramePath:
             self._logits = torch.empty(parsing.shape, dtype=self._input.dtype, device=parsing.device)
         self._logits.copy_(parsing)  # class by class, as the kernels read them
         for launch in label_launches(
-            self._metadata, self._mapping, self._logits.data_ptr(), tuple(self._logits.shape),
-            self._inner.data_ptr(), self.device_labels.data_ptr(),
-        ):  # fmt: skip
+            self._metadata,
+            self._mapping,
+            self._logits.data_ptr(),
+            tuple(self._logits.shape),
+            self._inner.data_ptr(),
+            self.device_labels.data_ptr(),
+        ):
             self._launch(self._sources[1], launch)
         if self._upload:
             self.labels.copy_(self.device_labels, non_blocking=True)

@@ -115,9 +115,13 @@ def fusion_case(device: GpuDevice, scale: Scale, batch: int, half: bool, any_siz
     # 2 per class and channel on the classifier's unit; about 20 per channel for two interpolations on the plain one.
     classifier, rest = 2.0 * batch * points * scale.channels * CLASSES, 20.0 * batch * points * scale.channels
     return Case(
-        name, batch, moved, rest if half else rest + classifier,
-        classifier if half else 0.0, tuple(_running(device, source, made) for made, _ in launches),
-    )  # fmt: skip
+        name,
+        batch,
+        moved,
+        rest if half else rest + classifier,
+        classifier if half else 0.0,
+        tuple(_running(device, source, made) for made, _ in launches),
+    )
 
 
 def warp_case(device: GpuDevice, scale: Scale, batch: int, half: bool) -> Case:
@@ -143,9 +147,13 @@ def warp_case(device: GpuDevice, scale: Scale, batch: int, half: bool) -> Case:
     expected = warp_normalize_reference(frame, mapping.forward, scale.network, IMAGENET)
     _close(device.to_host(launches[0][1])[-1], expected, 1e-3 if half else 1e-6)
     return Case(
-        f"warp_normalize {'fp16' if half else 'fp32'}", batch, moved, 0.0, 0.0,
+        f"warp_normalize {'fp16' if half else 'fp32'}",
+        batch,
+        moved,
+        0.0,
+        0.0,
         tuple(_running(device, source, made) for made, _ in launches),
-    )  # fmt: skip
+    )
 
 
 def label_case(device: GpuDevice, scale: Scale, batch: int, logits: NDArray[Any]) -> Case:

@@ -53,9 +53,14 @@ def _fusions(
             part.facts["no predictions"] = first_line(error)
             continue
         row["predicted ms"] = predicted_fusion_ms(
-            batch * scale.branches[0][0] * scale.branches[0][1], scale.channels, CLASSES, half=half,
-            any_sizes=any_sizes, multiprocessors=multiprocessors, clock_hz=clock_khz * 1e3,
-        )  # fmt: skip
+            batch * scale.branches[0][0] * scale.branches[0][1],
+            scale.channels,
+            CLASSES,
+            half=half,
+            any_sizes=any_sizes,
+            multiprocessors=multiprocessors,
+            clock_hz=clock_khz * 1e3,
+        )
         row["measured / predicted"] = float(row["median ms"]) / float(row["predicted ms"])
         part.save()
 
@@ -71,9 +76,14 @@ def _time(part: Part, device: GpuDevice, ceilings: Ceilings, case: Case, rounds:
 def _row(part: Part, ceilings: Ceilings, case: Case, timing: Timing) -> Row:
     floor = ceilings.floor_ms(case.moved, case.float_work, case.half_work)
     row: Row = {
-        "kernel": case.name, "batch": case.batch, "median ms": timing.median_ms, "p95 ms": timing.p95_ms,
-        "floor ms": floor, "floor / time": f"{floor / timing.median_ms:.0%}", "MB": case.moved / 1e6,
-    }  # fmt: skip
+        "kernel": case.name,
+        "batch": case.batch,
+        "median ms": timing.median_ms,
+        "p95 ms": timing.p95_ms,
+        "floor ms": floor,
+        "floor / time": f"{floor / timing.median_ms:.0%}",
+        "MB": case.moved / 1e6,
+    }
     part.rows.append(row)
     part.facts.setdefault("samples", {})[f"{case.name} x{case.batch}"] = timing.samples
     part.save()

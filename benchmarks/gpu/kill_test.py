@@ -71,9 +71,10 @@ def judge(part: Part) -> None:
             kind = "fused" if str(row["network"]).startswith("fused") else "unfused"
             _beside(row, kind)
     full = [
-        float(row["median ms"]) for row in part.rows
+        float(row["median ms"])
+        for row in part.rows
         if "median ms" in row and row["batch"] == FULL_BATCH and str(row["network"]).startswith("fused")
-    ]  # fmt: skip
+    ]
     if full:
         answer = "is worth building on" if min(full) < KILL_MS.value else "is in doubt"
         part.remark(
@@ -90,6 +91,12 @@ def _beside(row: Row, kind: str) -> None:
 
 if __name__ == "__main__":
     part_main(
-        "Kill test: cuDNN's fused convolutions", work, model=MODEL, batches="16,1", rounds=12, seconds=83.0, files="",
+        "Kill test: cuDNN's fused convolutions",
+        work,
+        model=MODEL,
+        batches="16,1",
+        rounds=12,
+        seconds=83.0,
+        files="",
         device="cuda",
-    )  # fmt: skip
+    )

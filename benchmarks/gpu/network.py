@@ -137,5 +137,13 @@ def _ratios(part: Part, times: Times) -> None:
 
 if __name__ == "__main__":
     part_main(
-        "Networks", work, model=MODEL, waves="1,16;4,64", rounds=6, seconds=140.0, least=10.0, files="", device="cuda",
-    )  # fmt: skip
+        "Networks",
+        work,
+        model=MODEL,
+        waves="1,16;4,64",
+        rounds=6,
+        seconds=140.0,
+        least=10.0,
+        files="",
+        device="cuda",
+    )

@@ -127,9 +127,18 @@ def _rehearsed(part: PlannedPart) -> PlannedPart:
         "times": (*on_cpu, *tiny, *once),
         "frames": (*on_cpu, *tiny, *once),
         "network": (*on_cpu, *once, "--waves", "1"),
-        "training": (*on_cpu, "--seconds", "1", "--pictures", "4", "--model", "lip-r18-os16",
-                     "--set", "input_size=64;batch=2;epochs=1"),
-    }  # fmt: skip
+        "training": (
+            *on_cpu,
+            "--seconds",
+            "1",
+            "--pictures",
+            "4",
+            "--model",
+            "lip-r18-os16",
+            "--set",
+            "input_size=64;batch=2;epochs=1",
+        ),
+    }
     return replace(
         part, arguments=(*part.arguments, *arguments.get(part.key, ())), limit=part.limit * _PATIENCE, rehearsal=True
     )

@@ -107,10 +107,15 @@ def compare(
     for title, timing in timings.items():
         gpu_ms = sum(parsers[title](frames[0]).timings.values())
         row: Row = {
-            "frame": title, "p50 ms": timing.median_ms, "p95 ms": timing.p95_ms, "p99 ms": timing.p99_ms,
-            "GPU ms": gpu_ms, "host share": f"{max(0.0, 1 - gpu_ms / timing.median_ms):.0%}",
-            "same labels": f"{agreement[title]:.4%}", "stream frames/s": _stream_rate(parsers[title], frames),
-        }  # fmt: skip
+            "frame": title,
+            "p50 ms": timing.median_ms,
+            "p95 ms": timing.p95_ms,
+            "p99 ms": timing.p99_ms,
+            "GPU ms": gpu_ms,
+            "host share": f"{max(0.0, 1 - gpu_ms / timing.median_ms):.0%}",
+            "same labels": f"{agreement[title]:.4%}",
+            "stream frames/s": _stream_rate(parsers[title], frames),
+        }
         part.rows.append(row)
         part.facts[title] = str(parsers[title])
         part.facts.setdefault("samples", {})[title] = timing.samples

@@ -138,6 +138,13 @@ def _overrides(text: str) -> Sequence[str]:
 
 if __name__ == "__main__":
     part_main(
-        "Training", work, model="lip-r101-os16", recipe="ssseg", seconds=60.0, pictures=640, set="", scored=1,
+        "Training",
+        work,
+        model="lip-r101-os16",
+        recipe="ssseg",
+        seconds=60.0,
+        pictures=640,
+        set="",
+        scored=1,
         device="cuda",
-    )  # fmt: skip
+    )

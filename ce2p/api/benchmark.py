@@ -119,9 +119,15 @@ def benchmark(
         compared_with = None if reference is None else Path(reference)
         accuracy = judge_all(candidates, compared_with, pictures, opening, progress) if gate else None
         measured = measure(
-            candidates, opening, rounds=rounds, warmup=warmup, batches=batches if throughput else None,
-            not_measured=not_measured, progress=counting(progress, "rounds"), note=note,
-        )  # fmt: skip
+            candidates,
+            opening,
+            rounds=rounds,
+            warmup=warmup,
+            batches=batches if throughput else None,
+            not_measured=not_measured,
+            progress=counting(progress, "rounds"),
+            note=note,
+        )
         judgements = accuracy.judgements if accuracy else unjudged(candidates)
         rows = tuple(measured.row(candidate, judgements[candidate.name]) for candidate in candidates)
     # The load before us, the clocks of a machine that is warm.

@@ -94,13 +94,20 @@ def export(
     writing = _Destination(model, random, overwrite, has_worst=precision != "fp32" and limits is not None)
     if output is not None:
         writing.check(output)
-    source = model if isinstance(model, Source) else open_source(
-        str(model), family=family, dataset=dataset, output_stride=stride, random=random, seed=seed
-    )  # fmt: skip
+    source = (
+        model
+        if isinstance(model, Source)
+        else open_source(str(model), family=family, dataset=dataset, output_stride=stride, random=random, seed=seed)
+    )
     options = GraphOptions(
-        size=size or source.input_size, batch=batch, input_kind=input_kind, output_kind=output_kind, edge=edge,
-        precision=precision, io=io,
-    )  # fmt: skip
+        size=size or source.input_size,
+        batch=batch,
+        input_kind=input_kind,
+        output_kind=output_kind,
+        edge=edge,
+        precision=precision,
+        io=io,
+    )
     path = output or default_path(source, options)
     writing.check(path)
     _introduce(model, source)
@@ -115,15 +122,25 @@ def export(
             note("note: these weights are untrained: the gate's figures are kept, but mean nothing and decide nothing")
         note(f"gate: on {described}")
         settings = GateSettings(
-            pictures, described, limits, backends=tuple(backends), judged=not source.untrained,
+            pictures,
+            described,
+            limits,
+            backends=tuple(backends),
+            judged=not source.untrained,
             worst_picture=writing.worst_picture(path),
-        )  # fmt: skip
+        )
     quantisation = None
     if precision == "int8":
         quantisation = quantisation_on(
-            calib or data, metadata, count=calib_count, batch=batch or 1, method=calib_method, target=target, thin=thin,
+            calib or data,
+            metadata,
+            count=calib_count,
+            batch=batch or 1,
+            method=calib_method,
+            target=target,
+            thin=thin,
             shared=shared,
-        )  # fmt: skip
+        )
     return export_onnx(
         source, options, path, fold=fold, gate=settings, quantisation=quantisation, may_search=search, progress=progress
     )
@@ -156,8 +173,10 @@ def _check(
 
 def _introduce(model: str | Path | Source, source: Source) -> None:
     name = source.stem if isinstance(model, Source) else model
-    note(f"{name}: {source.net.config.name}, {len(source.labels.names)} classes ({source.labels.title}), "
-         f"{source.weights}")  # fmt: skip
+    note(
+        f"{name}: {source.net.config.name}, {len(source.labels.names)} classes ({source.labels.title}), "
+        f"{source.weights}"
+    )
     for text in source.notes:
         note(f"note: {text}")
 

@@ -115,10 +115,19 @@ def score(
     with ExitStack() as closing:
         parser = closing.enter_context(
             _open(
-                model, size=imgsz, flip=flip, scales=tuple(scales), backend=backend, device=device, threads=threads,
-                batch=batch, dataset=dataset, stride=stride, trust_engine=trust_engine,
+                model,
+                size=imgsz,
+                flip=flip,
+                scales=tuple(scales),
+                backend=backend,
+                device=device,
+                threads=threads,
+                batch=batch,
+                dataset=dataset,
+                stride=stride,
+                trust_engine=trust_engine,
             )
-        )  # fmt: skip
+        )
         note(str(parser))
         labels = labels_in(dataset or parser.metadata.dataset, root)
         check_classes(parser.metadata, parser.name, labels)

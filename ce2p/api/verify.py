@@ -71,13 +71,15 @@ def verify(
     pictures = None if data is None else Path(data)
     check_pictures(pictures)
     check_reference(reference, dataset=dataset, stride=stride)
-    with HumanParser(
-        candidate, backend=backend, device=device, threads=threads, trust_engine=trust_engine
-    ) as parser:  # fmt: skip
+    with HumanParser(candidate, backend=backend, device=device, threads=threads, trust_engine=trust_engine) as parser:
         with open_reference(
-            reference, parser.metadata.input_size, dataset=dataset, stride=stride, threads=threads,
+            reference,
+            parser.metadata.input_size,
+            dataset=dataset,
+            stride=stride,
+            threads=threads,
             trust_engine=trust_engine,
-        ) as exact:  # fmt: skip
+        ) as exact:
             note(f"reference: {exact}")
             if exact.metadata.untrained:
                 note("note: these weights are untrained: where labels mean nothing, agreement says little")

@@ -78,9 +78,13 @@ def by_stage(timings: dict[str, float], decode: float, frame: float) -> dict[str
 
 
 def open_candidates(
-    models: Sequence[Path], backends: Sequence[str], opening: Opening, footage: Footage, opened: ExitStack,
+    models: Sequence[Path],
+    backends: Sequence[str],
+    opening: Opening,
+    footage: Footage,
+    opened: ExitStack,
     not_measured: NotMeasured,
-) -> tuple[list[Candidate], list[BackendError | ModelFileError]]:  # fmt: skip
+) -> tuple[list[Candidate], list[BackendError | ModelFileError]]:
     """Every pair of model and backend that parses a frame, to be closed by `opened`.
 
     `backends`: empty for every installed one that takes the file. `not_measured` is told of every other pair. Also
@@ -116,9 +120,10 @@ def _open(model: Path, short: str, backend: str, opening: Opening, footage: Foot
 
 
 def _unmet(
-    asked: Sequence[Path | str], pairs: Sequence[tuple[Path, str]],
+    asked: Sequence[Path | str],
+    pairs: Sequence[tuple[Path, str]],
     failures: Mapping[tuple[Path, str], BackendError | ModelFileError],
-) -> list[BackendError | ModelFileError]:  # fmt: skip
+) -> list[BackendError | ModelFileError]:
     """For each model and backend in `asked` of which every pair failed the first reason; each reason once."""
     lacking = {}
     for one in asked:

@@ -78,15 +78,23 @@ class Row:
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "name": self.name, "model": self.model, "file": self.file, "sha256": self.sha256,
-            "precision": self.precision, "weights": self.weights, "untrained": self.untrained,
-            "input_size": list(self.input_size), "backend": self.backend, "device": self.device, "batch": self.batch,
+            "name": self.name,
+            "model": self.model,
+            "file": self.file,
+            "sha256": self.sha256,
+            "precision": self.precision,
+            "weights": self.weights,
+            "untrained": self.untrained,
+            "input_size": list(self.input_size),
+            "backend": self.backend,
+            "device": self.device,
+            "batch": self.batch,
             "gate": {"standing": self.judgement.standing, "note": self.judgement.note, **self.judgement.figures},
             "stages_ms": {stage: _summary(timing) for stage, timing in self.stages.items()},
             "throughput": {str(size): _rate(timing) for size, timing in self.throughput.items()},
             "stream": {way: _rate(timing) for way, timing in self.stream.items()},
             "noise": self.noise,
-        }  # fmt: skip
+        }
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Row:
@@ -160,10 +168,18 @@ class Result:
             ratios = {stage: vars(self.ratio(row, stage)) for stage in ("network", "frame")}
             rows.append({**row.to_dict(), "over_first": {**ratios, "verdict": self.verdict(row)}})
         return {
-            "kind": KIND, "schema": SCHEMA, "date": self.date, "machine": self.machine, "source": self.source,
-            "state": self.state, "settings": self.settings, "candidates": rows, "skipped": self.skipped,
-            "disturbances": list(self.disturbances), "warnings": self.warnings,
-        }  # fmt: skip
+            "kind": KIND,
+            "schema": SCHEMA,
+            "date": self.date,
+            "machine": self.machine,
+            "source": self.source,
+            "state": self.state,
+            "settings": self.settings,
+            "candidates": rows,
+            "skipped": self.skipped,
+            "disturbances": list(self.disturbances),
+            "warnings": self.warnings,
+        }
 
 
 def read_result(path: Path) -> Result:
@@ -184,9 +200,15 @@ def read_result(path: Path) -> Result:
         if not rows:
             raise ValueError("no candidates")
         return Result(
-            str(document["date"]), dict(document["machine"]), document["source"], dict(document["state"]),
-            dict(document["settings"]), rows, dict(document["skipped"]), tuple(map(str, document["disturbances"])),
-        )  # fmt: skip
+            str(document["date"]),
+            dict(document["machine"]),
+            document["source"],
+            dict(document["state"]),
+            dict(document["settings"]),
+            rows,
+            dict(document["skipped"]),
+            tuple(map(str, document["disturbances"])),
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{path}: lacks or garbles a field ({error}), {cure}") from error
 

@@ -25,9 +25,13 @@ __all__ = ["FORMATS", "PLOTS", "write_plots"]
 
 FORMATS = (".png", ".svg")
 _COLOURS = {
-    "decode": "#999999", "prepare": "#E69F00", "network": "#0072B2", "labels": "#009E73", "copy": "#CC79A7",
+    "decode": "#999999",
+    "prepare": "#E69F00",
+    "network": "#0072B2",
+    "labels": "#009E73",
+    "copy": "#CC79A7",
     "other": "#F0E442",
-}  # fmt: skip
+}
 _SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#999999")
 _MARKERS = "osD^vP*X"
 _FAILED = "#D55E00"
@@ -75,9 +79,15 @@ def _latency(result: Result) -> Figure:
     whole = [row.stages["whole"] for row in rows]
     middles, tails = [t.median_ms for t in whole], [t.p95_ms - t.median_ms for t in whole]
     axes.errorbar(
-        middles, places, xerr=([0.0] * len(rows), tails), fmt="none", ecolor="black", elinewidth=1.2, capsize=4,
+        middles,
+        places,
+        xerr=([0.0] * len(rows), tails),
+        fmt="none",
+        ecolor="black",
+        elinewidth=1.2,
+        capsize=4,
         label="p50 to p95 of the whole",
-    )  # fmt: skip
+    )
     furthest = max(t.p95_ms for t in whole)
     for place, row in zip(places, rows, strict=True):
         timing = row.stages["whole"]
@@ -105,10 +115,15 @@ def _throughput(result: Result) -> Figure | None:
     for index, row in _numbered(result, rows):
         points = sorted(row.throughput)
         axes.plot(
-            [sizes.index(size) for size in points], [1e3 / row.throughput[size].median_ms for size in points],
-            marker=_MARKERS[index % len(_MARKERS)], color=_SERIES[index % len(_SERIES)], markersize=7, alpha=0.9,
-            linestyle="--" if row.judgement.standing == "failed" else "-", label=_label(row).replace("\n", ", "),
-        )  # fmt: skip
+            [sizes.index(size) for size in points],
+            [1e3 / row.throughput[size].median_ms for size in points],
+            marker=_MARKERS[index % len(_MARKERS)],
+            color=_SERIES[index % len(_SERIES)],
+            markersize=7,
+            alpha=0.9,
+            linestyle="--" if row.judgement.standing == "failed" else "-",
+            label=_label(row).replace("\n", ", "),
+        )
     axes.set_xticks(range(len(sizes)), [str(size) for size in sizes])
     axes.set_xlim(-0.3, len(sizes) - 0.7)
     axes.set_ylim(bottom=0)
@@ -127,17 +142,29 @@ def _agreement(result: Result) -> Figure | None:
     for index, row in _numbered(result, rows):
         failed = row.judgement.standing == "failed"
         axes.scatter(
-            [1e3 / row.stages["frame"].median_ms], [_disagreement(row)], s=70, zorder=3,
-            marker=_MARKERS[index % len(_MARKERS)], color=_SERIES[index % len(_SERIES)],
-            edgecolors=_FAILED if failed else "white", linewidths=2 if failed else 0.8,
+            [1e3 / row.stages["frame"].median_ms],
+            [_disagreement(row)],
+            s=70,
+            zorder=3,
+            marker=_MARKERS[index % len(_MARKERS)],
+            color=_SERIES[index % len(_SERIES)],
+            edgecolors=_FAILED if failed else "white",
+            linewidths=2 if failed else 0.8,
             label=_label(row).replace("\n", ", "),
-        )  # fmt: skip
+        )
     for precision, limit in sorted(_limits(rows).items(), key=lambda item: item[1]):
         axes.axhline(1 - limit, color=_GREY, linestyle=":", linewidth=1.2)
         axes.annotate(
-            f"gate of {precision}: {100 * limit:.6g} %", (1, 1 - limit), xycoords=("axes fraction", "data"),
-            xytext=(-4, 3), textcoords="offset points", ha="right", va="bottom", fontsize=9, color=_GREY,
-        )  # fmt: skip
+            f"gate of {precision}: {100 * limit:.6g} %",
+            (1, 1 - limit),
+            xycoords=("axes fraction", "data"),
+            xytext=(-4, 3),
+            textcoords="offset points",
+            ha="right",
+            va="bottom",
+            fontsize=9,
+            color=_GREY,
+        )
     # Agreement crowds at 100 %, so what is drawn is the share that differs, from none at the top on.
     differing = [_disagreement(row) for row in rows] + [1 - limit for limit in _limits(rows).values()]
     axes.set_yscale("symlog", linthresh=1e-4, linscale=0.5)

@@ -150,11 +150,14 @@ def accuracy_table(result: Result) -> Table | None:
     columns = ("gate", "precision", "pixels", "boundary band", "mean IoU", "mIoU of truth", "worst picture", "verdict")
     rows = [
         (
-            row.name, row.precision, *(share_text(row.judgement.share(name)) for name in names),
-            str(row.judgement.figures.get("worst", "")), _gate(row),
+            row.name,
+            row.precision,
+            *(share_text(row.judgement.share(name)) for name in names),
+            str(row.judgement.figures.get("worst", "")),
+            _gate(row),
         )
         for row in result.rows
-    ]  # fmt: skip
+    ]
     return columns, rows
 
 
@@ -164,22 +167,44 @@ def csv_text(result: Result) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
         (
-            "candidate", "model", "backend", "device", "precision", "batch", "stage", "p50_ms", "p95_ms", "p99_ms",
-            "rounds", "p99_is_slowest", "gate", "pixel_agreement", "boundary_agreement", "mean_iou",
+            "candidate",
+            "model",
+            "backend",
+            "device",
+            "precision",
+            "batch",
+            "stage",
+            "p50_ms",
+            "p95_ms",
+            "p99_ms",
+            "rounds",
+            "p99_is_slowest",
+            "gate",
+            "pixel_agreement",
+            "boundary_agreement",
+            "mean_iou",
         )
-    )  # fmt: skip
+    )
     for row in result.rows:
         shares = [row.judgement.share(name) for name in ("pixel_agreement", "boundary_agreement", "mean_iou")]
         for stage, timing in row.stages.items():
             rounds = len(timing.samples)
             writer.writerow(
                 (
-                    row.name, row.model, row.backend, row.device, row.precision, row.batch, stage,
+                    row.name,
+                    row.model,
+                    row.backend,
+                    row.device,
+                    row.precision,
+                    row.batch,
+                    stage,
                     *(f"{value:.4f}" for value in (timing.median_ms, timing.p95_ms, timing.p99_ms)),
-                    rounds, rounds < FEWEST_FOR_P99, row.judgement.standing,
+                    rounds,
+                    rounds < FEWEST_FOR_P99,
+                    row.judgement.standing,
                     *("" if share is None else f"{share:.6f}" for share in shares),
                 )
-            )  # fmt: skip
+            )
     return text.getvalue()
 
 

@@ -85,10 +85,17 @@ def load_checkpoint(
     labels = _labels_for(config, dataset, raw.path, notes)
     net = _fill(config, tensors, layout, batchnorm, raw.path)
     return LoadedCheckpoint(
-        net, config, labels, raw.path, file_sha256(raw.path), layout.title, raw.wrapper,
+        net,
+        config,
+        labels,
+        raw.path,
+        file_sha256(raw.path),
+        layout.title,
+        raw.wrapper,
         "BatchNorm" if batchnorm else "InPlaceABN, converted exactly: gamma = |w| + 1e-5",
-        f"checkpoint {raw.path.name}", notes=tuple(notes),
-    )  # fmt: skip
+        f"checkpoint {raw.path.name}",
+        notes=tuple(notes),
+    )
 
 
 def _load_own(raw: RawCheckpoint, dataset: str | None, output_stride: int | None) -> LoadedCheckpoint:
@@ -111,9 +118,19 @@ def _load_own(raw: RawCheckpoint, dataset: str | None, output_stride: int | None
     labels = own.labels or _labels_for(config, dataset, raw.path, notes)
     net = _fill(config, raw.tensors, None, True, raw.path)
     return LoadedCheckpoint(
-        net, config, labels, raw.path, file_sha256(raw.path), "ce2p", raw.wrapper, "BatchNorm", own.weights,
-        own.untrained, tuple(notes), own.training,
-    )  # fmt: skip
+        net,
+        config,
+        labels,
+        raw.path,
+        file_sha256(raw.path),
+        "ce2p",
+        raw.wrapper,
+        "BatchNorm",
+        own.weights,
+        own.untrained,
+        tuple(notes),
+        own.training,
+    )
 
 
 def _fill(config: CE2PConfig, tensors: dict[str, Tensor], layout: Layout | None, batchnorm: bool, path: Path) -> CE2P:

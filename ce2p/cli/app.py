@@ -94,11 +94,28 @@ def people(
 
     run(
         PeopleRequest(
-            source, whole, tuple(local or ()), instances, detector, detector_weights, output,
-            frozenset(filter(None, save.split(","))), threshold, nms, part_score.value, refine, flip, backend, device,
-            threads, opacity, json, skip_existing, overwrite,
+            source,
+            whole,
+            tuple(local or ()),
+            instances,
+            detector,
+            detector_weights,
+            output,
+            frozenset(filter(None, save.split(","))),
+            threshold,
+            nms,
+            part_score.value,
+            refine,
+            flip,
+            backend,
+            device,
+            threads,
+            opacity,
+            json,
+            skip_existing,
+            overwrite,
         )
-    )  # fmt: skip
+    )
 
 
 @app.command()

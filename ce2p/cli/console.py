@@ -57,9 +57,14 @@ def remark(text: str) -> None:
 def progress_bar(unit: str = "") -> Iterator[Progress]:
     """Progress bars on standard error, nothing at all where that is not a terminal."""
     columns = (
-        _PlainColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _PlainColumn(unit),
-        TimeElapsedColumn(), TimeRemainingColumn(), _PlainColumn("{task.fields[note]}"),
-    )  # fmt: skip
+        _PlainColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _PlainColumn(unit),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        _PlainColumn("{task.fields[note]}"),
+    )
     with Progress(*columns, console=_remarks, disable=_remarks.quiet or not _remarks.is_terminal) as progress:
         yield progress
 

@@ -137,9 +137,12 @@ def _document(root: Path, labels: LabelSet, results: dict[str, Result], problems
         for split, result in results.items()
     }
     return {
-        "root": str(root), "dataset": labels.dataset, "classes": list(labels.names), "problems": problems,
+        "root": str(root),
+        "dataset": labels.dataset,
+        "classes": list(labels.names),
+        "problems": problems,
         "splits": splits,
-    }  # fmt: skip
+    }
 
 
 def _frequency_table(labels: LabelSet, results: dict[str, Result]) -> None:

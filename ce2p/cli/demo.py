@@ -92,10 +92,23 @@ def _train(data: Path, folder: Path, epochs: int, seed: int) -> Path:
     overrides = (f"epochs={epochs}", f"seed={seed}", f"input_size=[{SIZE[0]}, {SIZE[1]}]")
     train.run(
         train.TrainRequest(
-            MODEL, data, RECIPE, overrides, folder, resume=False, init=None, backbone=None, device="auto", workers=None,
-            compiled=False, deterministic=False, validate_every=0, validate_limit=None, snapshot_minutes=10,
+            MODEL,
+            data,
+            RECIPE,
+            overrides,
+            folder,
+            resume=False,
+            init=None,
+            backbone=None,
+            device="auto",
+            workers=None,
+            compiled=False,
+            deterministic=False,
+            validate_every=0,
+            validate_limit=None,
+            snapshot_minutes=10,
         )
-    )  # fmt: skip
+    )
     say(f"training the tiny network: {epochs} epochs, {time.perf_counter() - started:.0f} s")
     return folder / "last.safetensors"
 

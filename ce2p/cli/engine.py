@@ -26,9 +26,14 @@ SHOWN = 5
 
 
 def run(
-    model: str, output: Path | None, *, json: str | None, overwrite: bool, export_options: Mapping[str, Any],
+    model: str,
+    output: Path | None,
+    *,
+    json: str | None,
+    overwrite: bool,
+    export_options: Mapping[str, Any],
     **engine_options: Any,
-) -> None:  # fmt: skip
+) -> None:
     """Build and report; the options are those of `ce2p.export` and of `ce2p.build_engine`. Raises CE2PError."""
     check_json(json, [model], overwrite)
     check_engine(output, [model], overwrite=overwrite)
@@ -38,10 +43,15 @@ def run(
     onnx = Path(model) if from_onnx else _exported(model, output, overwrite, export_options)
     with _build_bars() as progress:
         made = build_engine(
-            onnx, output,
-            reference=None if from_onnx or untrained else model, data=export_options["data"] or export_options["calib"],
-            overwrite=overwrite, progress=progress, **shared, **engine_options,
-        )  # fmt: skip
+            onnx,
+            output,
+            reference=None if from_onnx or untrained else model,
+            data=export_options["data"] or export_options["calib"],
+            overwrite=overwrite,
+            progress=progress,
+            **shared,
+            **engine_options,
+        )
     if json:
         gate = made.verdict.to_dict() if made.verdict is not None else None
         document = {"path": str(made.path), "built": made.built.reason, **_facts(made.built), "gate": gate}

@@ -97,62 +97,81 @@ EXPORT = (
     Rule(
         "imgsz input_kind output_kind edge fold dataset stride family random seed precision io target calib "
         "calib_count calib_method search thin",
-        _from_onnx, "settled in an ONNX file already; leave out, or export it again from its checkpoint",
+        _from_onnx,
+        "settled in an ONNX file already; leave out, or export it again from its checkpoint",
     ),
     Rule(
-        "data gate gate_count backend", lambda given: _from_onnx(given) and not _ungated(given),
+        "data gate gate_count backend",
+        lambda given: _from_onnx(given) and not _ungated(given),
         "only for judging labels, and an engine made from an ONNX file is not judged; leave out, and run `ce2p verify` "
         "afterwards",
     ),
     Rule(
         "workspace opt_level no_plugins tf32 version_compatible hardware_compatibility rebuild",
-        lambda given: not _to_engine(given), "only for engines; add --format engine, or leave out",
+        lambda given: not _to_engine(given),
+        "only for engines; add --format engine, or leave out",
     ),
     Rule("seed", lambda given: not given.random, "only for random weights; add --random, or leave out"),
     Rule(
-        "io", lambda given: given.io == "float16" and given.precision != "fp16"
-        and not (given.precision == "int8" and _for_tensorrt(given)),
+        "io",
+        lambda given: (
+            given.io == "float16"
+            and given.precision != "fp16"
+            and not (given.precision == "int8" and _for_tensorrt(given))
+        ),
         "float16 inputs and outputs asked for, but the inside is {precision}; expected --precision fp16, or int8 with "
         "--target tensorrt",
     ),
     Rule(
-        "target calib calib_count calib_method thin", lambda given: given.precision != "int8",
+        "target calib calib_count calib_method thin",
+        lambda given: given.precision != "int8",
         "only for --precision int8, and this is {precision}; change that, or leave out (--data names pictures to "
         "compare labels on)",
     ),
     Rule(
-        "target", lambda given: _to_engine(given) and given.target == "cpu",
+        "target",
+        lambda given: _to_engine(given) and given.target == "cpu",
         "int8 for CPUs has zero points, which TensorRT refuses; leave out, engines take tensorrt",
     ),
     Rule(
-        "thin", _for_tensorrt, "only for CPUs, and this file is for TensorRT; leave out",
+        "thin",
+        _for_tensorrt,
+        "only for CPUs, and this file is for TensorRT; leave out",
     ),
     Rule(
-        "thin", lambda given: given.thin and _without_own_pictures(given),
+        "thin",
+        lambda given: given.thin and _without_own_pictures(given),
         "only with your own pictures, since drawn people do not tell what photographs need; add --calib, or leave out",
     ),
     Rule(
-        "search", lambda given: given.precision == "fp32", "only for lower precisions, and this is fp32; leave out",
+        "search",
+        lambda given: given.precision == "fp32",
+        "only for lower precisions, and this is fp32; leave out",
     ),
     Rule(
-        "search", lambda given: given.precision == "int8" and _ungated(given),
+        "search",
+        lambda given: given.precision == "int8" and _ungated(given),
         "only with the gate, which --gate off switches off; leave one of them out",
     ),
     Rule(
-        "gate_count backend", _ungated, "only with the gate, which --gate off switches off; leave one of them out",
-    ),
-    Rule(
-        "data", lambda given: _ungated(given) and not (given.precision == "int8" and given.calib is None),
+        "gate_count backend",
+        _ungated,
         "only with the gate, which --gate off switches off; leave one of them out",
     ),
-)  # fmt: skip
+    Rule(
+        "data",
+        lambda given: _ungated(given) and not (given.precision == "int8" and given.calib is None),
+        "only with the gate, which --gate off switches off; leave one of them out",
+    ),
+)
 
 VERIFY = (
     Rule(
-        "trust_engine", lambda given: not _is_engine(given.reference) and not _is_engine(given.candidate),
+        "trust_engine",
+        lambda given: not _is_engine(given.reference) and not _is_engine(given.candidate),
         "only for TensorRT engines, and neither file is one; leave out",
     ),
-)  # fmt: skip
+)
 
 VAL = (
     Rule(
@@ -161,57 +180,67 @@ VAL = (
         "only for a network that runs, and --instances scores results on disk; leave one of them out",
     ),
     Rule(
-        "trust_engine", lambda given: not _is_engine(given.model),
+        "trust_engine",
+        lambda given: not _is_engine(given.model),
         "only for TensorRT engines, and MODEL is none; leave out",
     ),
-)  # fmt: skip
+)
 
 BENCHMARK = (
     Rule("tolerance", lambda given: given.compare is None, "only with --compare OLD.json; add that, or leave out"),
     Rule(
         "backends device size source rounds warmup threads batches throughput reference data gate output",
-        _only_compares, "only for measuring, and a saved result is just compared; leave out, or give model files",
+        _only_compares,
+        "only for measuring, and a saved result is just compared; leave out, or give model files",
     ),
     Rule(
-        "size", lambda given: given.source is not None,
+        "size",
+        lambda given: given.source is not None,
         "only for drawn frames, and --source brings its own; leave one of them out",
     ),
     Rule(
-        "batches", lambda given: not given.throughput,
+        "batches",
+        lambda given: not given.throughput,
         "only for the throughput, which --no-throughput switches off; leave one of them out",
     ),
-)  # fmt: skip
+)
 
 PARSE = (
     Rule(
-        "classes", lambda given: "cutout" not in _names(given.save or ""),
+        "classes",
+        lambda given: "cutout" not in _names(given.save or ""),
         "only for cut-outs; add --save cutout, or leave out",
     ),
     Rule(
-        "opacity", lambda given: given.save is not None and "overlay" not in _names(given.save),
+        "opacity",
+        lambda given: given.save is not None and "overlay" not in _names(given.save),
         "only for overlays, and --save {save} writes none; leave out",
     ),
     Rule(
-        "labels", lambda given: given.save is not None and "labels" not in _names(given.save),
+        "labels",
+        lambda given: given.save is not None and "labels" not in _names(given.save),
         "only for label maps, and --save {save} writes none; leave out",
     ),
     Rule("trust_engine", lambda given: not _is_engine(given.model), "only for engines; leave out"),
-)  # fmt: skip
+)
 
 PEOPLE = (
     Rule(
-        "detector_weights", lambda given: given.detector is None,
+        "detector_weights",
+        lambda given: given.detector is None,
         "only with --detector maskrcnn; add that, or leave out",
     ),
     Rule(
-        "opacity", lambda given: "overlay" not in given.save.split(","),
+        "opacity",
+        lambda given: "overlay" not in given.save.split(","),
         "only for overlays, and --save {save} writes none; leave out",
     ),
-)  # fmt: skip
+)
 
 INSPECT = (
     Rule(
-        "dataset stride", lambda given: _is_exported(given.file),
+        "dataset stride",
+        lambda given: _is_exported(given.file),
         "only for checkpoints, and an exported file knows its own; leave out",
     ),
-)  # fmt: skip
+)

@@ -68,10 +68,23 @@ def train(
 
     run(
         TrainRequest(
-            model, data, recipe, tuple(overrides or ()), output, resume, init, backbone, device, workers, compiled,
-            deterministic, validate_every, validate_limit, snapshot_minutes,
+            model,
+            data,
+            recipe,
+            tuple(overrides or ()),
+            output,
+            resume,
+            init,
+            backbone,
+            device,
+            workers,
+            compiled,
+            deterministic,
+            validate_every,
+            validate_limit,
+            snapshot_minutes,
         )
-    )  # fmt: skip
+    )
 
 
 def val(

@@ -112,9 +112,12 @@ def _open(request: ParseRequest, output: Path, single: bool) -> Source:
 
 def _parser(request: ParseRequest) -> HumanParser:
     return HumanParser(
-        request.model, backend=request.backend, device=request.device, threads=request.threads,
+        request.model,
+        backend=request.backend,
+        device=request.device,
+        threads=request.threads,
         trust_engine=request.trust_engine,
-    )  # fmt: skip
+    )
 
 
 def _targets(

@@ -37,9 +37,13 @@ class Tally:
 
 
 def summary(
-    source: Source, output: Path, parser: HumanParser | None, tally: Tally,
-    targets: Mapping[Path, Mapping[str, Path]], done: frozenset[Path],
-) -> dict[str, Any]:  # fmt: skip
+    source: Source,
+    output: Path,
+    parser: HumanParser | None,
+    tally: Tally,
+    targets: Mapping[Path, Mapping[str, Path]],
+    done: frozenset[Path],
+) -> dict[str, Any]:
     """The document behind --json. `targets`: all results by source; `done`: sources that had theirs before."""
     skipped = {**source.listing.unreadable, **source.listing.others} if source.listing is not None else {}
     stages = tally.timings[0] if tally.timings else {}

@@ -77,8 +77,23 @@ def parse(
     refuse_ignored(context, PARSE)
     run(
         ParseRequest(
-            source, model, output, name_list(save, "--save"), skip_existing, overwrite, whole_names,
-            labels is LabelColours.grey, name_list(classes, "--classes") or (), opacity, max_pixels,
-            colour(background, "--background"), backend, device, threads, trust_engine, quiet, json,
+            source,
+            model,
+            output,
+            name_list(save, "--save"),
+            skip_existing,
+            overwrite,
+            whole_names,
+            labels is LabelColours.grey,
+            name_list(classes, "--classes") or (),
+            opacity,
+            max_pixels,
+            colour(background, "--background"),
+            backend,
+            device,
+            threads,
+            trust_engine,
+            quiet,
+            json,
         )
-    )  # fmt: skip
+    )

@@ -71,7 +71,7 @@ def summary(
         "median_ms": {
             stage: statistics.median(timing[stage] for timing in tally.timings) for stage in (tally.timings or [{}])[0]
         },
-    }  # fmt: skip
+    }
 
 
 def report(summary: dict[str, Any], instances: Path | None, nms: bool) -> None:

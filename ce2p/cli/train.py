@@ -76,9 +76,14 @@ def run(request: TrainRequest) -> None:
         if request.resume and not processes.leads:
             state = folder.begin(config, samples, resume=True)
         training = Run(
-            folder, trainer, labels, f"{len(samples)} pictures of {labels.title}", validate,
-            request.validate_every, request.snapshot_minutes * 60,
-        )  # fmt: skip
+            folder,
+            trainer,
+            labels,
+            f"{len(samples)} pictures of {labels.title}",
+            validate,
+            request.validate_every,
+            request.snapshot_minutes * 60,
+        )
         if request.resume:
             _resume(training, state)
         _announce(training, request)

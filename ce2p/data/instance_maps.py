@@ -19,9 +19,11 @@ __all__ = ["instance_faults"]
 
 
 def instance_faults(
-    sample: Sample, classes: NDArray[np.uint8] | None, humans: NDArray[np.int32] | None,
+    sample: Sample,
+    classes: NDArray[np.uint8] | None,
+    humans: NDArray[np.int32] | None,
     instances: NDArray[np.int32] | None,
-) -> Iterator[tuple[Path, str]]:  # fmt: skip
+) -> Iterator[tuple[Path, str]]:
     """Files of `sample` that contradict each other, with what is wrong; maps that lack or differ in size are left out.
 
     Arrays are [H, W], as `read_labels` and `read_ids` return them.

@@ -61,10 +61,12 @@ def read_truth(sample: Sample, labels: LabelSet) -> PeopleTruth:
         missing = [
             folder
             for folder, path in (
-                ("Category_ids", sample.labels), ("Human_ids", sample.humans), ("Instance_ids", sample.instances),
+                ("Category_ids", sample.labels),
+                ("Human_ids", sample.humans),
+                ("Instance_ids", sample.instances),
             )
             if path is None
-        ]  # fmt: skip
+        ]
         raise DataError(
             f"{sample.image}: the data set has no {', '.join(missing)}, expected all three of CIHP's annotations"
         )
@@ -109,9 +111,7 @@ class ResultFolder:
         parts_path = self.folder / "instance_parsing" / f"{sample.name}.png"
         labels = read_labels(paths["global_parsing"])
         humans, parts = read_ids(paths["global_tag"]), read_ids(parts_path)
-        for path, ids in (
-            (paths["global_parsing"], labels), (paths["global_tag"], humans), (parts_path, parts)
-        ):  # fmt: skip
+        for path, ids in ((paths["global_parsing"], labels), (paths["global_tag"], humans), (parts_path, parts)):
             if ids.shape != size:
                 raise DataError(f"{path}: is {_size(ids.shape)}, expected {_size(size)} as the annotation; parse again")
         check_classes(labels, self.labels, paths["global_parsing"], ignore=False)

@@ -71,20 +71,74 @@ _SSSEG_README: dict[tuple[str, str], dict[str, tuple[float | None, ...]]] = {
         "lip": (51.95, 51.78, 54.34, 53.53),
         "voc": (76.52, 76.91, 78.90, 78.27),
     },
-}  # fmt: skip
+}
 
 _CE2P_PER_CLASS = (
-    87.74, 65.66, 71.52, 40.75, 31.55, 69.29, 37.85, 55.48, 47.33, 74.34, 31.51, 19.42, 27.25, 74.59,
-    65.20, 67.25, 59.75, 58.71, 46.01, 46.42,
-)  # fmt: skip
+    87.74,
+    65.66,
+    71.52,
+    40.75,
+    31.55,
+    69.29,
+    37.85,
+    55.48,
+    47.33,
+    74.34,
+    31.51,
+    19.42,
+    27.25,
+    74.59,
+    65.20,
+    67.25,
+    59.75,
+    58.71,
+    46.01,
+    46.42,
+)
 _CE2P_PAPER_PER_CLASS = (
-    87.67, 65.29, 72.54, 39.09, 32.73, 69.46, 32.52, 56.28, 49.67, 74.11, 27.23, 14.19, 22.51, 75.50,
-    65.14, 66.59, 60.10, 58.59, 46.63, 46.12,
-)  # fmt: skip
+    87.67,
+    65.29,
+    72.54,
+    39.09,
+    32.73,
+    69.46,
+    32.52,
+    56.28,
+    49.67,
+    74.11,
+    27.23,
+    14.19,
+    22.51,
+    75.50,
+    65.14,
+    66.59,
+    60.10,
+    58.59,
+    46.63,
+    46.12,
+)
 _SCHP_PER_CLASS = (
-    88.36, 69.96, 73.55, 50.46, 40.72, 69.93, 39.02, 57.45, 54.27, 76.01, 32.88, 26.29, 31.68, 76.19,
-    68.65, 70.92, 67.28, 66.56, 55.76, 56.50,
-)  # fmt: skip
+    88.36,
+    69.96,
+    73.55,
+    50.46,
+    40.72,
+    69.93,
+    39.02,
+    57.45,
+    54.27,
+    76.01,
+    32.88,
+    26.29,
+    31.68,
+    76.19,
+    68.65,
+    70.92,
+    67.28,
+    66.56,
+    55.76,
+    56.50,
+)
 _ACE2P_PPP_PER_CLASS = (95.82, 86.65, 70.69, 61.14, 60.57, 53.81, 51.46)
 
 _CE2P = ("ce2p", "lip", "r101", 16)
@@ -107,13 +161,21 @@ _OTHERS = (
     ),
     Published(*_SCHP_LIP, "mIoU", 59.36, _SCHP_README, "probably with flipping; the README does not say"),
     Published(
-        *_SCHP_LIP, "mIoU", 58.62, "SCHP paper, row quoted at second hand (its classes average 58.62)", "",
+        *_SCHP_LIP,
+        "mIoU",
+        58.62,
+        "SCHP paper, row quoted at second hand (its classes average 58.62)",
+        "",
         _SCHP_PER_CLASS,
     ),
     Published(*_SCHP_ATR, "mIoU", 82.29, _SCHP_README, "test split"),
     Published(*_SCHP_PPP, "mIoU", 71.46, _SCHP_README),
     Published(
-        *_SCHP_PPP, "mIoU", 68.59, "GoGoDuck912/Self-Correction-Human-Parsing issue 4", "without self-correction",
+        *_SCHP_PPP,
+        "mIoU",
+        68.59,
+        "GoGoDuck912/Self-Correction-Human-Parsing issue 4",
+        "without self-correction",
         _ACE2P_PPP_PER_CLASS,
     ),
     Published(*_MCE2P_LIP, "mIoU", 53.10, _CE2P_PAPER, "", _CE2P_PAPER_PER_CLASS),
@@ -136,7 +198,7 @@ _OTHERS = (
     Published("ace2p", "lip", "r101", 16, "mIoU", 62.63, _PADDLE, "three scales 377, 473, 567, with flipping"),
     Published("ace2p", "lip", "r101", 16, "mIoU", 65.18, _PADDLE, "an ensemble on the leader board"),
     Published("ocr", "lip", "hrnet-w48", 4, "mIoU", 56.72, "openseg-group/openseg.pytorch, README", "with flipping"),
-)  # fmt: skip
+)
 
 
 def _from_readme() -> tuple[Published, ...]:

@@ -29,10 +29,18 @@ CUSTOM_LABELS: Final = LabelSet(
     "custom",
     "Synthetic people, few classes",
     (
-        "Background", "Hair", "Face", "Clothes", "Left-arm", "Right-arm", "Left-leg", "Right-leg", "Shoes",
+        "Background",
+        "Hair",
+        "Face",
+        "Clothes",
+        "Left-arm",
+        "Right-arm",
+        "Left-leg",
+        "Right-leg",
+        "Shoes",
     ),
     ((4, 5), (6, 7)),
-)  # fmt: skip
+)
 """A small data set of one's own: what all garments have in common is one class."""
 
 
@@ -57,11 +65,24 @@ def _on_limb(label: Lip, limb: str) -> dict[tuple[Lip, Region], str]:
 
 
 _SAME: Final = {
-    Lip.BACKGROUND: "Background", Lip.HAT: "Hat", Lip.HAIR: "Hair", Lip.SUNGLASSES: "Sunglasses",
-    Lip.UPPER_CLOTHES: "Upper-clothes", Lip.DRESS: "Dress", Lip.PANTS: "Pants", Lip.JUMPSUITS: "Upper-clothes",
-    Lip.SCARF: "Scarf", Lip.SKIRT: "Skirt", Lip.FACE: "Face", Lip.LEFT_ARM: "Left-arm", Lip.RIGHT_ARM: "Right-arm",
-    Lip.LEFT_LEG: "Left-leg", Lip.RIGHT_LEG: "Right-leg", Lip.LEFT_SHOE: "Left-shoe", Lip.RIGHT_SHOE: "Right-shoe",
-}  # fmt: skip
+    Lip.BACKGROUND: "Background",
+    Lip.HAT: "Hat",
+    Lip.HAIR: "Hair",
+    Lip.SUNGLASSES: "Sunglasses",
+    Lip.UPPER_CLOTHES: "Upper-clothes",
+    Lip.DRESS: "Dress",
+    Lip.PANTS: "Pants",
+    Lip.JUMPSUITS: "Upper-clothes",
+    Lip.SCARF: "Scarf",
+    Lip.SKIRT: "Skirt",
+    Lip.FACE: "Face",
+    Lip.LEFT_ARM: "Left-arm",
+    Lip.RIGHT_ARM: "Right-arm",
+    Lip.LEFT_LEG: "Left-leg",
+    Lip.RIGHT_LEG: "Right-leg",
+    Lip.LEFT_SHOE: "Left-shoe",
+    Lip.RIGHT_SHOE: "Right-shoe",
+}
 _JUMPSUIT_LEGS: Final = {
     (Lip.JUMPSUITS, region): "Pants" for region in (Region.HIPS, Region.LEFT_LEG, Region.RIGHT_LEG)
 }
@@ -84,8 +105,15 @@ ATR_TABLE: Final = _table(
 """Coats are Upper-clothes; a glove is its arm and a sock its leg; the sash of a dress is a Belt."""
 
 _CLOTHES: Final = (
-    Lip.HAT, Lip.UPPER_CLOTHES, Lip.DRESS, Lip.COAT, Lip.PANTS, Lip.JUMPSUITS, Lip.SCARF, Lip.SKIRT,
-)  # fmt: skip
+    Lip.HAT,
+    Lip.UPPER_CLOTHES,
+    Lip.DRESS,
+    Lip.COAT,
+    Lip.PANTS,
+    Lip.JUMPSUITS,
+    Lip.SCARF,
+    Lip.SKIRT,
+)
 
 CUSTOM_TABLE: Final = _table(
     CUSTOM_LABELS.names,

@@ -48,9 +48,13 @@ def build_trainer(
         config.augmentation.name, config.augmentation.parameters(), config.input_size, labels
     )
     sampler = EpochSampler(
-        len(samples), config.batch, micro_batch=config.micro_batch or max(1, config.batch // processes.world),
-        seed=config.seed, rank=processes.rank, world=processes.world,
-    )  # fmt: skip
+        len(samples),
+        config.batch,
+        micro_batch=config.micro_batch or max(1, config.batch // processes.world),
+        seed=config.seed,
+        rank=processes.rank,
+        world=processes.world,
+    )
     on_gpu = processes.device.type == "cuda"
     loader = make_loader(ParsingDataset(samples, labels, augmentation, config.seed), sampler, workers, on_gpu)
     weights = None

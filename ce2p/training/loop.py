@@ -196,9 +196,14 @@ class Trainer:
                 "lower optimiser.lr (snapshots from before are kept)"
             )
         return StepReport(
-            self.position.epoch, self.steps_done, self.config.epochs * self.steps_per_epoch, rate, losses,
-            window.steps * self.config.batch / seconds, waited / seconds,
-        )  # fmt: skip
+            self.position.epoch,
+            self.steps_done,
+            self.config.epochs * self.steps_per_epoch,
+            rate,
+            losses,
+            window.steps * self.config.batch / seconds,
+            waited / seconds,
+        )
 
     def _correct(self, epoch: int) -> None:
         """The end of a self-correction cycle (SCHP train.py): the teacher takes in the network."""

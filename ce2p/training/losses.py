@@ -99,9 +99,15 @@ class Criterion:
             return self._terms(outputs.stage1, outputs.parsing, outputs.edge, labels, edges, teacher, cycle)
 
     def _terms(
-        self, stage1: Tensor, parsing: Tensor, edge: Tensor, labels: Tensor, edges: Tensor,
-        teacher: CE2POutputs | None, cycle: int,
-    ) -> Terms:  # fmt: skip
+        self,
+        stage1: Tensor,
+        parsing: Tensor,
+        edge: Tensor,
+        labels: Tensor,
+        edges: Tensor,
+        teacher: CE2POutputs | None,
+        cycle: int,
+    ) -> Terms:
         config, terms, counted = self.config, Terms(), labels != IGNORE
         edge_log = self._log_probabilities(edge, labels)
         target = None if teacher is None else self._soft_target(teacher.parsing, labels, cycle)

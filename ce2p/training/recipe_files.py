@@ -156,8 +156,11 @@ def _model_at(parent: type[BaseModel] | None, key: str, value: Any) -> type[Base
     """The model of a group: where several are possible, the one that the group's `name` says."""
     if parent is None or key not in parent.model_fields or not isinstance(value, dict):
         return None
-    models = [m for m in _models_in(parent.model_fields[key].annotation) if "name" not in m.model_fields
-              or m.model_fields["name"].default == value.get("name")]  # fmt: skip
+    models = [
+        m
+        for m in _models_in(parent.model_fields[key].annotation)
+        if "name" not in m.model_fields or m.model_fields["name"].default == value.get("name")
+    ]
     return models[0] if models else None
 
 

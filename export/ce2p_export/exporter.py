@@ -121,9 +121,14 @@ def _check(options: GraphOptions, fold: bool, quantisation: Quantisation | None)
 
 
 def _candidates(
-    source: Source, options: GraphOptions, file: Path, fold: bool, gate: GateSettings | None,
-    quantisation: Quantisation | None, progress: Progress,
-) -> Candidates:  # fmt: skip
+    source: Source,
+    options: GraphOptions,
+    file: Path,
+    fold: bool,
+    gate: GateSettings | None,
+    quantisation: Quantisation | None,
+    progress: Progress,
+) -> Candidates:
     """The traced network, with what is settled before the first attempt."""
     net = source.net
     folds: tuple[FoldReport, ...] = ()
@@ -144,15 +149,25 @@ def _candidates(
         ranges = activation_ranges(statistics, quantisation.method)
         plan = PrecisionPlan("int8", high_precision_groups(traced.graph), quantisation.target, ranges)
         provenance["quantisation"] = {
-            "target": plan.target, "method": quantisation.method, "calibrated_on": quantisation.note,
-        }  # fmt: skip
+            "target": plan.target,
+            "method": quantisation.method,
+            "calibrated_on": quantisation.note,
+        }
     judge = None
     if gate is not None:
         judge = ExportGate.of(source, options, gate, lambda d, t: progress("reference labels", d, t))
     candidates = Candidates(
-        source, options, pure, plan, file,
-        folds=folds, fused_ops=fold, gate=judge, provenance=provenance, progress=progress,
-    )  # fmt: skip
+        source,
+        options,
+        pure,
+        plan,
+        file,
+        folds=folds,
+        fused_ops=fold,
+        gate=judge,
+        provenance=provenance,
+        progress=progress,
+    )
     if options.precision == "fp16":
         _keep_too(candidates, unfit_weights(traced.graph))
     return candidates

@@ -146,8 +146,14 @@ def _trace(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about its own internals; the proof judges its result
         program = torch.onnx.export(
-            module, (example,), dynamo=True, opset_version=OPSET, input_names=[name], output_names=outputs,
-            dynamic_shapes=(dynamic,) if dynamic else None, verbose=False,
-        )  # fmt: skip
+            module,
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[name],
+            output_names=outputs,
+            dynamic_shapes=(dynamic,) if dynamic else None,
+            verbose=False,
+        )
     assert program is not None  # noqa: S101  (only with f=... does the exporter return nothing)
     return program.model

@@ -66,6 +66,13 @@ def open_source(
             f"{model}: holds a {loaded.config.family} network, --family {family} asked for; leave the option out"
         )
     return Source(
-        loaded.net, loaded.labels, loaded.path.stem, loaded.path.parent, loaded.weights, loaded.sha256, loaded.notes,
-        loaded.input_size, loaded.untrained,
-    )  # fmt: skip
+        loaded.net,
+        loaded.labels,
+        loaded.path.stem,
+        loaded.path.parent,
+        loaded.weights,
+        loaded.sha256,
+        loaded.notes,
+        loaded.input_size,
+        loaded.untrained,
+    )

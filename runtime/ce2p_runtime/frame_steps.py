@@ -109,9 +109,13 @@ def labels_of(metadata: ModelMetadata, output: NDArray[Any], mapping: FrameMappi
     if metadata.output_kind == "labels":
         return warp_labels(output, mapping.unwarp, mapping.frame_size)
     return label_map(
-        output, mapping.unwarp, mapping.input_size, mapping.frame_size,
-        align_corners=metadata.align_corners, unwarp=metadata.geometry.unwarp,
-    )  # fmt: skip
+        output,
+        mapping.unwarp,
+        mapping.input_size,
+        mapping.frame_size,
+        align_corners=metadata.align_corners,
+        unwarp=metadata.geometry.unwarp,
+    )
 
 
 def label_launches(

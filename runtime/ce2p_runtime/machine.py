@@ -13,9 +13,18 @@ from typing import Any
 __all__ = ["cpu_model", "machine", "source_commit", "usable_cores", "versions"]
 
 _PACKAGES = (
-    "ce2p", "numpy", "opencv-python-headless", "torch", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt",
-    "onnxruntime-ep-nv-tensorrt-rtx-cu13", "pycuda", "cuda-bindings",
-)  # fmt: skip
+    "ce2p",
+    "numpy",
+    "opencv-python-headless",
+    "torch",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "tensorrt",
+    "onnxruntime-ep-nv-tensorrt-rtx-cu13",
+    "pycuda",
+    "cuda-bindings",
+)
 _GPU_FACTS = {
     "name": "name",
     "driver": "driver_version",

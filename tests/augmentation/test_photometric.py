@@ -90,8 +90,10 @@ def test_each_step_has_an_even_chance() -> None:
 def test_contrast_comes_last_half_of_the_time() -> None:
     image = np.array([[[250, 10, 10]]], np.uint8)
     distort = Photometric(0.0, (1.5, 1.5), (0.5, 0.5), 0)
-    first, last = (one_by_one(image, s) for s in ([("contrast", 1.5), ("saturation", 0.5)],
-                                                  [("saturation", 0.5), ("contrast", 1.5)]))  # fmt: skip
+    first, last = (
+        one_by_one(image, s)
+        for s in ([("contrast", 1.5), ("saturation", 0.5)], [("saturation", 0.5), ("contrast", 1.5)])
+    )
     assert (first != last).any()
     rng, draws = np.random.default_rng(1), 4000
     found = [distort(image, rng) for _ in range(draws)]

@@ -13,9 +13,14 @@ from ce2p.labels import label_set
 from tests.augmentation.drawing import Script, labels_of, picture_of, scene, within_binomial_bounds
 
 STILL = SssegAugmentation(
-    (6, 6), label_set("lip"), resize=(6, 6), scale_range=(1, 1), flip_probability=0, rotation_probability=0,
+    (6, 6),
+    label_set("lip"),
+    resize=(6, 6),
+    scale_range=(1, 1),
+    flip_probability=0,
+    rotation_probability=0,
     photometric=False,
-)  # fmt: skip
+)
 """Nothing but the crop is left to chance."""
 RNG = np.random.default_rng
 

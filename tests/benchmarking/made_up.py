@@ -29,37 +29,74 @@ def judgement(standing: Standing = "passed", pixels: float = 0.9995, precision: 
     limit = 0.99 if precision == "int8" else 0.9999
     failures = ["pixel agreement is 97 %, expected at least 99 %"] if standing == "failed" else []
     figures: dict[str, Any] = {
-        "passed": not failures, "failures": failures, "pixel_agreement": pixels, "boundary_agreement": pixels - 0.01,
-        "mean_iou": pixels - 0.02, "truth_miou": None, "worst": "drawn person 3", "precision": precision,
+        "passed": not failures,
+        "failures": failures,
+        "pixel_agreement": pixels,
+        "boundary_agreement": pixels - 0.01,
+        "mean_iou": pixels - 0.02,
+        "truth_miou": None,
+        "worst": "drawn person 3",
+        "precision": precision,
         "thresholds": {"pixel_agreement": limit},
-    }  # fmt: skip
+    }
     return Judgement(standing, "", figures)
 
 
 def row(model: str = "a.onnx", backend: str = "onnxruntime", **changes: Any) -> Row:
     plain = Row(
-        f"{model} {backend}", model, f"models/{model}", "0" * 64, "fp32", "trained", (473, 473), backend, "cpu", 1,
-        stages(), {1: timing(105.0), 4: timing(95.0)}, {"overlapped": timing(106.0), "in turn": timing(111.0)},
+        f"{model} {backend}",
+        model,
+        f"models/{model}",
+        "0" * 64,
+        "fp32",
+        "trained",
+        (473, 473),
+        backend,
+        "cpu",
+        1,
+        stages(),
+        {1: timing(105.0), 4: timing(95.0)},
+        {"overlapped": timing(106.0), "in turn": timing(111.0)},
         judgement("reference", 1.0),
-    )  # fmt: skip
+    )
     return dataclasses.replace(plain, **changes)
 
 
 def result(*rows: Row, **changes: Any) -> Result:
     machine = {
-        "cpu": "A Processor", "cores": 2, "governor": None, "memory_gib": 8.0, "gpus": [], "system": "Linux x86_64",
-        "kernel": "6.1", "python": "3.11.2", "versions": {"ce2p": "0.1.0", "onnxruntime": "1.30.0"},
-    }  # fmt: skip
+        "cpu": "A Processor",
+        "cores": 2,
+        "governor": None,
+        "memory_gib": 8.0,
+        "gpus": [],
+        "system": "Linux x86_64",
+        "kernel": "6.1",
+        "python": "3.11.2",
+        "versions": {"ce2p": "0.1.0", "onnxruntime": "1.30.0"},
+    }
     settings = {
-        "footage": "3 drawn frames of 1080x1920", "rounds": len(WOBBLE), "warmup": 3, "rest_ms": 50.0,
-        "throughput_rounds": 4, "batches": [1, 4], "device": "auto", "threads": "default", "opencv_threads": 2,
+        "footage": "3 drawn frames of 1080x1920",
+        "rounds": len(WOBBLE),
+        "warmup": 3,
+        "rest_ms": 50.0,
+        "throughput_rounds": 4,
+        "batches": [1, 4],
+        "device": "auto",
+        "threads": "default",
+        "opencv_threads": 2,
         "gate": {"reference": "a.onnx (onnxruntime on cpu)", "pictures": "32 drawn pictures", "count": 32},
-    }  # fmt: skip
+    }
     state = {"clocks": {"lowest": 2000.0, "median": 2500.0, "highest": 2600.0}, "load": [0.1, 0.1, 0.1]}
     plain = Result(
-        "2026-01-02T03:04:05+00:00", machine, {"commit": "0123456789abcdef", "dirty": True},
-        {"before": state, "after": state}, settings, rows or (row(),), {}, (),
-    )  # fmt: skip
+        "2026-01-02T03:04:05+00:00",
+        machine,
+        {"commit": "0123456789abcdef", "dirty": True},
+        {"before": state, "after": state},
+        settings,
+        rows or (row(),),
+        {},
+        (),
+    )
     return dataclasses.replace(plain, **changes)
 
 

@@ -82,8 +82,11 @@ def test_times_of_other_conditions_get_no_verdict_but_labels_do(
     assert said in found.differences[0]
     assert verdicts(found)["network"] == "not comparable"
     assert {change.what for change in found.regressions} == {
-        "pixel agreement", "boundary agreement", "mean iou", GATE_PASSED,
-    }  # fmt: skip
+        "pixel agreement",
+        "boundary agreement",
+        "mean iou",
+        GATE_PASSED,
+    }
 
 
 def test_more_rounds_and_another_commit_are_no_other_conditions() -> None:
@@ -123,8 +126,9 @@ def test_candidates_are_matched_by_model_backend_and_kind_of_device() -> None:
     new = result(row("c.onnx", sha256="1" * 64), row("a.onnx", device="cuda:1"), row("d.onnx"))
     found = compare(old, new, 0.05)
     assert list(dict.fromkeys(change.candidate for change in found.changes)) == [
-        "c.onnx onnxruntime", "a.onnx onnxruntime",
-    ]  # fmt: skip
+        "c.onnx onnxruntime",
+        "a.onnx onnxruntime",
+    ]
     assert found.remarks == (
         "only in the old result: b.onnx onnxruntime",
         "only in the new result: d.onnx onnxruntime",

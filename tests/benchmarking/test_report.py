@@ -27,14 +27,36 @@ from tests.benchmarking.made_up import WOBBLE, judgement, result, row, stages, t
 def test_the_latency_table() -> None:
     columns, rows = latency_table(three())
     assert columns == (
-        "model", "decode", "prepare", "network", "labels", "copy", "frame p50", "p95", "p99*", "whole p50",
-        "frame / first", "pixels", "gate",
-    )  # fmt: skip
+        "model",
+        "decode",
+        "prepare",
+        "network",
+        "labels",
+        "copy",
+        "frame p50",
+        "p95",
+        "p99*",
+        "whole p50",
+        "frame / first",
+        "pixels",
+        "gate",
+    )
     first, fast, wrong = rows
     assert first == (
-        "a.onnx\nonnxruntime on cpu", "6.1", "1.0", "101.0", "4.2", "", "106.3", "108.4", "108.4", "112.3",
-        "1.00\n[1.00, 1.00]\nthe first", "100.000 %", "reference",
-    )  # fmt: skip
+        "a.onnx\nonnxruntime on cpu",
+        "6.1",
+        "1.0",
+        "101.0",
+        "4.2",
+        "",
+        "106.3",
+        "108.4",
+        "108.4",
+        "112.3",
+        "1.00\n[1.00, 1.00]\nthe first",
+        "100.000 %",
+        "reference",
+    )
     assert fast[5] == "2.0"
     assert fast[-3:] == ("0.54\n[0.54, 0.54]\nfaster", "99.500 %", "passed")
     assert wrong[-3:] == ("0.29\n[0.29, 0.29]\nfails the gate", "97.000 %", "FAILED")
@@ -76,11 +98,23 @@ def test_csv_has_a_line_for_each_candidate_and_stage() -> None:
     lines = list(csv.DictReader(io.StringIO(csv_text(three()))))
     assert len(lines) == 7 + 8 + 7
     assert lines[2] == {
-        "candidate": "a.onnx onnxruntime", "model": "a.onnx", "backend": "onnxruntime", "device": "cpu",
-        "precision": "fp32", "batch": "1", "stage": "network", "p50_ms": "101.0000", "p95_ms": "103.0000",
-        "p99_ms": "103.0000", "rounds": "12", "p99_is_slowest": "True", "gate": "reference",
-        "pixel_agreement": "1.000000", "boundary_agreement": "0.990000", "mean_iou": "0.980000",
-    }  # fmt: skip
+        "candidate": "a.onnx onnxruntime",
+        "model": "a.onnx",
+        "backend": "onnxruntime",
+        "device": "cpu",
+        "precision": "fp32",
+        "batch": "1",
+        "stage": "network",
+        "p50_ms": "101.0000",
+        "p95_ms": "103.0000",
+        "p99_ms": "103.0000",
+        "rounds": "12",
+        "p99_is_slowest": "True",
+        "gate": "reference",
+        "pixel_agreement": "1.000000",
+        "boundary_agreement": "0.990000",
+        "mean_iou": "0.980000",
+    }
     assert {line["gate"] for line in lines} == {"reference", "passed", "failed"}
     unjudged = csv_text(result(row(judgement=judgement("not judged")))).splitlines()[1]
     assert unjudged.endswith(",not judged,,,")

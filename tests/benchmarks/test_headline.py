@@ -56,9 +56,17 @@ def document(
 ) -> dict[str, Any]:
     """One round of everything but torch.compile and the ceilings."""
     request = HeadlineRequest(
-        checkpoint, people, files=(tiny_model,), rounds=1, warmup=0, threads=1, frame=FRAME, compile_seconds=0,
-        ceilings=False, work=tmp_path_factory.mktemp("work"),
-    )  # fmt: skip
+        checkpoint,
+        people,
+        files=(tiny_model,),
+        rounds=1,
+        warmup=0,
+        threads=1,
+        frame=FRAME,
+        compile_seconds=0,
+        ceilings=False,
+        work=tmp_path_factory.mktemp("work"),
+    )
     found: dict[str, Any] = json.loads(json.dumps(measure_headline(request)))
     return found
 
@@ -67,9 +75,16 @@ def test_every_peer_is_there_with_its_labels_judged(document: dict[str, Any]) ->
     rows = {row["name"]: row for row in document["peers"]}
     assert document["missing"] == {}
     assert [name.split(",")[0] for name in rows] == [
-        EAGER, "ONNX Runtime", "ONNX Runtime", "ONNX Runtime", "OpenVINO", "OpenVINO", "OpenVINO", "ours fp32",
+        EAGER,
+        "ONNX Runtime",
+        "ONNX Runtime",
+        "ONNX Runtime",
+        "OpenVINO",
+        "OpenVINO",
+        "OpenVINO",
         "ours fp32",
-    ]  # fmt: skip
+        "ours fp32",
+    ]
     assert rows[EAGER]["standing"] == "reference"
     for row in rows.values():
         assert len(row["samples_ms"]) == 1

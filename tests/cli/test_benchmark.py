@@ -316,8 +316,14 @@ def test_a_call_of_several_frames_is_counted_per_frame(monkeypatch: pytest.Monke
 def test_other_is_what_the_stages_leave_of_a_frame() -> None:
     found = by_stage({"prepare": 1.0, "network": 5.0, "labels": 2.0}, decode=3.0, frame=8.5)
     assert found == {
-        "decode": 3.0, "prepare": 1.0, "network": 5.0, "labels": 2.0, "other": 0.5, "frame": 8.5, "whole": 11.5,
-    }  # fmt: skip
+        "decode": 3.0,
+        "prepare": 1.0,
+        "network": 5.0,
+        "labels": 2.0,
+        "other": 0.5,
+        "frame": 8.5,
+        "whole": 11.5,
+    }
     # A GPU's own times of overlapping groups may add up to more than passed.
     assert by_stage({"network": 5.0, "upload": 1.0, "download": 2.0}, 0.0, 6.0)["other"] == 0.0
 

@@ -301,9 +301,18 @@ def test_inspect_reads_an_engine_by_its_sidecar(ce2p: Run, tiny_model: Path, tmp
     engine.write_bytes(b"a plan")
     metadata = metadata_of(load_onnx(tiny_model), tiny_model)
     sidecar = EngineSidecar(
-        file_sha256(engine), file_sha256(tiny_model), "11.4.0.106", "sm_90", "none", False, "fp32",
-        (Profile(1, 1, 1), Profile(4, 4, 4)), ("CE2PEdgeFusion",), {}, metadata,
-    )  # fmt: skip
+        file_sha256(engine),
+        file_sha256(tiny_model),
+        "11.4.0.106",
+        "sm_90",
+        "none",
+        False,
+        "fp32",
+        (Profile(1, 1, 1), Profile(4, 4, 4)),
+        ("CE2PEdgeFusion",),
+        {},
+        metadata,
+    )
     sidecar_path(engine).write_text(sidecar.to_json())
     facts = json.loads(ce2p("inspect", engine, "--json").out)
     assert (facts["kind"], facts["whole"], facts["profiles"]) == ("TensorRT engine", "yes", [1, 4])

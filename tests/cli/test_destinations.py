@@ -108,10 +108,8 @@ def test_an_input_is_not_replaced_even_when_asked_to(
     people.write_text('{"images": [], "annotations": [], "categories": []}')
     before = texts(tmp_path)
     line = error_line(
-        ce2p(
-            "people", picture, "--global", tiny_model, "--instances", people, "--json", "./people.json", "--overwrite"
-        )
-    )  # fmt: skip
+        ce2p("people", picture, "--global", tiny_model, "--instances", people, "--json", "./people.json", "--overwrite")
+    )
     assert "is an input" in line
     assert texts(tmp_path) == before
 
@@ -141,9 +139,18 @@ def test_a_full_disk_while_parsing_is_one_line_and_leaves_nothing_half_written(
     tiny_model: Path, picture: Path, tmp_path: Path, size: int, save: str
 ) -> None:
     line = limited(
-        size, "parse", picture, "--model", tiny_model, "--backend", "onnxruntime", "-o", tmp_path / "out",
-        "--save", save,
-    )  # fmt: skip
+        size,
+        "parse",
+        picture,
+        "--model",
+        tiny_model,
+        "--backend",
+        "onnxruntime",
+        "-o",
+        tmp_path / "out",
+        "--save",
+        save,
+    )
     assert re.search(r"out/person_.*: cannot be written \(File too large\)", line), line
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 

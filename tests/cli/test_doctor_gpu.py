@@ -129,9 +129,15 @@ def test_a_driver_that_does_not_answer(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("cuda", "ptx"),
     [
-        ((11, 8), (7, 8)), ((12, 0), (8, 0)), ((12, 5), (8, 5)), ((12, 6), (8, 5)), ((12, 8), (8, 7)),
-        ((12, 9), (8, 8)), ((13, 0), (9, 0)), ((13, 2), (9, 2)),
+        ((11, 8), (7, 8)),
+        ((12, 0), (8, 0)),
+        ((12, 5), (8, 5)),
+        ((12, 6), (8, 5)),
+        ((12, 8), (8, 7)),
+        ((12, 9), (8, 8)),
+        ((13, 0), (9, 0)),
+        ((13, 2), (9, 2)),
     ],
-)  # fmt: skip
+)
 def test_ptx_versions_of_drivers(cuda: tuple[int, int], ptx: tuple[int, int]) -> None:
     assert driver_ptx_version(cuda) == ptx

@@ -23,10 +23,16 @@ from ce2p_runtime.gate import THRESHOLDS
 Run = Callable[..., tuple[int, str, str]]
 LOOSE = [
     argument
-    for limit in ("pixel_agreement=0.9", "worst_picture=0.8", "boundary_agreement=0.7", "class_iou=0.3", "miou_loss=1",
-                  "worst_class=0")
+    for limit in (
+        "pixel_agreement=0.9",
+        "worst_picture=0.8",
+        "boundary_agreement=0.7",
+        "class_iou=0.3",
+        "miou_loss=1",
+        "worst_class=0",
+    )
     for argument in ("--gate", limit)
-]  # fmt: skip
+]
 """What 8 bits leave of the labels of random weights."""
 NO_LIMITS = [argument.partition("=")[0] + "=0" if "=" in argument else argument for argument in LOOSE]
 NO_LIMITS[NO_LIMITS.index("miou_loss=0")] = "miou_loss=1"
@@ -84,9 +90,13 @@ def test_an_int8_file_from_a_data_set(
     ids=["own pictures", "own pictures, not wanted", "drawn people"],
 )
 def test_own_pictures_thin_the_context_convolution(
-    export: Run, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...],
+    export: Run,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
     thinned: bool,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setattr("ce2p_export.precision.low_rank.ERROR", 1.0)  # few small pictures say little about others
     monkeypatch.setattr("ce2p_export.harmless.HARMLESS", 10.0)
     write_lip_folder(tmp_path / "people", train=8, val=1, size=(110, 90))

@@ -13,8 +13,13 @@ from ce2p.cli.ignored_options import BENCHMARK, EXPORT, INSPECT, PEOPLE, VAL, VE
 from ce2p.errors import ConfigError
 
 TABLES: dict[str, tuple[Rule, ...]] = {
-    "export": EXPORT, "verify": VERIFY, "val": VAL, "benchmark": BENCHMARK, "people": PEOPLE, "inspect": INSPECT,
-}  # fmt: skip
+    "export": EXPORT,
+    "verify": VERIFY,
+    "val": VAL,
+    "benchmark": BENCHMARK,
+    "people": PEOPLE,
+    "inspect": INSPECT,
+}
 
 
 def context_of(line: str) -> typer.Context:
@@ -70,7 +75,7 @@ def check(line: str) -> None:
         ("inspect x.onnx --os 8", ["--os"], "only for checkpoints"),
         ("inspect x.engine --dataset lip", ["--dataset"], "only for checkpoints"),
     ],
-)  # fmt: skip
+)
 def test_what_would_be_ignored_is_refused_in_one_line(line: str, refused: list[str], why: str) -> None:
     with pytest.raises(ConfigError) as refusal:
         check(line)

@@ -47,9 +47,18 @@ def engine_of(model: Path, path: Path) -> Path:
     path.write_bytes(b"a plan")
     metadata = ModelMetadata.from_json(onnx_properties(model)[METADATA_KEY], str(model))
     sidecar = EngineSidecar(
-        file_sha256(path), file_sha256(model), "11.4.0.106", "sm_90", "none", False, "fp32", (Profile(1, 1, 1),), (),
-        {}, metadata,
-    )  # fmt: skip
+        file_sha256(path),
+        file_sha256(model),
+        "11.4.0.106",
+        "sm_90",
+        "none",
+        False,
+        "fp32",
+        (Profile(1, 1, 1),),
+        (),
+        {},
+        metadata,
+    )
     sidecar_path(path).write_text(sidecar.to_json())
     return path
 
@@ -68,8 +77,11 @@ def test_the_contract_of_an_export(tiny_model: Path, tmp_path: Path) -> None:
     )
     told = read_onnx(tiny_model)
     assert (facts["inputs"], facts["outputs"], facts["parameters"], facts["operators"]) == (
-        told.inputs, told.outputs, told.parameters, told.operators,
-    )  # fmt: skip
+        told.inputs,
+        told.outputs,
+        told.parameters,
+        told.operators,
+    )
     assert facts["gflops"] == round(told.flops / 1e9, 2)
     engine = engine_facts(engine_of(tiny_model, tmp_path / "x.engine"))
     assert engine["outputs"] == {"parsing": "FLOAT [batch, 20, 25, 25]"}

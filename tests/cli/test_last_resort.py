@@ -164,10 +164,13 @@ def test_an_interrupt_while_modules_load_ends_without_a_word(tmp_path: Path) -> 
     (tmp_path / "cv2.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT); raise SystemExit(7)\n")
     done = subprocess.run(
         [sys.executable, "-m", "ce2p", "doctor"],
-        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
         # Where these tests run in the background of a script, SIGINT is ignored, and children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 

@@ -37,8 +37,10 @@ def test_a_benchmark_measures_what_runs_and_says_what_does_not(
     assert ending.status == 0, ending.err  # every file was measured somewhere
     document = json.loads((tmp_path / "result.json").read_text())
     assert [row["name"] for row in document["candidates"]] == [
-        "tiny.onnx onnxruntime", "tiny.onnx openvino", "tiny_bf16.onnx openvino",
-    ]  # fmt: skip
+        "tiny.onnx onnxruntime",
+        "tiny.onnx openvino",
+        "tiny_bf16.onnx openvino",
+    ]
     (reason,) = document["skipped"].values()
     assert list(document["skipped"]) == ["tiny_bf16.onnx onnxruntime"]
     assert "bfloat16" in reason

@@ -43,8 +43,10 @@ def test_pictures_that_were_done_are_kept_and_listed(
         (tmp_path / f"pictures/{index}.jpg").hardlink_to(first)
     status, out, err = interrupted(
         ["parse", "pictures", "--model", str(tiny_model), "--backend", "onnxruntime", "-o", "out", "--json", "s.json"],
-        number, tmp_path, "out/*_labels.png",
-    )  # fmt: skip
+        number,
+        tmp_path,
+        "out/*_labels.png",
+    )
     assert status == 128 + number, err
     assert "Traceback" not in err
     summary = json.loads((tmp_path / "s.json").read_text())
@@ -70,8 +72,10 @@ def test_a_video_ends_where_it_was_interrupted(tiny_model: Path, tmp_path: Path,
             writer.write(frame, index, writer.frame_rate**-1)
     status, out, err = interrupted(
         ["parse", "long.mp4", "--model", str(tiny_model), "--backend", "onnxruntime", "-o", "out", "--json", "s.json"],
-        number, tmp_path, "out/.long_labels*",
-    )  # fmt: skip
+        number,
+        tmp_path,
+        "out/.long_labels*",
+    )
     assert status == 128 + number, err
     summary = json.loads((tmp_path / "s.json").read_text())
     assert summary["interrupted"]

@@ -39,9 +39,16 @@ def test_a_run_leaves_what_the_next_commands_take(ce2p: Run, data: Path, tmp_pat
     run = tmp_path / "run"
     names = {path.name for path in run.iterdir()}
     expected = {
-        "config.yaml", "data.json", "snapshots", "losses.csv", "scores.csv", "tensorboard", "pictures",
-        "last.safetensors", "best.safetensors",
-    }  # fmt: skip
+        "config.yaml",
+        "data.json",
+        "snapshots",
+        "losses.csv",
+        "scores.csv",
+        "tensorboard",
+        "pictures",
+        "last.safetensors",
+        "best.safetensors",
+    }
     assert names == expected
     assert "random weights" in ending.err
     assert "tiny (ssseg), 8 pictures of Look into Person, 64x64, batch 4, 1 epochs of 2 steps, fp32" in ending.err
@@ -147,10 +154,19 @@ def test_bad_data_is_one_line_from_training_and_from_the_check(
         # No class weights: counting the classes would find the damage before the loader does.
         line = error_line(
             ce2p(
-                "train", "lip-r18-os16", "--data", data, "-o", f"run{workers}", "--workers", workers, *QUICK,
-                "--set", "loss.class_weights=false",
+                "train",
+                "lip-r18-os16",
+                "--data",
+                data,
+                "-o",
+                f"run{workers}",
+                "--workers",
+                workers,
+                *QUICK,
+                "--set",
+                "loss.class_weights=false",
             )
-        )  # fmt: skip
+        )
         assert all(fact in line for fact in facts), line
     checked = ce2p("data", "check", data)
     assert all(fact in error_line(checked) + checked.out for fact in facts), checked
@@ -160,9 +176,18 @@ def test_a_full_disk_ends_the_run_with_one_line_and_loses_nothing(data: Path, tm
     """A limit on the size of files stands in for the disk: the write fails in the system, in the middle."""
     run = tmp_path / "run"
     command = [
-        "train", "lip-r18-os16", "--data", str(data), "-o", str(run), *QUICK, "--workers", "0",
-        "--snapshot-minutes", "0",
-    ]  # fmt: skip
+        "train",
+        "lip-r18-os16",
+        "--data",
+        str(data),
+        "-o",
+        str(run),
+        *QUICK,
+        "--workers",
+        "0",
+        "--snapshot-minutes",
+        "0",
+    ]
     code = (
         "import resource, signal, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -235,17 +260,33 @@ def test_two_processes_train_one_network(data: Path, tmp_path: Path) -> None:
     """
     wishes = ("input_size=64", "batch=4", "epochs=1", "optimiser.lr=0.001")
     shared = [
-        "-m", "ce2p", "train", "lip-r18-os16", "--recipe", "mce2p", "--data", str(data), "--device", "cpu",
-        "--workers", "0", "--val-every", "0", *(part for wish in wishes for part in ("--set", wish)),
-    ]  # fmt: skip
+        "-m",
+        "ce2p",
+        "train",
+        "lip-r18-os16",
+        "--recipe",
+        "mce2p",
+        "--data",
+        str(data),
+        "--device",
+        "cpu",
+        "--workers",
+        "0",
+        "--val-every",
+        "0",
+        *(part for wish in wishes for part in ("--set", wish)),
+    ]
     paths = os.pathsep.join(str(ROOT / part) for part in ("", "export", "runtime"))
     environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     for name, start in (("two", torchrun), ("one", [])):
         done = subprocess.run(
             [sys.executable, *start, *shared, "-o", str(tmp_path / name)],
-            capture_output=True, text=True, env=environment, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
     assert "batch 4" in done.stderr
     two, one = (load_file(tmp_path / name / "last.safetensors") for name in ("two", "one"))

@@ -76,10 +76,25 @@ def _compiled(source: KernelSource, extra: str, flags: tuple[str, ...]) -> Emula
     defines = [f"-D{name}={value}" for name, value in source.defines]
     # -fno-gnu-unique: shared arrays of one kernel compiled with other constants must not become one and the same.
     command = [
-        "g++", "-std=c++20", "-O1", "-g", "-ffp-contract=off", "-fPIC", "-shared", "-fno-gnu-unique",
-        "-Wall", "-Wno-unknown-pragmas", "-Werror",
-        f"-I{_HERE}", f"-I{source.file.parent}", *flags, *defines, str(unit), "-o", str(library),
-    ]  # fmt: skip
+        "g++",
+        "-std=c++20",
+        "-O1",
+        "-g",
+        "-ffp-contract=off",
+        "-fPIC",
+        "-shared",
+        "-fno-gnu-unique",
+        "-Wall",
+        "-Wno-unknown-pragmas",
+        "-Werror",
+        f"-I{_HERE}",
+        f"-I{source.file.parent}",
+        *flags,
+        *defines,
+        str(unit),
+        "-o",
+        str(library),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LaunchError(f"{source.file.name} does not compile as C++:\n{done.stderr[:4000]}")

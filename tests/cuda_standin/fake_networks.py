@@ -36,9 +36,15 @@ def cpu_session(model: str | bytes) -> Any:
 
 
 def make_engine(
-    model: Path, path: Path, *, half: bool = False, profiles: tuple[tuple[int, int, int], ...] = ((1, 1, 1),),
-    kernels: dict[str, str] | None = None, capture: bool = True, **changes: Any,
-) -> Path:  # fmt: skip
+    model: Path,
+    path: Path,
+    *,
+    half: bool = False,
+    profiles: tuple[tuple[int, int, int], ...] = ((1, 1, 1),),
+    kernels: dict[str, str] | None = None,
+    capture: bool = True,
+    **changes: Any,
+) -> Path:
     """An ONNX file as a plan with its sidecar. `changes`: fields of the sidecar; `capture`: whether graphs hold it."""
     content = model.read_bytes()
     plan = _MAGIC + json.dumps({"half": half, "profiles": profiles, "capture": capture, "bytes": len(content)}).encode()
@@ -206,11 +212,13 @@ def make_tensorrt(machine: Machine, version: str = VERSION) -> ModuleType:
             assert shape is not None
             tensors = {
                 name: (
-                    name, self.addresses[name],
-                    (shape[0], *self.engine.get_tensor_shape(name)[1:]), self.engine.get_tensor_dtype(name),
+                    name,
+                    self.addresses[name],
+                    (shape[0], *self.engine.get_tensor_shape(name)[1:]),
+                    self.engine.get_tensor_dtype(name),
                 )
                 for name in self.engine.ports
-            }  # fmt: skip
+            }
             inputs = [tensors[name] for name in tensors if name in self.engine.inputs]
             outputs = [tensors[name] for name in tensors if name not in self.engine.inputs]
             session, half = self.engine.session, self.engine.facts["half"]

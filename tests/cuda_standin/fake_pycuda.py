@@ -239,9 +239,22 @@ def make_pycuda(machine: Machine) -> dict[str, ModuleType]:
     driver.mem_get_info = lambda: (1 << 30, 4 << 30)
     driver.pagelocked_empty = pinned
     for thing in (
-        Error, MemoryError, LogicError, RuntimeError, Context, Device, DeviceAllocation, Stream, Event, Module,
-        module_from_buffer, memcpy_htod_async, memcpy_dtoh_async, memcpy_dtod_async, memset_d8_async,
-    ):  # fmt: skip
+        Error,
+        MemoryError,
+        LogicError,
+        RuntimeError,
+        Context,
+        Device,
+        DeviceAllocation,
+        Stream,
+        Event,
+        Module,
+        module_from_buffer,
+        memcpy_htod_async,
+        memcpy_dtoh_async,
+        memcpy_dtod_async,
+        memset_d8_async,
+    ):
         setattr(driver, thing.__name__, thing)
     package: Any = ModuleType("pycuda")
     package.driver = driver

@@ -58,9 +58,15 @@ def stripes(*ids: int, size: tuple[int, int] = SIZE) -> NDArray[np.uint8]:
 
 
 def split(
-    layout: str, root: Path, name: str, ids: list[str], *, labels: tuple[int, ...] = (0, 1, 2), palette: bool = False,
+    layout: str,
+    root: Path,
+    name: str,
+    ids: list[str],
+    *,
+    labels: tuple[int, ...] = (0, 1, 2),
+    palette: bool = False,
     annotated: bool = True,
-) -> None:  # fmt: skip
+) -> None:
     """A whole split without faults; each annotation is `stripes(*labels)`."""
     images, annotations, id_list = places(layout, root, name)
     id_list.parent.mkdir(parents=True, exist_ok=True)

@@ -72,12 +72,14 @@ def test_every_fault_is_noted_with_its_file_and_the_rest_is_still_checked(lip: P
     assert report.problems == (
         Problem(images / "a.jpg", "repeated id", "a is listed more than once"),
         Problem(
-            labels / "value.png", "label value",
+            labels / "value.png",
+            "label value",
             "holds label 20 (20 pixels), 21 (20 pixels), 22 (10 pixels), 254 (10 pixels), expected 0 to 19 "
             "(Look into Person) or 255 for ignore",
         ),
         Problem(
-            labels / "size.png", "size",
+            labels / "size.png",
+            "size",
             f"is 12x11 (height x width) but its picture {images / 'size.jpg'} is 12x10, expected the same",
         ),
         Problem(labels / "no-label.png", "missing", "no such file"),
@@ -85,14 +87,16 @@ def test_every_fault_is_noted_with_its_file_and_the_rest_is_still_checked(lip: P
         Problem(labels / "cut-png.png", "unreadable", "is cut short (its end is missing); copy or download it again"),
         Problem(images / "cut-jpg.jpg", "unreadable", "is cut short (its end is missing); copy or download it again"),
         Problem(
-            labels / "blank.png", "empty",
+            labels / "blank.png",
+            "empty",
             "holds nothing but background and 255 for ignore, expected at least one class",
         ),
         Problem(
-            labels / "colours.png", "unreadable",
+            labels / "colours.png",
+            "unreadable",
             "holds colours, expected one id per pixel (grey or palette PNG); convert colours to class ids first",
         ),
-    )  # fmt: skip
+    )
     assert report.samples == 11
     assert len(report.sizes) == 9
 

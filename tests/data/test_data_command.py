@@ -34,9 +34,12 @@ def lip(tmp_path: Path) -> Path:
 
 
 def check(
-    capsys: pytest.CaptureFixture[str], root: Path, dataset: str | None = None, splits: list[str] | None = None,
+    capsys: pytest.CaptureFixture[str],
+    root: Path,
+    dataset: str | None = None,
+    splits: list[str] | None = None,
     target: str | None = None,
-) -> Seen:  # fmt: skip
+) -> Seen:
     capsys.readouterr()
     error = None
     try:
@@ -127,8 +130,9 @@ def test_many_problems_are_counted_and_the_first_twenty_shown(lip: Path, capsys:
     assert document["problems"] == 23
     assert document["dataset"] == "lip"
     assert [problem["file"][-6:] for problem in document["splits"]["train"]["problems"]] == [
-        *(f"{name}.png" for name in names[:22]), "29.png"
-    ]  # fmt: skip
+        *(f"{name}.png" for name in names[:22]),
+        "29.png",
+    ]
     assert document["splits"]["val"]["pixels"][13] == 60
     assert document["splits"]["val"]["problems"] == []
 

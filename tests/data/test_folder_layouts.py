@@ -12,8 +12,14 @@ from ce2p.errors import DataError
 from tests.data.folders import annotation, picture, places, split, stripes
 
 LAYOUTS = {
-    "lip": "lip", "custom": "custom", "ppp": "ppp", "ppp-published": "ppp", "atr": "atr", "voc": "voc", "cihp": "cihp"
-}  # fmt: skip
+    "lip": "lip",
+    "custom": "custom",
+    "ppp": "ppp",
+    "ppp-published": "ppp",
+    "atr": "atr",
+    "voc": "voc",
+    "cihp": "cihp",
+}
 """Layout of tests.data.folders -> data set."""
 IDS = ["0000007", "2008_000003", "100034_483681"]
 
@@ -105,8 +111,9 @@ def test_voc_takes_trainaug_where_it_is_and_says_so(tmp_path: Path, home: str) -
 
     annotation(voc / "SegmentationClass/2008_000008.png", stripes(0, 15))  # as sssegmentation packs it
     assert [sample.labels for sample in open_split("voc", tmp_path, "train")] == [
-        voc / "SegmentationClass/2007_000032.png", voc / "SegmentationClass/2008_000008.png"
-    ]  # fmt: skip
+        voc / "SegmentationClass/2007_000032.png",
+        voc / "SegmentationClass/2008_000008.png",
+    ]
     for name in ("2007_000032", "2008_000008"):
         annotation(voc / f"SegmentationClassAug/{name}.png", stripes(0, 15))
     augmented = f"ImageSets/Segmentation/trainaug.txt with JPEGImages, SegmentationClassAug in {voc}"

@@ -175,9 +175,15 @@ def test_several_batches_in_the_name(model: Path) -> None:
 
 def key(**changes: Any) -> PlanKey:
     fields = {
-        "onnx": "a", "kernels": {"CE2PEdgeFusion": "k"}, "tensorrt": "11.4.0.106", "architecture": "sm_90",
-        "precision": "fp16", "size": (473, 473), "batches": (1, 4), "settings": BuildSettings().to_dict(),
-    }  # fmt: skip
+        "onnx": "a",
+        "kernels": {"CE2PEdgeFusion": "k"},
+        "tensorrt": "11.4.0.106",
+        "architecture": "sm_90",
+        "precision": "fp16",
+        "size": (473, 473),
+        "batches": (1, 4),
+        "settings": BuildSettings().to_dict(),
+    }
     return PlanKey(**{**fields, **changes})
 
 

@@ -26,10 +26,21 @@ SIZE = (32, 24)
 
 def metadata_of(labels: LabelSet, **changes: Any) -> ModelMetadata:
     plain = ModelMetadata(
-        "schp", labels.dataset, labels.names, ((0, 0, 0),) * labels.num_classes, labels.flip_pairs,
-        Normalisation("bgr", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)), Geometry("resize", False, "float", "logits"),
-        True, SIZE, 16, "float", "logits", "fp32", "trained",
-    )  # fmt: skip
+        "schp",
+        labels.dataset,
+        labels.names,
+        ((0, 0, 0),) * labels.num_classes,
+        labels.flip_pairs,
+        Normalisation("bgr", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        Geometry("resize", False, "float", "logits"),
+        True,
+        SIZE,
+        16,
+        "float",
+        "logits",
+        "fp32",
+        "trained",
+    )
     return dataclasses.replace(plain, **changes)
 
 

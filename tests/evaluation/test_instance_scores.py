@@ -81,9 +81,15 @@ def random_picture(rng: np.random.Generator, ignored: bool = False) -> Picture:
     scores = rng.permutation(1000)[: len(classes)] / 1000 + rng.random()
     people = (rng.permutation(1000)[:extra] / 1000).tolist()
     return Picture(
-        labels, humans, parts, found_labels, found_humans, people, found_parts,
+        labels,
+        humans,
+        parts,
+        found_labels,
+        found_humans,
+        people,
+        found_parts,
         list(zip(classes, scores.tolist(), strict=True)),
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("strict", [False, True])
@@ -134,9 +140,15 @@ def one_picture(strict: bool, tmp_path: Path) -> InstanceScores:
     found_parts[:5, 10:] = 3
     found_parts[5:, :10] = 4
     picture = Picture(
-        labels, humans, parts, found_labels, found_humans, [0.9, 0.8], found_parts,
+        labels,
+        humans,
+        parts,
+        found_labels,
+        found_humans,
+        [0.9, 0.8],
+        found_parts,
         [(1, 0.9), (1, 0.8), (1, 0.7), (2, 0.6)],
-    )  # fmt: skip
+    )
     return score_instances(store(tmp_path, [picture]), tmp_path / "results", FIVE, strict=strict)
 
 

@@ -127,8 +127,10 @@ def test_export(tiny: Callable[..., CE2P], picture: Path, tmp_path: Path) -> Non
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(
         ["sh", EXAMPLES / "export.sh", checkpoint, picture.parent, tmp_path / "out", *small],
-        env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert {"fp32.onnx", "int8.onnx"} <= {path.name for path in (tmp_path / "out").iterdir()}
     assert "int8" in done.stdout

@@ -25,13 +25,17 @@ def quantised_conv(path: Path, *, weight_shape: bool = True) -> Path:
     if not weight_shape:  # an operator of somebody else's, whose output no inference knows
         nodes[2] = helper.make_node("Unpack", ["w"], ["dw"], domain="somebody")
     graph = helper.make_graph(
-        nodes, "net", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 4, 5, 7])],
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 4, 5, 7])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 6, 5, 7])],
         [
-            weight, numpy_helper.from_array(np.float32(0.1), "scale"), numpy_helper.from_array(np.uint8(0), "zero"),
+            weight,
+            numpy_helper.from_array(np.float32(0.1), "scale"),
+            numpy_helper.from_array(np.uint8(0), "zero"),
             numpy_helper.from_array(np.int8(0), "none"),
         ],
-    )  # fmt: skip
+    )
     domains = [helper.make_opsetid("", 21), helper.make_opsetid("somebody", 1)]
     model = helper.make_model(graph, opset_imports=domains)
     model.ir_version = 10

@@ -60,7 +60,7 @@ def swapped_metadata(path: Path) -> None:
         (lambda path: edited(path, architecture="none"), BackendError, "built without a GPU"),
         (swapped_metadata, ModelFileError, "its metadata says"),
     ],
-)  # fmt: skip
+)
 def test_a_bad_engine_gets_one_line(
     gpu: GpuStandIn, engine: Path, damage: Callable[[Path], None], kind: type[CE2PRuntimeError], message: str
 ) -> None:

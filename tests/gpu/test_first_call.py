@@ -49,9 +49,15 @@ def test_an_engine_where_there_is_no_gpu_ends_with_one_line(
     [(("tensorrt",), "pip install tensorrt==11.4.0.106"), (("pycuda", "pycuda.driver"), "needs the package pycuda")],
 )
 def test_what_is_missing_is_named(
-    gpu: GpuStandIn, networks: dict[str, Path], tmp_path: Path, picture: Path, missing: tuple[str, ...], message: str,
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    gpu: GpuStandIn,
+    networks: dict[str, Path],
+    tmp_path: Path,
+    picture: Path,
+    missing: tuple[str, ...],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     gpu.without(*missing)
     monkeypatch.setattr(sys, "argv", parse(picture, make_engine(networks["schp"], tmp_path / "x.engine")))
     with pytest.raises(SystemExit, match="1"):
@@ -60,9 +66,13 @@ def test_what_is_missing_is_named(
 
 
 def test_an_engine_is_parsed_with_from_the_command_line(
-    gpu: GpuStandIn, networks: dict[str, Path], tmp_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch,
+    gpu: GpuStandIn,
+    networks: dict[str, Path],
+    tmp_path: Path,
+    picture: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     engine = make_engine(networks["schp"], tmp_path / "x.plan", plan_sha256="0")
     monkeypatch.setattr(sys, "argv", parse(picture, engine))
     with pytest.raises(SystemExit, match="1"):

@@ -132,9 +132,14 @@ def test_every_way_of_pytorch_and_torch_compile_is_there(tmp_path: Path) -> None
     groups = network.groups_of(NetworkFiles(tmp_path, "schp:lip-r18-os16:65"), [1, 16], "cuda")
     names = {entry.name for group in groups for entry in group}
     assert names == {
-        "PyTorch fp32", "PyTorch fp16", "PyTorch fp16 graph", "PyTorch fp16 graph, folded", network.OURS,
-        COMPILED_FOLDED, "torch.compile fp16, unfolded",
-    }  # fmt: skip
+        "PyTorch fp32",
+        "PyTorch fp16",
+        "PyTorch fp16 graph",
+        "PyTorch fp16 graph, folded",
+        network.OURS,
+        COMPILED_FOLDED,
+        "torch.compile fp16, unfolded",
+    }
     assert all(len(group) == 1 for group in groups if group[0].takes_turns), "a compiler that hangs takes nobody along"
 
 
@@ -167,9 +172,7 @@ def test_device_properties_are_written_where_cudnns_package_is(tmp_path: Path, m
 
 def test_without_cudnns_package_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cudnn", None)
-    assert description.dump_device_properties("") == (
-        "not written: the package nvidia-cudnn-frontend is not installed"
-    )  # fmt: skip
+    assert description.dump_device_properties("") == ("not written: the package nvidia-cudnn-frontend is not installed")
 
 
 def test_files_are_exported_once_and_only_where_something_runs_them(

@@ -183,7 +183,10 @@ def test_a_wrong_part_is_reported_and_fails_the_check(monkeypatch: pytest.Monkey
 def test_a_check_that_checked_nothing_is_no_success(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="no part could run"):
         with_parts(
-            monkeypatch, tmp_path, Part("one", "skipped", "no driver"), Part("two", "skipped", "no torch"),
+            monkeypatch,
+            tmp_path,
+            Part("one", "skipped", "no driver"),
+            Part("two", "skipped", "no torch"),
             Part("machine", "ran"),
-        )  # fmt: skip
+        )
     assert "no driver" in (tmp_path / "gpu-check.md").read_text()

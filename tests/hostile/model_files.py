@@ -20,36 +20,54 @@ __all__ = ["HOSTILE", "METADATA", "SIDE", "small_model", "with_metadata"]
 SIDE = 16
 CLASSES = 4
 METADATA = ModelMetadata(
-    family="ssseg", dataset="custom", class_names=("Background", "Hair", "Left-arm", "Right-arm"),
-    palette=((0, 0, 0), (200, 0, 0), (0, 200, 0), (0, 0, 200)), flip_pairs=((2, 3),),
+    family="ssseg",
+    dataset="custom",
+    class_names=("Background", "Hair", "Left-arm", "Right-arm"),
+    palette=((0, 0, 0), (200, 0, 0), (0, 200, 0), (0, 0, 200)),
+    flip_pairs=((2, 3),),
     normalisation=Normalisation("rgb", 1 / 255, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
-    geometry=Geometry("affine", False, "float", "logits"), align_corners=False, input_size=(SIDE, SIDE),
-    output_stride=16, input_kind="float", output_kind="logits", precision="fp32", weights="untrained (random, seed 0)",
+    geometry=Geometry("affine", False, "float", "logits"),
+    align_corners=False,
+    input_size=(SIDE, SIDE),
+    output_stride=16,
+    input_kind="float",
+    output_kind="logits",
+    precision="fp32",
+    weights="untrained (random, seed 0)",
     untrained=True,
     extra={
-        "backbone": "r18", "batch": 1, "kept": [], "tools": {"ce2p": "0.1.0", "torch": None},
+        "backbone": "r18",
+        "batch": 1,
+        "kept": [],
+        "tools": {"ce2p": "0.1.0", "torch": None},
         "folds": [{"name": "a fold", "count": 2, "flops_before": 20, "flops_after": 10}],
         "parity": {"runtime": "x", "rows": [{"picture": "p", "relative_l2": 1e-6, "pixel_agreement": 1.0}]},
     },
-)  # fmt: skip
+)
 
 Proto = onnx.ModelProto
 Node = onnx.NodeProto
 
 
 def model(
-    nodes: list[Node], *, inputs: list[Any] | None = None, outputs: list[Any] | None = None,
-    weights: list[onnx.TensorProto] | None = None, functions: list[onnx.FunctionProto] | None = None, **changes: Any,
-) -> Proto:  # fmt: skip
+    nodes: list[Node],
+    *,
+    inputs: list[Any] | None = None,
+    outputs: list[Any] | None = None,
+    weights: list[onnx.TensorProto] | None = None,
+    functions: list[onnx.FunctionProto] | None = None,
+    **changes: Any,
+) -> Proto:
     """A model of these nodes from `image` to `parsing`. `changes`: fields of its metadata."""
     graph = helper.make_graph(
-        nodes, "g",
+        nodes,
+        "g",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, SIDE, SIDE])] if inputs is None else inputs,
         [helper.make_tensor_value_info("parsing", TensorProto.FLOAT, [1, CLASSES, SIDE, SIDE])]
         if outputs is None
         else outputs,
         [*_weights(), *(weights or [])],
-    )  # fmt: skip
+    )
     opsets = [helper.make_opsetid(domain, version) for domain, version in (("", 20), ("ce2p", 1), ("other", 1))]
     made = helper.make_model(graph, opset_imports=opsets, ir_version=10, functions=functions or [])
     made.metadata_props.add(key=METADATA_KEY, value=dataclasses.replace(METADATA, **changes).to_json())
@@ -111,9 +129,11 @@ def _batch(size: int) -> Proto:
 
 def _side(side: int) -> Proto:
     return model(
-        HONEST, inputs=[_port("image", [1, 3, side, side])], outputs=[_port("parsing", [1, CLASSES, side, side])],
+        HONEST,
+        inputs=[_port("image", [1, 3, side, side])],
+        outputs=[_port("parsing", [1, CLASSES, side, side])],
         input_size=(side, side),
-    )  # fmt: skip
+    )
 
 
 def _wide(side: int) -> Proto:
@@ -184,10 +204,11 @@ def _nested_ifs(levels: int) -> Proto:
 
 def _endless_loop() -> Proto:
     body = helper.make_graph(
-        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Relu", ["x"], ["y"])], "body",
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Relu", ["x"], ["y"])],
+        "body",
         [_port("i", [], TensorProto.INT64), _port("go", [], TensorProto.BOOL), _port("x", OUT)],
         [_port("on", [], TensorProto.BOOL), _port("y", OUT)],
-    )  # fmt: skip
+    )
     loop = helper.make_node("Loop", ["", "yes", "low"], ["parsing"], body=body)
     yes = numpy_helper.from_array(np.array(True), "yes")
     return model([helper.make_node("Conv", ["image", "thin"], ["low"]), loop], weights=[yes])
@@ -267,32 +288,55 @@ HOSTILE: dict[str, tuple[Callable[[], Proto | bytes], str]] = {
     "no nodes": (lambda: model([]), "made by no node"),
     "nothing at all": (lambda: onnx.ModelProto(metadata_props=model([]).metadata_props), "0 times a graph"),
     "double input": (
-        lambda: model(HONEST, inputs=[_port("image", [1, 3, SIDE, SIDE], TensorProto.DOUBLE)]), "is type 11"),
+        lambda: model(HONEST, inputs=[_port("image", [1, 3, SIDE, SIDE], TensorProto.DOUBLE)]),
+        "is type 11",
+    ),
     "int64 labels": (
         lambda: model(
-            [helper.make_node("Conv", ["image", "thin"], ["low"]),
-             helper.make_node("ArgMax", ["low"], ["labels"], axis=1, keepdims=0)],
-            outputs=[_port("labels", [1, SIDE, SIDE], TensorProto.INT64)], output_kind="labels"), "is type 7"),
-    "another size of logits": (lambda: model(HONEST, class_names=("a", "b"), palette=((0, 0, 0),) * 2, flip_pairs=()),
-                               r"\[1, 2, h, w\]"),
+            [
+                helper.make_node("Conv", ["image", "thin"], ["low"]),
+                helper.make_node("ArgMax", ["low"], ["labels"], axis=1, keepdims=0),
+            ],
+            outputs=[_port("labels", [1, SIDE, SIDE], TensorProto.INT64)],
+            output_kind="labels",
+        ),
+        "is type 7",
+    ),
+    "another size of logits": (
+        lambda: model(HONEST, class_names=("a", "b"), palette=((0, 0, 0),) * 2, flip_pairs=()),
+        r"\[1, 2, h, w\]",
+    ),
     "empty logits": (
-        lambda: model([_op("Conv", ["image", "thin"]), helper.make_node("Slice", ["big", "z", "z", "a"], ["parsing"])],
-                      weights=[_ints("z", 0), _ints("a", 2)]), "h and w of 1"),
+        lambda: model(
+            [_op("Conv", ["image", "thin"]), helper.make_node("Slice", ["big", "z", "z", "a"], ["parsing"])],
+            weights=[_ints("z", 0), _ints("a", 2)],
+        ),
+        "h and w of 1",
+    ),
     "batch 0": (lambda: _batch(0), "batch of 0"),
     "batch -1": (lambda: _batch(-1), "batch of -1"),
     "batch 1e6": (lambda: _batch(10**6), "batch of 1000000"),
-    "1x1": (lambda: model(
-        [_op("GlobalAveragePool", ["image"]), helper.make_node("Conv", ["big", "hidden"], ["parsing"])],
-        inputs=[_port("image", [1, 3, 1, 1])], input_size=(1, 1)), "kernel|output"),
+    "1x1": (
+        lambda: model(
+            [_op("GlobalAveragePool", ["image"]), helper.make_node("Conv", ["big", "hidden"], ["parsing"])],
+            inputs=[_port("image", [1, 3, 1, 1])],
+            input_size=(1, 1),
+        ),
+        "kernel|output",
+    ),
     "20000x20000": (lambda: _side(20000), "input_size"),
     "1e5x1e5": (lambda: _side(100_000), "input_size"),
     "160 channels of 8192x8192": (lambda: _wide(8192), "values at once"),
     "8192x8192 in a batch of 1024": (
-        lambda: model(HONEST, inputs=[_port("image", [1024, 3, 8192, 8192])], input_size=(8192, 8192)), "pixels"),
+        lambda: model(HONEST, inputs=[_port("image", [1024, 3, 8192, 8192])], input_size=(8192, 8192)),
+        "pixels",
+    ),
     "functions that call functions, 2^12": (lambda: _nested_functions(12, 2), "calls functions"),
     "functions that call functions, 10^9": (lambda: _nested_functions(9, 10), "calls functions"),
     "a function that calls itself": (
-        lambda: _function("ce2p", helper.make_node("F", ["x"], ["y"], domain="ce2p")), "calls functions"),
+        lambda: _function("ce2p", helper.make_node("F", ["x"], ["y"], domain="ce2p")),
+        "calls functions",
+    ),
     "a function of others": (lambda: _function("other", helper.make_node("Relu", ["x"], ["y"])), "domain 'other'"),
     "a long function": (lambda: _nested_functions(1, 40), "has 40 nodes"),
     "30 nested Ifs": (lambda: _nested_ifs(30), "control flow"),
@@ -300,30 +344,48 @@ HOSTILE: dict[str, tuple[Callable[[], Proto | bytes], str]] = {
     "a Scan": (_scan, "control flow"),
     "an operator of another domain": (
         lambda: model([helper.make_node("Conv", ["image", "thin"], ["parsing"], domain="com.microsoft")]),
-        "'com.microsoft.Conv'"),
+        "'com.microsoft.Conv'",
+    ),
     "an operator nobody knows": (lambda: model([helper.make_node("Nothing", ["image"], ["parsing"])]), "'Nothing'"),
     "ConstantOfShape of 3 GB": (lambda: _large(_op("ConstantOfShape", ["n"]), _ints("n", 800_000_000)), "'Constant"),
     "ConstantOfShape of 400 GB": (lambda: _large(_op("ConstantOfShape", ["n"]), _ints("n", 10**11)), "'Constant"),
     "Expand to 3 GB": (lambda: _large(_op("Expand", ["bias", "n"]), _ints("n", 10**8, 8)), "'Expand'"),
     "Tile to 3 GB": (lambda: _large(_op("Tile", ["bias", "n"]), _ints("n", 10**8)), "'Tile'"),
-    "Range of 8 GB": (lambda: _large(_op("Range", ["a", "b", "c"]), *(
-        numpy_helper.from_array(np.array(v, np.int64), k) for k, v in (("a", 0), ("b", 10**9), ("c", 1)))), "'Range'"),
+    "Range of 8 GB": (
+        lambda: _large(
+            _op("Range", ["a", "b", "c"]),
+            *(numpy_helper.from_array(np.array(v, np.int64), k) for k, v in (("a", 0), ("b", 10**9), ("c", 1))),
+        ),
+        "'Range'",
+    ),
     "Resize to 100 GB": (
-        lambda: _large(_op("Resize", ["image", "", "", "n"]), _ints("n", 1, 3, 10**5, 10**5)), "values at once"),
+        lambda: _large(_op("Resize", ["image", "", "", "n"]), _ints("n", 1, 3, 10**5, 10**5)),
+        "values at once",
+    ),
     "Resize by 1e30": (
-        lambda: _large(_op("Resize", ["image", "", "s"]), numpy_helper.from_array(
-            np.array([1, 1, 1e30, 1], np.float32), "s")), "its output would be"),
+        lambda: _large(
+            _op("Resize", ["image", "", "s"]), numpy_helper.from_array(np.array([1, 1, 1e30, 1], np.float32), "s")
+        ),
+        "its output would be",
+    ),
     "Pad to 4 TB": (
-        lambda: _large(_op("Pad", ["image", "p"]), _ints("p", 0, 0, 0, 0, 0, 0, 10**6, 10**6)), "values at once"),
+        lambda: _large(_op("Pad", ["image", "p"]), _ints("p", 0, 0, 0, 0, 0, 0, 10**6, 10**6)),
+        "values at once",
+    ),
     "a sum of a row and a column": (
-        lambda: _large(_op("Add", ["r", "c"]), _floats("r", 1, 30_000), _floats("c", 30_000, 1)), "values at once"),
+        lambda: _large(_op("Add", ["r", "c"]), _floats("r", 1, 30_000), _floats("c", 30_000, 1)),
+        "values at once",
+    ),
     "a product of a column and a row": (
-        lambda: _large(_op("MatMul", ["c", "r"]), _floats("c", 30_000, 1), _floats("r", 1, 30_000)), "values at once"),
+        lambda: _large(_op("MatMul", ["c", "r"]), _floats("c", 30_000, 1), _floats("r", 1, 30_000)),
+        "values at once",
+    ),
     "30 doublings": (lambda: _doubled(30), "values at once"),
-    "padding of a convolution": (
-        lambda: _large(_op("Conv", ["image", "thin"], pads=[20_000] * 4)), "pads"),
-    "a window of 1e6": (lambda: _large(_op("MaxPool", ["image"], kernel_shape=[10**6] * 2, pads=[10**6] * 4)),
-                        "values at once|operations"),
+    "padding of a convolution": (lambda: _large(_op("Conv", ["image", "thin"], pads=[20_000] * 4)), "pads"),
+    "a window of 1e6": (
+        lambda: _large(_op("MaxPool", ["image"], kernel_shape=[10**6] * 2, pads=[10**6] * 4)),
+        "values at once|operations",
+    ),
     "strides of 0": (lambda: _large(_op("Conv", ["image", "thin"], strides=[0, 0])), "strides"),
     "hours of products": (lambda: _products(3000), "operations"),
     "20,000 nodes": (lambda: _many_nodes(20_000), "nodes"),
@@ -338,5 +400,5 @@ HOSTILE: dict[str, tuple[Callable[[], Proto | bytes], str]] = {
     "a cycle": (lambda: model([helper.make_node("Add", ["parsing", "parsing"], ["parsing"])]), "before it is made"),
     "a reshape to nowhere": (lambda: _large(_op("Reshape", ["image", "n"]), _ints("n", -1, -1)), "as \\[-1, -1\\]"),
     "a shape of shapes": (lambda: _large(_op("Reshape", ["image", "classifier"])), "values that are not known"),
-}  # fmt: skip
+}
 """Name -> a file, and what the refusal says."""

@@ -106,9 +106,35 @@ def test_damaged_files_without_a_digest_do_no_harm(fuzz_seed: int, fuzz_count: i
 
 
 VALUES: list[Any] = [
-    None, True, -1, 0, 1, 255, 256, 2**31, 2**64, 10**30, -0.5, 1e-300, 1e300, float("nan"), float("inf"), "", "x",
-    "\x1b[2J", "\ud800", "x" * 100_000, [], [1], [[]], [None] * 3, {}, {"a": 1}, [[[[]]]], list(range(1000)),
-]  # fmt: skip
+    None,
+    True,
+    -1,
+    0,
+    1,
+    255,
+    256,
+    2**31,
+    2**64,
+    10**30,
+    -0.5,
+    1e-300,
+    1e300,
+    float("nan"),
+    float("inf"),
+    "",
+    "x",
+    "\x1b[2J",
+    "\ud800",
+    "x" * 100_000,
+    [],
+    [1],
+    [[]],
+    [None] * 3,
+    {},
+    {"a": 1},
+    [[[[]]]],
+    list(range(1000)),
+]
 
 
 def garbled(document: Any, seed: int, count: int) -> Iterator[tuple[str, str]]:

@@ -29,9 +29,32 @@ Case = tuple[str, bytes]
 """A name, and the content of a file with this suffix."""
 
 _ODD: list[Any] = [
-    None, True, False, -1, 0, 1, 2, 16.0, 0.5, 1e9, 1_000_000, 10**30, float("nan"), float("inf"), -float("inf"), "",
-    "x", "16", "\x1b[31m", "a\nb", [], [1], [1, 2, 3], {}, {"a": 1},
-]  # fmt: skip
+    None,
+    True,
+    False,
+    -1,
+    0,
+    1,
+    2,
+    16.0,
+    0.5,
+    1e9,
+    1_000_000,
+    10**30,
+    float("nan"),
+    float("inf"),
+    -float("inf"),
+    "",
+    "x",
+    "16",
+    "\x1b[31m",
+    "a\nb",
+    [],
+    [1],
+    [1, 2, 3],
+    {},
+    {"a": 1},
+]
 
 
 def load_all(folder: Path, cases: list[Case]) -> list[Outcome]:
@@ -72,9 +95,12 @@ def document() -> Document:
         "flip_pairs": [[1, 2]],
     }
     return {
-        "config": narrow_network().config.to_dict(), "dataset": "custom", "labels": labels, "weights": "untrained",
+        "config": narrow_network().config.to_dict(),
+        "dataset": "custom",
+        "labels": labels,
+        "weights": "untrained",
         "training": {"input_size": [33, 33], "epochs": 1, "scores": {"mean_iou": 0.5}},
-    }  # fmt: skip
+    }
 
 
 def own_file(tensors: dict[str, Tensor], document: Any) -> bytes:

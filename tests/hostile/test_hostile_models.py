@@ -188,9 +188,19 @@ def sidecar(engine: Path) -> dict[str, Any]:
     """An honest sidecar's document, beside an engine of a few bytes."""
     engine.write_bytes(b"a plan")
     made = EngineSidecar(
-        file_sha256(engine), "0" * 64, "11.4.0.106", "sm_90", "none", False, "fp32", (Profile(1, 1, 1),),
-        ("CE2PEdgeFusion",), {"x.ptx": "0" * 64}, METADATA, {"seconds": 1.5},
-    )  # fmt: skip
+        file_sha256(engine),
+        "0" * 64,
+        "11.4.0.106",
+        "sm_90",
+        "none",
+        False,
+        "fp32",
+        (Profile(1, 1, 1),),
+        ("CE2PEdgeFusion",),
+        {"x.ptx": "0" * 64},
+        METADATA,
+        {"seconds": 1.5},
+    )
     sidecar_path(engine).write_text(made.to_json())
     assert read_sidecar(engine) == made
     document: dict[str, Any] = json.loads(made.to_json())

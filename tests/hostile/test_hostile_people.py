@@ -33,11 +33,32 @@ PEOPLE: dict[str, Any] = {
     ],
 }
 _ODD: list[Any] = [
-    None, True, -1, 0, 1e300, 2**63, 10**400, float("nan"), float("inf"), "", "x", "\x1b[2J", "\ud800", {}, {"a": 1},
-    [], [[]], [7], [[7]], [[1, 2, 3, 4, 5, None]], [[0, 0, 1e300, 0, 1, -1e300]],
-    {"size": [160, 192], "counts": None}, {"size": [160, 192], "counts": [10**30]},
-    {"size": [160, 192], "counts": [-5, 30725]}, {"size": [160, 192], "counts": "z" * 3000},
-]  # fmt: skip
+    None,
+    True,
+    -1,
+    0,
+    1e300,
+    2**63,
+    10**400,
+    float("nan"),
+    float("inf"),
+    "",
+    "x",
+    "\x1b[2J",
+    "\ud800",
+    {},
+    {"a": 1},
+    [],
+    [[]],
+    [7],
+    [[7]],
+    [[1, 2, 3, 4, 5, None]],
+    [[0, 0, 1e300, 0, 1, -1e300]],
+    {"size": [160, 192], "counts": None},
+    {"size": [160, 192], "counts": [10**30]},
+    {"size": [160, 192], "counts": [-5, 30725]},
+    {"size": [160, 192], "counts": "z" * 3000},
+]
 
 
 def look(path: Path) -> int:
@@ -185,12 +206,18 @@ def test_run_lengths_are_read_as_before() -> None:
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("results.txt", "a 1 nan\n"), ("results.txt", "a 1 1e999\n"), ("results.txt", "a x y\n"),
-        ("results.txt", "a 2 1\n"), ("results.txt", "\0\n"), ("instance_parsing/a.txt", "1\n"),
+        ("results.txt", "a 1 nan\n"),
+        ("results.txt", "a 1 1e999\n"),
+        ("results.txt", "a x y\n"),
+        ("results.txt", "a 2 1\n"),
+        ("results.txt", "\0\n"),
+        ("instance_parsing/a.txt", "1\n"),
         ("instance_parsing/a.txt", "-1 0.5\n"),
-        ("instance_parsing/a.txt", "300 0.5\n"), ("instance_parsing/a.txt", "1 inf\n"), ("instance_parsing/a.txt", ""),
+        ("instance_parsing/a.txt", "300 0.5\n"),
+        ("instance_parsing/a.txt", "1 inf\n"),
+        ("instance_parsing/a.txt", ""),
     ],
-)  # fmt: skip
+)
 def test_stored_results_that_were_changed_are_one_line(tmp_path: Path, name: str, content: str) -> None:
     for kind in ("global_parsing", "instance_parsing", "global_tag"):
         write_png(tmp_path / kind / "a.png", np.eye(4, dtype=np.uint8))

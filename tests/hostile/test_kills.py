@@ -64,14 +64,21 @@ def start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
     temporary = folder / "tmp"
     temporary.mkdir(parents=True)
     environment = {
-        **os.environ, CACHE_VARIABLE: str(folder / "cache"), "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
+        **os.environ,
+        CACHE_VARIABLE: str(folder / "cache"),
+        "TMPDIR": str(temporary),
+        "OMP_NUM_THREADS": "1",
+    }
     return subprocess.Popen(
         [sys.executable, "-m", "ce2p", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        cwd=folder,
         # Where these tests run in the background of a script, SIGINT is ignored, and children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    )
 
 
 def moments(count: int, whole: float, seed: str) -> Iterator[float]:

@@ -158,9 +158,11 @@ def check_warp_normalize(device: Device, rng: np.random.Generator) -> Counts:
     rows = rng.integers(0, 256, (items, frame_size[0], pitch), dtype=np.uint8)
     matrix = None if resize else random_matrix(rng, frame_size, size, rotated)
     normalisation = Normalisation(
-        ("bgr", "rgb")[rng.integers(2)], (1.0, 1 / 255)[rng.integers(2)],
-        tuple(rng.uniform(0.3, 0.6, 3)), tuple(rng.uniform(0.2, 0.3, 3)),
-    )  # fmt: skip
+        ("bgr", "rgb")[rng.integers(2)],
+        (1.0, 1 / 255)[rng.integers(2)],
+        tuple(rng.uniform(0.3, 0.6, 3)),
+        tuple(rng.uniform(0.2, 0.3, 3)),
+    )
     source = warp_normalize_source(half)
     dtype = np.float16 if half else np.float32
 
@@ -206,9 +208,14 @@ def check_edge_fusion(device: Device, rng: np.random.Generator, class_counts: Se
     addresses = tuple(device.to_device(branch) for branch in branches)
     logits = device.poisoned((items, count, *sizes[0]), dtype)
     launch = edge_fusion_launch(
-        (addresses[0], addresses[1], addresses[2]), sizes, items, channels,
-        device.to_device(weight), device.to_device(bias), logits,
-    )  # fmt: skip
+        (addresses[0], addresses[1], addresses[2]),
+        sizes,
+        items,
+        channels,
+        device.to_device(weight),
+        device.to_device(bias),
+        logits,
+    )
     device.run(edge_fusion_source(half, count, align_corners, slope, heights), launch)
     a, b, c, weight, bias = (x.astype(np.float32) for x in (*branches, weight, bias))
     # With the unit matrix as classifier the reference gives the fused values themselves.

@@ -79,10 +79,8 @@ def test_a_full_frame_takes_the_shortcut_and_gives_the_reference_labels() -> Non
     kernels = emulate(label_map_source(False, True))
     kernels.run(label_resize_launch(logits.ctypes.data, logits.shape, size, inner.ctypes.data))
     kernels.run(
-        label_warp_launch(
-            logits.ctypes.data, logits.shape, inner.ctypes.data, matrix, size, frame, outer.ctypes.data
-        )
-    )  # fmt: skip
+        label_warp_launch(logits.ctypes.data, logits.shape, inner.ctypes.data, matrix, size, frame, outer.ctypes.data)
+    )
     expected = label_map(logits[0], matrix, size, frame, align_corners=True)
     assert (outer[0] != expected).sum() <= outer.size * LARGEST_SHARE_OF_TIES
 
@@ -98,8 +96,14 @@ def test_results_do_not_depend_on_the_order_of_threads() -> None:
         logits = np.empty((1, 20, *sizes[0]), np.float32)
         addresses = tuple(branch.ctypes.data for branch in branches)
         launch = edge_fusion_launch(
-            addresses, sizes, 1, 50, weight.ctypes.data, bias.ctypes.data, logits.ctypes.data  # type: ignore[arg-type]
-        )  # fmt: skip
+            addresses,
+            sizes,
+            1,
+            50,
+            weight.ctypes.data,
+            bias.ctypes.data,
+            logits.ctypes.data,  # type: ignore[arg-type]
+        )
         emulate(edge_fusion_source(False, 20, True, 0.01, (21, 11, 6))).run(launch, seed)
         results.append(logits)
     assert (results[0] == results[1]).all()

@@ -414,9 +414,20 @@ def test_every_model_name_parses_into_its_parts() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "lip", "lip-r101", "lip-r101-os32", "LIP-r101-os16", "mhp-r101-os16", "lip-r34-os16",
-     "lip-r101-os16 ", "lip-r101-os16\n", "xlip-r101-os16", "lip_r101_os16"],
-)  # fmt: skip
+    [
+        "",
+        "lip",
+        "lip-r101",
+        "lip-r101-os32",
+        "LIP-r101-os16",
+        "mhp-r101-os16",
+        "lip-r34-os16",
+        "lip-r101-os16 ",
+        "lip-r101-os16\n",
+        "xlip-r101-os16",
+        "lip_r101_os16",
+    ],
+)
 def test_other_model_names_are_refused_with_the_pattern(name: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_model_name(name)

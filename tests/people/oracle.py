@@ -23,11 +23,21 @@ def metadata(
     output: Literal["logits", "labels"] = "logits",
 ) -> ModelMetadata:
     return ModelMetadata(
-        family="mce2p", dataset="cihp", class_names=tuple(f"c{i}" for i in range(classes)),
-        palette=tuple((i * 12, 255 - i * 12, i * 5) for i in range(classes)), flip_pairs=(),
-        normalisation=Normalisation("bgr", 1.0, (0, 0, 0), (1, 1, 1)), geometry=geometry, align_corners=align_corners,
-        input_size=size, output_stride=16, input_kind="uint8", output_kind=output, precision="fp32", weights="oracle",
-    )  # fmt: skip
+        family="mce2p",
+        dataset="cihp",
+        class_names=tuple(f"c{i}" for i in range(classes)),
+        palette=tuple((i * 12, 255 - i * 12, i * 5) for i in range(classes)),
+        flip_pairs=(),
+        normalisation=Normalisation("bgr", 1.0, (0, 0, 0), (1, 1, 1)),
+        geometry=geometry,
+        align_corners=align_corners,
+        input_size=size,
+        output_stride=16,
+        input_kind="uint8",
+        output_kind=output,
+        precision="fp32",
+        weights="oracle",
+    )
 
 
 def map_of_places(height: int, width: int) -> NDArray[np.uint8]:

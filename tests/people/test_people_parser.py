@@ -195,10 +195,13 @@ def test_results_round_trip(tmp_path: Path) -> None:
         writer.write("empty", PeopleParser(Oracle(result.labels, metadata()))(map_of_places(*SIZE), []))
     files = sorted(str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file())
     assert files == sorted(
-        [f"{kind}/{name}.png" for kind in ("global_parsing", "instance_parsing", "global_tag")
-         for name in ("0000001", "empty")]
+        [
+            f"{kind}/{name}.png"
+            for kind in ("global_parsing", "instance_parsing", "global_tag")
+            for name in ("0000001", "empty")
+        ]
         + ["instance_parsing/0000001.txt", "instance_parsing/empty.txt", "results.txt"]
-    )  # fmt: skip
+    )
     stored = read_people(tmp_path, "0000001")
     np.testing.assert_array_equal(stored.labels, result.labels)
     np.testing.assert_array_equal(stored.parts, result.parts)

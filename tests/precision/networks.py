@@ -31,11 +31,12 @@ def chain(scales: list[float], side: int = 12, channels: int = 8, seed: int = 0)
     nodes.append(helper.make_node("Conv", [value, "fusion.classifier.weight"], ["parsing"], "classifier"))
     shape = [1, 3, side, side]
     graph = helper.make_graph(
-        nodes, "chain",
+        nodes,
+        "chain",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info("parsing", TensorProto.FLOAT, [1, 4, side, side])],
         weights,
-    )  # fmt: skip
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     onnx.checker.check_model(model, full_check=True)
     return shape_inference.infer_shapes(model).SerializeToString()

@@ -81,8 +81,10 @@ def test_an_int8_file_passes_where_it_was_judged_and_says_so(tmp_path: Path, mon
     assert record["figures"]["onnxruntime"]["pixel_agreement"] > LOOSE.pixel_agreement
     assert "pyramid.context" in exported.metadata.extra["kept"]
     assert exported.metadata.extra["quantisation"] == {
-        "target": "cpu", "method": "minmax", "calibrated_on": "three drawn people",
-    }  # fmt: skip
+        "target": "cpu",
+        "method": "minmax",
+        "calibrated_on": "three drawn people",
+    }
     stored = {t.data_type for t in onnx.load(str(exported.path)).graph.initializer}
     assert onnx.TensorProto.INT8 in stored
     with HumanParser(exported.path, backend="auto", device="cpu") as parser:  # the record leaves one backend
@@ -97,11 +99,14 @@ def test_a_thinned_file_says_so_and_runs(tmp_path: Path, monkeypatch: pytest.Mon
     options = GraphOptions(SIZE, precision="int8")
     thick, thinned = (
         export_onnx(
-            source, options, tmp_path / f"{may_thin}.onnx", gate=settings(LOOSE, "onnxruntime"),
+            source,
+            options,
+            tmp_path / f"{may_thin}.onnx",
+            gate=settings(LOOSE, "onnxruntime"),
             quantisation=replace(quantisation(), may_thin=may_thin),
         )
         for may_thin in (False, True)
-    )  # fmt: skip
+    )
     assert "thinned" not in thick.metadata.extra
     record = thinned.metadata.extra["thinned"]
     assert record["channels"] == 256  # of the tiny backbone
@@ -119,9 +124,13 @@ def test_the_layer_to_blame_is_found_and_kept(tmp_path: Path) -> None:
     options = GraphOptions(SIZE, precision="int8")
     told: list[str] = []
     exported = export_onnx(
-        source, options, tmp_path / "m.onnx", gate=settings(LOOSE, "onnxruntime"), quantisation=quantisation(),
+        source,
+        options,
+        tmp_path / "m.onnx",
+        gate=settings(LOOSE, "onnxruntime"),
+        quantisation=quantisation(),
         progress=lambda step, done, total: told.append(step),
-    )  # fmt: skip
+    )
     assert exported.sensitivity is not None
     assert not exported.sensitivity.base.passed
     assert exported.sensitivity.groups[0].group == "backbone.layer2.1"
@@ -138,18 +147,25 @@ def test_without_search_the_failure_names_the_layers_and_leaves_no_file(tmp_path
         GateError, match=r"m\.onnx: not written.*cost most: backbone\.layer2\.1 .*leave --no-search out"
     ):
         export_onnx(
-            source, GraphOptions(SIZE, precision="int8"), folder / "m.onnx", gate=settings(LOOSE, "onnxruntime"),
-            quantisation=quantisation(), may_search=False,
-        )  # fmt: skip
+            source,
+            GraphOptions(SIZE, precision="int8"),
+            folder / "m.onnx",
+            gate=settings(LOOSE, "onnxruntime"),
+            quantisation=quantisation(),
+            may_search=False,
+        )
     assert list(folder.iterdir()) == []
 
 
 def test_an_untrained_network_is_measured_and_not_judged(tmp_path: Path) -> None:
     source = open_source("lip-r18-os16", family="schp", random=True)
     exported = export_onnx(
-        source, GraphOptions(SIZE, precision="int8"), tmp_path / "m.onnx",
-        gate=settings(THRESHOLDS["int8"], "onnxruntime", judged=False), quantisation=quantisation(),
-    )  # fmt: skip
+        source,
+        GraphOptions(SIZE, precision="int8"),
+        tmp_path / "m.onnx",
+        gate=settings(THRESHOLDS["int8"], "onnxruntime", judged=False),
+        quantisation=quantisation(),
+    )
     assert exported.gate is not None
     assert not exported.gate.passed  # two classes of an untrained network lie closer than 8 bits tell apart
     assert "gate" not in exported.metadata.extra

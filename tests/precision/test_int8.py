@@ -235,9 +235,11 @@ def test_residual_sums_read_their_shortcut_through_the_pair_and_the_rest_directl
 
 @pytest.mark.parametrize("output_kind", ["logits", "labels"])
 def test_tensorrt_reads_and_builds_the_int8_file(
-    traced: tuple[bytes, Ranges, NDArray[np.float32]], trt: ModuleType, output_kind: Literal["logits", "labels"],
+    traced: tuple[bytes, Ranges, NDArray[np.float32]],
+    trt: ModuleType,
+    output_kind: Literal["logits", "labels"],
     tmp_path: Path,
-) -> None:  # fmt: skip
+) -> None:
     pure, ranges, _ = traced
     model = convert(pure, PrecisionPlan("int8", high_precision_groups(loaded(pure).graph), "tensorrt", ranges))
     options = GraphOptions(SIZE, output_kind=output_kind, precision="int8")

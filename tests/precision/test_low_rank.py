@@ -29,14 +29,16 @@ def context(inputs: int, seed: int = 0, weight: str = CONTEXT_WEIGHT) -> bytes:
         helper.make_node("Conv", ["x5", weight, "pyramid.conv.bias"], ["parsing"], "context", pads=[1] * 4),
     ]
     graph = helper.make_graph(
-        nodes, "context",
+        nodes,
+        "context",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, inputs, SIDE, SIDE])],
         [helper.make_tensor_value_info("parsing", TensorProto.FLOAT, [1, OUTPUTS, SIDE, SIDE])],
         [
             numpy_helper.from_array(mix, "backbone.layer4.0.conv.weight"),
-            numpy_helper.from_array(kernel, weight), numpy_helper.from_array(bias, "pyramid.conv.bias"),
+            numpy_helper.from_array(kernel, weight),
+            numpy_helper.from_array(bias, "pyramid.conv.bias"),
         ],
-    )  # fmt: skip
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     return shape_inference.infer_shapes(model).SerializeToString()
 

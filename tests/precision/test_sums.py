@@ -36,9 +36,12 @@ def network(sums: list[tuple[str, str, str]], outputs: tuple[str, ...] = ("out",
         nodes.append(helper.make_node("AveragePool", ["image"], [name], name, kernel_shape=[side, side], pads=pads))
     nodes += [helper.make_node("Add", [left, right], [name], f"sum_{name}") for left, right, name in sums]
     graph = helper.make_graph(
-        nodes, "g", [helper.make_tensor_value_info("image", TensorProto.FLOAT, SHAPE)],
-        [helper.make_tensor_value_info(output, TensorProto.FLOAT, SHAPE) for output in outputs], weights,
-    )  # fmt: skip
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, SHAPE)],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, SHAPE) for output in outputs],
+        weights,
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     onnx.checker.check_model(model, full_check=True)
     return shape_inference.infer_shapes(model).SerializeToString()
@@ -135,8 +138,10 @@ def test_the_networks_last_sum_is_chained_and_its_residual_sums_stay(tiny: Calla
     assert len(sums_of(after)) == len(sums_of(before))
     makers = {value.name: node.op_type for node in loaded(after).graph for value in node.outputs}
     assert [tuple(makers[name] for name in sums) for sums in sums_of(after)[-3:]] == [
-        ("Resize", "Resize"), ("Conv", "Add"), ("Conv", "Add"),
-    ]  # fmt: skip
+        ("Resize", "Resize"),
+        ("Conv", "Add"),
+        ("Conv", "Add"),
+    ]
     image = np.random.default_rng(0).normal(0, 1, (1, 3, *size)).astype(np.float32)
     reference, found = run(before, image)[0], run(after, image)[0]
     assert np.linalg.norm(found - reference) <= 1e-6 * np.linalg.norm(reference)

@@ -20,11 +20,22 @@ def metadata(precision: str = "fp32") -> ModelMetadata:
     names = tuple(f"class {number}" for number in range(CLASSES))
     palette = tuple((40 * number, 255 - 40 * number, 7 * number) for number in range(CLASSES))
     return ModelMetadata(
-        family="schp", dataset="lip", class_names=names, palette=palette, flip_pairs=(),
+        family="schp",
+        dataset="lip",
+        class_names=names,
+        palette=palette,
+        flip_pairs=(),
         normalisation=Normalisation("bgr", 1 / 255, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
-        geometry=Geometry("affine", False, "float", "logits"), align_corners=True, input_size=SIZE, output_stride=16,
-        input_kind="float", output_kind="logits", precision=precision, weights="untrained", untrained=True,
-    )  # fmt: skip
+        geometry=Geometry("affine", False, "float", "logits"),
+        align_corners=True,
+        input_size=SIZE,
+        output_stride=16,
+        input_kind="float",
+        output_kind="logits",
+        precision=precision,
+        weights="untrained",
+        untrained=True,
+    )
 
 
 def write_network(path: Path, *, precision: str = "fp32", batch: int | str = 1) -> Path:
@@ -41,11 +52,12 @@ def write_network(path: Path, *, precision: str = "fp32", batch: int | str = 1) 
         helper.make_node("Conv", ["b", "two"], ["logits"], **conv),
     ]
     graph = helper.make_graph(
-        nodes, "handmade",
+        nodes,
+        "handmade",
         [helper.make_tensor_value_info("input", TensorProto.FLOAT, [batch, 3, *SIZE])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, CLASSES, SIZE[0] // 4, SIZE[1] // 4])],
         [numpy_helper.from_array(values, name) for name, values in weights.items()],
-    )  # fmt: skip
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     model.metadata_props.add(key=METADATA_KEY, value=metadata(precision).to_json())
     onnx.save(model, str(path))

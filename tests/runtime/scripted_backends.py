@@ -27,11 +27,22 @@ from ce2p_runtime.onnx_file import onnx_properties
 __all__ = ["Scene", "cached", "put_cores", "reason", "set_scene", "write_model"]
 
 METADATA = ModelMetadata(
-    family="schp", dataset="two", class_names=("Background", "Coat"), palette=((0, 0, 0), (255, 0, 0)), flip_pairs=(),
+    family="schp",
+    dataset="two",
+    class_names=("Background", "Coat"),
+    palette=((0, 0, 0), (255, 0, 0)),
+    flip_pairs=(),
     normalisation=Normalisation("bgr", 1 / 255, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-    geometry=Geometry("resize", True, "float", "logits"), align_corners=False, input_size=(8, 12), output_stride=16,
-    input_kind="float", output_kind="logits", precision="fp32", weights="untrained", untrained=True,
-)  # fmt: skip
+    geometry=Geometry("resize", True, "float", "logits"),
+    align_corners=False,
+    input_size=(8, 12),
+    output_stride=16,
+    input_kind="float",
+    output_kind="logits",
+    precision="fp32",
+    weights="untrained",
+    untrained=True,
+)
 
 
 def write_model(path: Path, **changes: Any) -> Path:

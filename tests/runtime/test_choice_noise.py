@@ -64,9 +64,14 @@ def test_what_stays_noisy_counts_for_this_process_only_and_says_so(
 
 @pytest.mark.parametrize(("waited", "threads", "noisy"), [(0.1, None, False), (0.9, None, True), (0.9, 8, False)])
 def test_waiting_for_a_core_is_noise_unless_more_threads_than_cores_were_asked_for(
-    scene: Scene, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    waited: float, threads: int | None, noisy: bool,
-) -> None:  # fmt: skip
+    scene: Scene,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    waited: float,
+    threads: int | None,
+    noisy: bool,
+) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     file = tmp_path / "task/7/schedstat"
     file.parent.mkdir(parents=True)

@@ -87,16 +87,26 @@ def ints(*values: int) -> np.ndarray[Any, Any]:
 
 NODES: list[tuple[str, list[Any], dict[str, Any]]] = [
     *[
-        ("Conv", [np.ones((4, 6 // group, 3, 2), np.float32)], {
-            "group": group, "strides": strides, "dilations": dilations, "pads": pads})
+        (
+            "Conv",
+            [np.ones((4, 6 // group, 3, 2), np.float32)],
+            {"group": group, "strides": strides, "dilations": dilations, "pads": pads},
+        )
         for group, strides, dilations, pads in [
-            (1, [1, 1], [1, 1], [0, 0, 0, 0]), (2, [2, 3], [1, 2], [1, 0, 2, 1]), (1, [3, 2], [3, 4], [3, 1, 0, 2])]
+            (1, [1, 1], [1, 1], [0, 0, 0, 0]),
+            (2, [2, 3], [1, 2], [1, 0, 2, 1]),
+            (1, [3, 2], [3, 4], [3, 1, 0, 2]),
+        ]
     ],
     *[
         (kind, [], {"kernel_shape": kernel, "strides": strides, "pads": pads, "ceil_mode": ceil})
-        for kind in ("MaxPool", "AveragePool") for ceil in (0, 1)
+        for kind in ("MaxPool", "AveragePool")
+        for ceil in (0, 1)
         for kernel, strides, pads in [
-            ([3, 3], [2, 2], [1, 1, 1, 1]), ([2, 3], [3, 4], [0, 1, 1, 0]), ([2, 2], [2, 2], [0] * 4)]
+            ([3, 3], [2, 2], [1, 1, 1, 1]),
+            ([2, 3], [3, 4], [0, 1, 1, 0]),
+            ([2, 2], [2, 2], [0] * 4),
+        ]
     ],
     ("GlobalAveragePool", [], {}),
     ("MatMul", [np.ones((11, 5), np.float32)], {}),
@@ -130,7 +140,7 @@ NODES: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("ArgMax", [], {"axis": 1, "keepdims": 0}),
     ("Cast", [], {"to": 7}),
     ("Identity", [], {}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("operator", "inputs", "attributes"), NODES, ids=lambda value: str(value)[:30])
@@ -181,10 +191,12 @@ def test_shapes_that_a_graph_works_out_are_followed(tmp_path: Path) -> None:
     ]
     values = {"last": [3], "two": [2], "three": [3], "zero": [0]}
     graph = helper.make_graph(
-        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, X)],
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, X)],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [])],
         [numpy_helper.from_array(ints(*numbers), name) for name, numbers in values.items()],
-    )  # fmt: skip
+    )
     path = tmp_path / "x.onnx"
     path.write_bytes(helper.make_model(graph).SerializeToString())
     assert shapes_of(path)["y"] == (2, 6, 9, 7)

@@ -44,11 +44,12 @@ class Builder:
 
     def model(self, *outputs: str) -> onnx.ModelProto:
         graph = helper.make_graph(
-            self.nodes, "g",
+            self.nodes,
+            "g",
             [helper.make_tensor_value_info("image", TensorProto.FLOAT, SHAPE)],
             [helper.make_tensor_value_info(output, TensorProto.FLOAT, SHAPE) for output in outputs],
             self.weights,
-        )  # fmt: skip
+        )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
         onnx.checker.check_model(model, full_check=True)
         return model

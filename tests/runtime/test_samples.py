@@ -20,11 +20,22 @@ from ce2p_runtime.samples import (
 @pytest.mark.parametrize(
     ("count", "percent", "expected"),
     [
-        (5, 30, 2), (5, 40, 2), (5, 50, 3), (5, 100, 5),  # the ranks of 0.3 * 5 = 1.5 -> 2, 2, 2.5 -> 3, 5
-        (20, 95, 19), (21, 95, 20), (10, 95, 10), (10, 99, 10), (99, 99, 99), (100, 99, 99), (1000, 99.9, 999),
-        (1, 1, 1), (1, 99, 1), (7, 0.001, 1),
+        (5, 30, 2),
+        (5, 40, 2),
+        (5, 50, 3),
+        (5, 100, 5),  # the ranks of 0.3 * 5 = 1.5 -> 2, 2, 2.5 -> 3, 5
+        (20, 95, 19),
+        (21, 95, 20),
+        (10, 95, 10),
+        (10, 99, 10),
+        (99, 99, 99),
+        (100, 99, 99),
+        (1000, 99.9, 999),
+        (1, 1, 1),
+        (1, 99, 1),
+        (7, 0.001, 1),
     ],
-)  # fmt: skip
+)
 def test_percentiles_are_nearest_ranks(count: int, percent: float, expected: int) -> None:
     samples = np.random.default_rng(0).permutation(np.arange(1.0, count + 1)).tolist()
     assert percentile(samples, percent) == expected

@@ -49,14 +49,22 @@ _TIMES, _PLACES = _table(b"stts", 4, 1), (_table(b"stsc", 1, 4, 1), _table(b"stc
         (_movie(_TIMES, _table(b"stsc", 1, 4, 1), _table(b"stco", 1 << 20)), "points to byte 1048616"),
         (_movie(_table(b"stts", 4, 1, count=1 << 30), *_PLACES), "announces 1073741824 entries and has 1"),
         (_movie(_TIMES, *_PLACES, each=0), "announces 4 samples and has 0"),
-        (_movie(_table(b"stts", 0xFFFFFFFF, 1), _table(b"stsc", 1, 0xFFFFFFFF, 1), _table(b"stco", 0),
-                each=0xFFFFFFFF, samples=0xFFFFFFFF), "points to byte"),
+        (
+            _movie(
+                _table(b"stts", 0xFFFFFFFF, 1),
+                _table(b"stsc", 1, 0xFFFFFFFF, 1),
+                _table(b"stco", 0),
+                each=0xFFFFFFFF,
+                samples=0xFFFFFFFF,
+            ),
+            "points to byte",
+        ),
         (_movie(_TIMES, *_PLACES)[:-3], "box ends at byte"),
         (_box(b"ftyp", b"isom") + _box(b"mdat", bytes(50)), "index ('moov' box) is missing"),
         (_box(b"ftyp", b"isom") + _box(b"moov", struct.pack(">I", 90) + b"trak"), "the box around it at"),
         (_box(b"ftyp", b"isom") + bytes(30), "no box where one should be"),
     ],
-)  # fmt: skip
+)
 def test_mp4_tables_must_agree(data: bytes, words: str | None, tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(data)

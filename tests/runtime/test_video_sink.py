@@ -274,10 +274,14 @@ def test_a_change_of_size_goes_on_in_a_further_file(source: Source, tmp_path: Pa
 def test_a_source_that_changes_its_size_is_written_to_its_end(tmp_path: Path) -> None:
     """From the file to the files: a transport stream of two recordings of different sizes."""
     parts = [
-        make_clip(tmp_path / f"{number}.ts", images=images(12, *size), stamps=range(start, start + 43200, 3600),
-                  time_base=Fraction(1, 90000))
+        make_clip(
+            tmp_path / f"{number}.ts",
+            images=images(12, *size),
+            stamps=range(start, start + 43200, 3600),
+            time_base=Fraction(1, 90000),
+        )
         for number, (size, start) in enumerate([((48, 64), 0), ((80, 48), 43200)])
-    ]  # fmt: skip
+    ]
     joined = tmp_path / "joined.ts"
     joined.write_bytes(b"".join(part.read_bytes() for part in parts))
     out = tmp_path / "out"

@@ -75,9 +75,13 @@ _KINDS = {
 def test_a_whole_video_gives_every_frame_and_no_problem(name: str, tmp_path: Path) -> None:
     kind = _KINDS[name]
     path = make_clip(
-        tmp_path / f"a{kind.suffix}", kind.codec, moving(kind.count, kind.height, kind.width),
-        pixels=kind.pixels, options=kind.options, container=kind.container,
-    )  # fmt: skip
+        tmp_path / f"a{kind.suffix}",
+        kind.codec,
+        moving(kind.count, kind.height, kind.width),
+        pixels=kind.pixels,
+        options=kind.options,
+        container=kind.container,
+    )
     frames, reader = read(path)
     assert reader.problem is None
     assert len(frames) == reader.counts.decoded == kind.count
@@ -101,9 +105,12 @@ def test_a_whole_video_gives_every_frame_and_no_problem(name: str, tmp_path: Pat
 def test_uneven_times_are_no_loss(suffix: str, codec: str, unit: int, tmp_path: Path) -> None:
     stamps = [40 * index + 400 * (index // 7) for index in range(25)]
     path = make_clip(
-        tmp_path / f"a{suffix}", codec, stamps=[stamp // unit for stamp in stamps], time_base=Fraction(unit, 1000),
+        tmp_path / f"a{suffix}",
+        codec,
+        stamps=[stamp // unit for stamp in stamps],
+        time_base=Fraction(unit, 1000),
         options={"deadline": "realtime"} if codec == "libvpx" else {},
-    )  # fmt: skip
+    )
     frames, reader = read(path)
     assert reader.problem is None
     assert len(frames) == 25

@@ -29,23 +29,48 @@ def skeleton_of(scene: Scene) -> Skeleton:
 
 # Written out by hand from the class lists of the data sets: ATR's and CIHP's numbers of each thing that is drawn.
 ATR = {
-    (Lip.BACKGROUND, Region.NOTHING): 0, (Lip.HAT, Region.HEAD): 1, (Lip.HAIR, Region.HEAD): 2,
-    (Lip.SUNGLASSES, Region.HEAD): 3, (Lip.FACE, Region.HEAD): 11, (Lip.FACE, Region.NECK): 11,
-    (Lip.UPPER_CLOTHES, Region.TRUNK): 4, (Lip.UPPER_CLOTHES, Region.LEFT_ARM): 4, (Lip.COAT, Region.RIGHT_ARM): 4,
-    (Lip.SKIRT, Region.HIPS): 5, (Lip.PANTS, Region.HIPS): 6, (Lip.PANTS, Region.LEFT_LEG): 6,
-    (Lip.DRESS, Region.TRUNK): 7, (Lip.DRESS, Region.BELT): 8, (Lip.JUMPSUITS, Region.BELT): 8,
-    (Lip.JUMPSUITS, Region.TRUNK): 4, (Lip.JUMPSUITS, Region.RIGHT_ARM): 4, (Lip.JUMPSUITS, Region.HIPS): 6,
-    (Lip.JUMPSUITS, Region.RIGHT_LEG): 6, (Lip.LEFT_SHOE, Region.LEFT_LEG): 9, (Lip.RIGHT_SHOE, Region.RIGHT_LEG): 10,
-    (Lip.LEFT_LEG, Region.LEFT_LEG): 12, (Lip.RIGHT_LEG, Region.RIGHT_LEG): 13, (Lip.SOCKS, Region.LEFT_LEG): 12,
-    (Lip.SOCKS, Region.RIGHT_LEG): 13, (Lip.LEFT_ARM, Region.LEFT_ARM): 14, (Lip.RIGHT_ARM, Region.RIGHT_ARM): 15,
-    (Lip.GLOVE, Region.LEFT_ARM): 14, (Lip.GLOVE, Region.RIGHT_ARM): 15, (Lip.SCARF, Region.TRUNK): 17,
+    (Lip.BACKGROUND, Region.NOTHING): 0,
+    (Lip.HAT, Region.HEAD): 1,
+    (Lip.HAIR, Region.HEAD): 2,
+    (Lip.SUNGLASSES, Region.HEAD): 3,
+    (Lip.FACE, Region.HEAD): 11,
+    (Lip.FACE, Region.NECK): 11,
+    (Lip.UPPER_CLOTHES, Region.TRUNK): 4,
+    (Lip.UPPER_CLOTHES, Region.LEFT_ARM): 4,
+    (Lip.COAT, Region.RIGHT_ARM): 4,
+    (Lip.SKIRT, Region.HIPS): 5,
+    (Lip.PANTS, Region.HIPS): 6,
+    (Lip.PANTS, Region.LEFT_LEG): 6,
+    (Lip.DRESS, Region.TRUNK): 7,
+    (Lip.DRESS, Region.BELT): 8,
+    (Lip.JUMPSUITS, Region.BELT): 8,
+    (Lip.JUMPSUITS, Region.TRUNK): 4,
+    (Lip.JUMPSUITS, Region.RIGHT_ARM): 4,
+    (Lip.JUMPSUITS, Region.HIPS): 6,
+    (Lip.JUMPSUITS, Region.RIGHT_LEG): 6,
+    (Lip.LEFT_SHOE, Region.LEFT_LEG): 9,
+    (Lip.RIGHT_SHOE, Region.RIGHT_LEG): 10,
+    (Lip.LEFT_LEG, Region.LEFT_LEG): 12,
+    (Lip.RIGHT_LEG, Region.RIGHT_LEG): 13,
+    (Lip.SOCKS, Region.LEFT_LEG): 12,
+    (Lip.SOCKS, Region.RIGHT_LEG): 13,
+    (Lip.LEFT_ARM, Region.LEFT_ARM): 14,
+    (Lip.RIGHT_ARM, Region.RIGHT_ARM): 15,
+    (Lip.GLOVE, Region.LEFT_ARM): 14,
+    (Lip.GLOVE, Region.RIGHT_ARM): 15,
+    (Lip.SCARF, Region.TRUNK): 17,
     (Lip.BACKGROUND, Region.BAG): 16,
-}  # fmt: skip
+}
 CIHP = {
-    (Lip.FACE, Region.HEAD): 13, (Lip.FACE, Region.NECK): 10, (Lip.JUMPSUITS, Region.TRUNK): 5,
-    (Lip.JUMPSUITS, Region.BELT): 5, (Lip.JUMPSUITS, Region.LEFT_ARM): 5, (Lip.JUMPSUITS, Region.HIPS): 9,
-    (Lip.JUMPSUITS, Region.LEFT_LEG): 9, (Lip.JUMPSUITS, Region.RIGHT_LEG): 9,
-}  # fmt: skip
+    (Lip.FACE, Region.HEAD): 13,
+    (Lip.FACE, Region.NECK): 10,
+    (Lip.JUMPSUITS, Region.TRUNK): 5,
+    (Lip.JUMPSUITS, Region.BELT): 5,
+    (Lip.JUMPSUITS, Region.LEFT_ARM): 5,
+    (Lip.JUMPSUITS, Region.HIPS): 9,
+    (Lip.JUMPSUITS, Region.LEFT_LEG): 9,
+    (Lip.JUMPSUITS, Region.RIGHT_LEG): 9,
+}
 
 
 def test_atrs_numbers() -> None:
@@ -236,11 +261,17 @@ def test_body_parts_are_the_person_of_lips_picture() -> None:
         for part, classes in possible.items():
             assert set(np.unique(labels[sample.labels == part]).tolist()) <= {int(label) for label in classes}
         for label, parts in (
-            (Lip.HAIR, {HEAD}), (Lip.HAT, {HEAD}), (Lip.FACE, {HEAD, TORSO}), (Lip.SCARF, {TORSO}),
-            (Lip.GLOVE, {LOWER_ARMS}), (Lip.LEFT_SHOE, {LOWER_LEGS}), (Lip.SOCKS, {LOWER_LEGS}),
-            (Lip.PANTS, {TORSO, UPPER_LEGS, LOWER_LEGS}), (Lip.RIGHT_ARM, {UPPER_ARMS, LOWER_ARMS}),
+            (Lip.HAIR, {HEAD}),
+            (Lip.HAT, {HEAD}),
+            (Lip.FACE, {HEAD, TORSO}),
+            (Lip.SCARF, {TORSO}),
+            (Lip.GLOVE, {LOWER_ARMS}),
+            (Lip.LEFT_SHOE, {LOWER_LEGS}),
+            (Lip.SOCKS, {LOWER_LEGS}),
+            (Lip.PANTS, {TORSO, UPPER_LEGS, LOWER_LEGS}),
+            (Lip.RIGHT_ARM, {UPPER_ARMS, LOWER_ARMS}),
             (Lip.LEFT_LEG, {UPPER_LEGS, LOWER_LEGS}),
-        ):  # fmt: skip
+        ):
             assert set(np.unique(sample.labels[labels == label]).tolist()) <= parts, label.name
 
 

@@ -17,35 +17,59 @@ from ce2p.synthetic.dataset import Split
 
 SIZE = (72, 60)
 LIKE_LIP = {
-    "train_id.txt", "val_id.txt", "train_images/train_000000.jpg", "train_images/train_000001.jpg",
-    "train_segmentations/train_000000.png", "train_segmentations/train_000001.png", "val_images/val_000000.jpg",
+    "train_id.txt",
+    "val_id.txt",
+    "train_images/train_000000.jpg",
+    "train_images/train_000001.jpg",
+    "train_segmentations/train_000000.png",
+    "train_segmentations/train_000001.png",
+    "val_images/val_000000.jpg",
     "val_segmentations/val_000000.png",
-}  # fmt: skip
+}
 FILES = {
     "lip": LIKE_LIP,
     "ppp": LIKE_LIP,
     "custom": LIKE_LIP | {"classes.txt"},
     "atr": {
-        "train_id.txt", "val_id.txt", "JPEGImages/train_000000.jpg", "JPEGImages/train_000001.jpg",
-        "JPEGImages/val_000000.jpg", "SegmentationClassAug/train_000000.png", "SegmentationClassAug/train_000001.png",
+        "train_id.txt",
+        "val_id.txt",
+        "JPEGImages/train_000000.jpg",
+        "JPEGImages/train_000001.jpg",
+        "JPEGImages/val_000000.jpg",
+        "SegmentationClassAug/train_000000.png",
+        "SegmentationClassAug/train_000001.png",
         "SegmentationClassAug/val_000000.png",
     },
     "cihp": {
-        "Training/train_id.txt", "Training/Images/0000001.jpg", "Training/Images/0000002.jpg",
-        "Training/Category_ids/0000001.png", "Training/Category_ids/0000002.png", "Training/Human_ids/0000001.png",
-        "Training/Human_ids/0000002.png", "Training/Instance_ids/0000001.png", "Training/Instance_ids/0000002.png",
-        "Validation/val_id.txt", "Validation/Images/1000001.jpg", "Validation/Category_ids/1000001.png",
-        "Validation/Human_ids/1000001.png", "Validation/Instance_ids/1000001.png",
+        "Training/train_id.txt",
+        "Training/Images/0000001.jpg",
+        "Training/Images/0000002.jpg",
+        "Training/Category_ids/0000001.png",
+        "Training/Category_ids/0000002.png",
+        "Training/Human_ids/0000001.png",
+        "Training/Human_ids/0000002.png",
+        "Training/Instance_ids/0000001.png",
+        "Training/Instance_ids/0000002.png",
+        "Validation/val_id.txt",
+        "Validation/Images/1000001.jpg",
+        "Validation/Category_ids/1000001.png",
+        "Validation/Human_ids/1000001.png",
+        "Validation/Instance_ids/1000001.png",
     },
     "voc": {
         f"VOCdevkit/VOC2012/{name}"
         for name in (
-            "ImageSets/Segmentation/train.txt", "ImageSets/Segmentation/val.txt", "JPEGImages/train_000000.jpg",
-            "JPEGImages/train_000001.jpg", "JPEGImages/val_000000.jpg", "SegmentationClass/train_000000.png",
-            "SegmentationClass/train_000001.png", "SegmentationClass/val_000000.png",
+            "ImageSets/Segmentation/train.txt",
+            "ImageSets/Segmentation/val.txt",
+            "JPEGImages/train_000000.jpg",
+            "JPEGImages/train_000001.jpg",
+            "JPEGImages/val_000000.jpg",
+            "SegmentationClass/train_000000.png",
+            "SegmentationClass/train_000001.png",
+            "SegmentationClass/val_000000.png",
         )
     },
-}  # fmt: skip
+}
 
 
 def contents(root: Path) -> dict[str, bytes]:

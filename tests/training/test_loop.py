@@ -126,9 +126,14 @@ def test_gradients_are_clipped_as_one(trainer: Make) -> None:
 
 def test_self_correction_cycles_make_the_teacher_the_network_to_deploy(trainer: Make) -> None:
     made = trainer(
-        "batch=4", "epochs=4", "optimiser.lr=0.001", "schedule.warmup_epochs=1", "self_correction.start_epoch=2",
-        "self_correction.cycle_epochs=1", recipe="schp",
-    )  # fmt: skip
+        "batch=4",
+        "epochs=4",
+        "optimiser.lr=0.001",
+        "schedule.warmup_epochs=1",
+        "self_correction.start_epoch=2",
+        "self_correction.cycle_epochs=1",
+        recipe="schp",
+    )
     observer, at_the_ends = Quiet(), []
     correct = made._correct
 

@@ -155,10 +155,12 @@ def lovasz_by_thresholds(probabilities: Tensor, labels: Tensor) -> float:
         inside = {i for i, _ in pixels if found[i] == label}
         errors = {i: 1 - p if i in inside else p for i, p in pixels}
         steps = [0.0, *sorted(set(errors.values()))]
-        losses.append(sum(
-            (high - low) * jaccard_loss({i for i, error in errors.items() if error >= high}, inside)
-            for low, high in itertools.pairwise(steps)
-        ))  # fmt: skip
+        losses.append(
+            sum(
+                (high - low) * jaccard_loss({i for i, error in errors.items() if error >= high}, inside)
+                for low, high in itertools.pairwise(steps)
+            )
+        )
     return sum(losses) / len(losses)
 
 
@@ -191,8 +193,14 @@ def test_lovasz_terms_are_half_of_each_parsing_in_schp() -> None:
     predicted, (labels, edges) = outputs(11), targets(12)
     terms = Criterion(SCHP, True, 4)(predicted, labels, edges)
     assert list(terms) == [
-        "stage1", "stage1_lovasz", "stage1_consistency", "parsing", "parsing_lovasz", "parsing_consistency", "edge",
-    ]  # fmt: skip
+        "stage1",
+        "stage1_lovasz",
+        "stage1_consistency",
+        "parsing",
+        "parsing_lovasz",
+        "parsing_consistency",
+        "edge",
+    ]
     expected = 0.5 * lovasz_softmax(full(predicted.parsing).softmax(1), labels)
     assert terms["parsing_lovasz"].item() == pytest.approx(expected.item(), rel=1e-5)
     assert terms["parsing"].item() == pytest.approx(

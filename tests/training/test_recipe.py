@@ -26,9 +26,15 @@ def test_the_published_recipes_on_lip(name: str) -> None:
     chosen = config.optimiser
     assert chosen.name == "sgd"
     assert (
-        config.family, config.input_size, config.epochs, config.batch, chosen.lr, chosen.momentum, chosen.weight_decay,
+        config.family,
+        config.input_size,
+        config.epochs,
+        config.batch,
+        chosen.lr,
+        chosen.momentum,
+        chosen.weight_decay,
         config.schedule.name,
-    ) == PUBLISHED[name]  # fmt: skip
+    ) == PUBLISHED[name]
     assert config.precision == "fp32"
     assert config.recipe == name
 

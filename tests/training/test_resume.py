@@ -41,10 +41,22 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def request(data: Path, output: Path, *overrides: str, **changes: object) -> TrainRequest:
     """A short run on the CPU that saves after every step."""
     plain = TrainRequest(
-        "lip-r18-os16", data, "tiny", ("input_size=64", "batch=4", "epochs=6", *overrides), output, resume=False,
-        init=None, backbone=None, device="cpu", workers=0, compiled=False, deterministic=False, validate_every=1,
-        validate_limit=None, snapshot_minutes=0.0,
-    )  # fmt: skip
+        "lip-r18-os16",
+        data,
+        "tiny",
+        ("input_size=64", "batch=4", "epochs=6", *overrides),
+        output,
+        resume=False,
+        init=None,
+        backbone=None,
+        device="cpu",
+        workers=0,
+        compiled=False,
+        deterministic=False,
+        validate_every=1,
+        validate_limit=None,
+        snapshot_minutes=0.0,
+    )
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 

@@ -37,9 +37,14 @@ SIZE = (65, 65)
 # What a row takes from its recipe, and what six steps on two cores leave room for: a small crop, a small batch, and no
 # mirroring of what is to be learnt by heart.
 SHORT = (
-    "input_size=65", "batch=2", "epochs=2", "schedule.power=0.1",
-    "augmentation.scale_range=[1.0,1.0]", "augmentation.flip_probability=0", "augmentation.rotation_probability=0",
-)  # fmt: skip
+    "input_size=65",
+    "batch=2",
+    "epochs=2",
+    "schedule.power=0.1",
+    "augmentation.scale_range=[1.0,1.0]",
+    "augmentation.flip_probability=0",
+    "augmentation.rotation_probability=0",
+)
 RATES = {True: "optimiser.lr=0.003", False: "optimiser.lr=0.03"}
 """By full width: what moves a network from random weights within so few steps. Fewer channels want more of it."""
 
@@ -76,11 +81,23 @@ def test_a_row_trains_exports_and_parses(
     folder = tmp_path / "run"
     run(
         TrainRequest(
-            row, data(dataset), None, (*SHORT, RATES[full]), folder, resume=False, init=None, backbone=None,
-            device="cpu", workers=0, compiled=False, deterministic=False, validate_every=0, validate_limit=None,
+            row,
+            data(dataset),
+            None,
+            (*SHORT, RATES[full]),
+            folder,
+            resume=False,
+            init=None,
+            backbone=None,
+            device="cpu",
+            workers=0,
+            compiled=False,
+            deterministic=False,
+            validate_every=0,
+            validate_limit=None,
             snapshot_minutes=60,
         )
-    )  # fmt: skip
+    )
     losses = [float(line["loss"]) for line in csv.DictReader((folder / "losses.csv").open())]
     assert len(losses) == 2  # the means of two epochs of three steps
     assert losses[1] < 0.95 * losses[0], losses

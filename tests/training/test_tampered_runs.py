@@ -90,11 +90,20 @@ def test_the_run_these_tests_spoil_can_be_resumed(folder: RunFolder, samples: tu
 @pytest.mark.parametrize(
     "content",
     [
-        b"", b"{", b"[]", b"3", b"null", b"[" * 100_000, b"\xff\xfe\x00", b'{"pictures": 4}',
-        b'{"pictures": "4", "sha256_of_names": ""}', b'{"pictures": [4], "sha256_of_names": ""}',
-        b'{"pictures": 1' + b"0" * 5000 + b', "sha256_of_names": ""}', b" " * 2_000_000,
+        b"",
+        b"{",
+        b"[]",
+        b"3",
+        b"null",
+        b"[" * 100_000,
+        b"\xff\xfe\x00",
+        b'{"pictures": 4}',
+        b'{"pictures": "4", "sha256_of_names": ""}',
+        b'{"pictures": [4], "sha256_of_names": ""}',
+        b'{"pictures": 1' + b"0" * 5000 + b', "sha256_of_names": ""}',
+        b" " * 2_000_000,
     ],
-)  # fmt: skip
+)
 def test_a_garbled_data_json_is_one_line(folder: RunFolder, samples: tuple[Sample, ...], content: bytes) -> None:
     (folder.path / "data.json").write_bytes(content)
     with pytest.raises(ConfigError) as caught:
@@ -143,8 +152,21 @@ def spoilt(state: dict[str, Any], draw: random.Random) -> str:
         if isinstance(node[key], dict) and node[key] and draw.random() < 0.7:
             node = node[key]
             continue
-        odd = [None, 3, -1, 1e9, "x", [], {}, [1, 2, 3], torch.zeros(3), torch.zeros(2, 2, dtype=torch.complex64),
-               torch.eye(3).to_sparse(), torch.zeros(3, device="meta"), torch.tensor(float("nan"))]  # fmt: skip
+        odd = [
+            None,
+            3,
+            -1,
+            1e9,
+            "x",
+            [],
+            {},
+            [1, 2, 3],
+            torch.zeros(3),
+            torch.zeros(2, 2, dtype=torch.complex64),
+            torch.eye(3).to_sparse(),
+            torch.zeros(3, device="meta"),
+            torch.tensor(float("nan")),
+        ]
         kind = draw.choice(["replaced", "removed", "added"])
         if kind == "removed":
             del node[key]

@@ -56,8 +56,17 @@ class Flavour:
 
 
 _QUANTISED_ON_CPUS = (
-    "Conv", "Add", "MaxPool", "AveragePool", "Relu", "LeakyRelu", "Resize", "MatMul", "Concat", "Reshape",
-)  # fmt: skip
+    "Conv",
+    "Add",
+    "MaxPool",
+    "AveragePool",
+    "Relu",
+    "LeakyRelu",
+    "Resize",
+    "MatMul",
+    "Concat",
+    "Reshape",
+)
 TARGETS: dict[Target, Flavour] = {
     "cpu": Flavour(_QUANTISED_ON_CPUS, False, False, chained_sums=True),
     "tensorrt": Flavour(

@@ -181,8 +181,10 @@ def _replace(graph: ir.Graph, node: ir.Node, reduce: NDArray[np.float32], rest: 
     value, old = node.inputs[0], node.inputs[1]
     assert value is not None and old is not None and value.shape is not None  # noqa: S101, PT018  (shapes are inferred)
     stem = CONTEXT_WEIGHT.removesuffix(".weight")
-    weights = [ir.Value(name=f"{stem}.{part}.weight", const_value=ir.tensor(array, name=f"{stem}.{part}.weight"))
-               for part, array in (("reduce", reduce), ("rest", rest))]  # fmt: skip
+    weights = [
+        ir.Value(name=f"{stem}.{part}.weight", const_value=ir.tensor(array, name=f"{stem}.{part}.weight"))
+        for part, array in (("reduce", reduce), ("rest", rest))
+    ]
     for weight in weights:
         graph.register_initializer(weight)
     first = ir.node("Conv", [value, weights[0]], {"kernel_shape": [1, 1]}, name=f"{node.name}_reduce")

@@ -84,9 +84,15 @@ def build_engine_file(
         register_plugins()
     architecture = versions.device_architecture()
     key = PlanKey(
-        file_sha256(onnx_path), kernel_hashes(sources), trt.__version__, architecture, metadata.precision,
-        metadata.input_size, batches, _deciding(settings),
-    )  # fmt: skip
+        file_sha256(onnx_path),
+        kernel_hashes(sources),
+        trt.__version__,
+        architecture,
+        metadata.precision,
+        metadata.input_size,
+        batches,
+        _deciding(settings),
+    )
     target = path or default_engine_path(onnx_path, metadata, batches, architecture, trt.__version__)
     present, reason = reusable(target, key)
     if present is not None and not rebuild:
@@ -115,9 +121,13 @@ def _inspect(trt: ModuleType, built: BuiltPlan, settings: BuildSettings) -> tupl
 
 
 def _write(
-    target: Path, built: BuiltPlan, metadata: ModelMetadata, key: PlanKey, running: tuple[layers.EngineLayer, ...],
+    target: Path,
+    built: BuiltPlan,
+    metadata: ModelMetadata,
+    key: PlanKey,
+    running: tuple[layers.EngineLayer, ...],
     note: Callable[[str], None],
-) -> EngineSidecar:  # fmt: skip
+) -> EngineSidecar:
     # The block inside ends first: the sidecar takes its name before the plan does. A death in between leaves a sidecar
     # that names another hash than the old plan has, which everybody who loads it notices.
     with atomic_path(target) as plan:

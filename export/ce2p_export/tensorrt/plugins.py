@@ -79,9 +79,16 @@ def _register_edge_fusion() -> None:
         return [trtp.AutoTuneCombination(", ".join(["FP32|FP16"] * 6), "LINEAR")]
 
     def implement(
-        a: trtp.TensorDesc, b: trtp.TensorDesc, c: trtp.TensorDesc, weight: trtp.TensorDesc, bias: trtp.TensorDesc,
-        slope: float, align_corners: int, outputs: tuple[trtp.TensorDesc], tactic: int,
-    ) -> tuple[str | bytes, str | bytes, trtp.KernelLaunchParams, trtp.SymExprs]:  # fmt: skip
+        a: trtp.TensorDesc,
+        b: trtp.TensorDesc,
+        c: trtp.TensorDesc,
+        weight: trtp.TensorDesc,
+        bias: trtp.TensorDesc,
+        slope: float,
+        align_corners: int,
+        outputs: tuple[trtp.TensorDesc],
+        tactic: int,
+    ) -> tuple[str | bytes, str | bytes, trtp.KernelLaunchParams, trtp.SymExprs]:
         # The slope is a constant of the compiled kernel: arguments can be integers only.
         half = a.dtype == trt.float16
         heights = (int(a.shape[2]), int(b.shape[2]), int(c.shape[2]))

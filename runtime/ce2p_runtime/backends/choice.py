@@ -56,8 +56,9 @@ def choose_backend(
         return backend
     logger.info(
         "%s: timing %s once for this model and machine, which takes some seconds; remembered afterwards",
-        path.name, _joined(options),
-    )  # fmt: skip
+        path.name,
+        _joined(options),
+    )
     backend, choice = _measured(path, loaders, options)
     backend.choice = choice
     logger.debug("%s: backend %s (%s)", path, choice.option, choice.description)

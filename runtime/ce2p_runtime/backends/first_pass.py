@@ -54,8 +54,10 @@ class RememberedBackend:
         if took < self._expected / 2:
             logger.info(
                 "%s: took %.3g ms when it was timed and %.3g now; the next start times it again",
-                self._path, self._expected, took,
-            )  # fmt: skip
+                self._path,
+                self._expected,
+                took,
+            )
             forget()
         return outputs
 

@@ -66,9 +66,14 @@ class OnnxRuntimeCudaBackend:
     capturable = False  # it allocates while it runs
 
     def __init__(
-        self, path: str | Path, device: str = "auto", threads: int | None = None, *,
-        graph: bool = False, settings: Mapping[str, str] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        path: str | Path,
+        device: str = "auto",
+        threads: int | None = None,
+        *,
+        graph: bool = False,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         path = Path(path)
         self.metadata = checked_metadata(path)
         self.graphed = graph
@@ -104,9 +109,12 @@ class OnnxRuntimeCudaBackend:
         if hasattr(onnxruntime, "preload_dlls"):
             onnxruntime.preload_dlls()  # CUDA's and cuDNN's libraries where pip put them
         settings = {
-            "device_id": str(index), "has_user_compute_stream": "1", "user_compute_stream": str(stream.handle),
-            "use_tf32": "0", **self._settings,
-        }  # fmt: skip
+            "device_id": str(index),
+            "has_user_compute_stream": "1",
+            "user_compute_stream": str(stream.handle),
+            "use_tf32": "0",
+            **self._settings,
+        }
         cure = "check driver, CUDA and cuDNN with `ce2p doctor`"
         if self.graphed:
             try:

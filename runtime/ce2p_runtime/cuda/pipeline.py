@@ -110,9 +110,7 @@ class GpuPipeline:
     def _slot(self) -> Slot:
         make: Any = self._graphs.event if self._graphs is not None else self._resources.event
         event = self._resources.event
-        return Slot(
-            self._resources, (make(), make(), make(), make()), event(), event(), event(), event(), event()
-        )  # fmt: skip
+        return Slot(self._resources, (make(), make(), make(), make()), event(), event(), event(), event(), event())
 
     @property
     def description(self) -> str:
@@ -248,8 +246,11 @@ class GpuPipeline:
         self._download.wait(slot.computed)
         slot.download_begins.record(self._download)
         if keep_on_device:
-            slot.on_device = tuple(self._kept(slot, run.label_offset + item * _pixels(run.mapping), run.mapping)
-                                   for run in plan.runs for item in range(run.items))  # fmt: skip
+            slot.on_device = tuple(
+                self._kept(slot, run.label_offset + item * _pixels(run.mapping), run.mapping)
+                for run in plan.runs
+                for item in range(run.items)
+            )
         else:
             assert slot.pinned_labels is not None  # noqa: S101  (reserved)
             self._download.download(slot.pinned_labels.array[: plan.label_bytes], _address(slot.labels))

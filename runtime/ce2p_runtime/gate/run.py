@@ -128,9 +128,17 @@ def judge(
             progress(len(figures), len(reference.pictures))
     assert worst is not None  # noqa: S101  (a reference has a picture)
     return GateReport(
-        reference.name, reference.backend, candidate.name, candidate.backend.name, candidate.backend.device,
-        metadata.precision, limits, metadata.class_names, tuple(figures), worst[1],
-    )  # fmt: skip
+        reference.name,
+        reference.backend,
+        candidate.name,
+        candidate.backend.name,
+        candidate.backend.device,
+        metadata.precision,
+        limits,
+        metadata.class_names,
+        tuple(figures),
+        worst[1],
+    )
 
 
 def _labels(parser: HumanParser, pictures: Sequence[GatePicture]) -> Iterator[tuple[GatePicture, NDArray[np.uint8]]]:

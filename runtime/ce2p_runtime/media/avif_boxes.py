@@ -20,9 +20,19 @@ Boxes = dict[bytes, tuple[int, int]]
 """Start and end of the content of boxes, by name."""
 
 _ORIENTATIONS = {
-    (0, None): 1, (0, 1): 2, (2, None): 3, (0, 0): 4, (1, 0): 5, (3, None): 6, (3, 0): 7, (1, None): 8,
-    (2, 0): 2, (2, 1): 4, (3, 1): 5, (1, 1): 7,
-}  # fmt: skip
+    (0, None): 1,
+    (0, 1): 2,
+    (2, None): 3,
+    (0, 0): 4,
+    (1, 0): 5,
+    (3, None): 6,
+    (3, 0): 7,
+    (1, None): 8,
+    (2, 0): 2,
+    (2, 1): 4,
+    (3, 1): 5,
+    (1, 1): 7,
+}
 """EXIF's numbers for quarter turns counter-clockwise (`irot`), then a mirror (`imir`: 0 top to bottom, 1 sideways)."""
 
 _ROOM = 3, 2**20

@@ -21,8 +21,15 @@ __all__ = ["EncodedVideo"]
 
 _MILLISECOND = Fraction(1, 1000)
 _PLACE_FAULTS = {
-    errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT
-}  # fmt: skip
+    errno.ENOSPC,
+    errno.EFBIG,
+    errno.EDQUOT,
+    errno.EIO,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOENT,
+}
 """Errors of the system that lie with the place that is written to."""
 
 

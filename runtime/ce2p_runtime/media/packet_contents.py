@@ -176,7 +176,27 @@ _HIDES: dict[str, Callable[[bytes], bool]] = {
 _UNITS = {"h264", "hevc"}
 _SEQUENCE_STARTS = (b"\0\0\1\x67", b"\0\0\1\x47", b"\0\0\1\x27")
 _ONE_PICTURE_EACH = {
-    "mjpeg", "ffv1", "prores", "dnxhd", "huffyuv", "ffvhuff", "utvideo", "rawvideo", "dvvideo", "png", "qtrle",
-    "vp9", "svq1", "magicyuv",
-    "h263", "h263p", "flv1", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2", "cinepak",
-}  # fmt: skip
+    "mjpeg",
+    "ffv1",
+    "prores",
+    "dnxhd",
+    "huffyuv",
+    "ffvhuff",
+    "utvideo",
+    "rawvideo",
+    "dvvideo",
+    "png",
+    "qtrle",
+    "vp9",
+    "svq1",
+    "magicyuv",
+    "h263",
+    "h263p",
+    "flv1",
+    "msmpeg4v1",
+    "msmpeg4v2",
+    "msmpeg4v3",
+    "wmv1",
+    "wmv2",
+    "cinepak",
+}

@@ -57,9 +57,12 @@ class VideoSink(AbstractContextManager["VideoSink"]):
         self._labels: LabelSegments | None = None
         if "overlay" in targets:
             self._overlay = VideoWriter(
-                targets["overlay"], video.frame_rate, video.size, video.path,
+                targets["overlay"],
+                video.frame_rate,
+                video.size,
+                video.path,
                 sample_aspect_ratio=video.sample_aspect_ratio,
-            )  # fmt: skip
+            )
         if "labels" in targets:
             self._labels = LabelSegments(
                 targets["labels"], video.frame_rate, video.size, source=video.path, replace=replace

@@ -12,9 +12,17 @@ from numpy.typing import NDArray
 from .sizes import FEW, Call, Made, Rule, Sized, broadcast
 
 __all__ = [
-    "arithmetic", "best_index", "broadcasting", "convolution", "divided", "global_pooling", "pooling", "product",
-    "reduction", "same_shape",
-]  # fmt: skip
+    "arithmetic",
+    "best_index",
+    "broadcasting",
+    "convolution",
+    "divided",
+    "global_pooling",
+    "pooling",
+    "product",
+    "reduction",
+    "same_shape",
+]
 
 
 def same_shape(call: Call) -> Made:

@@ -18,10 +18,32 @@ _LARGEST_SIZE = 1 << 40
 """Of one dimension. Beyond, values and sizes would leave 64 bits after a few steps."""
 
 _SAME_SHAPE = (
-    "Abs", "BatchNormalization", "Ceil", "Clip", "DequantizeLinear", "Elu", "Erf", "Exp", "Floor", "HardSigmoid",
-    "HardSwish", "LeakyRelu", "Log", "Neg", "PRelu", "QuantizeLinear", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid",
-    "Softmax", "Softplus", "Sqrt", "Tanh",
-)  # fmt: skip
+    "Abs",
+    "BatchNormalization",
+    "Ceil",
+    "Clip",
+    "DequantizeLinear",
+    "Elu",
+    "Erf",
+    "Exp",
+    "Floor",
+    "HardSigmoid",
+    "HardSwish",
+    "LeakyRelu",
+    "Log",
+    "Neg",
+    "PRelu",
+    "QuantizeLinear",
+    "Reciprocal",
+    "Relu",
+    "Round",
+    "Selu",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Sqrt",
+    "Tanh",
+)
 
 OPERATORS: dict[str, Rule] = {
     **dict.fromkeys(_SAME_SHAPE, layers.same_shape),

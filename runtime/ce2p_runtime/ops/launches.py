@@ -147,9 +147,7 @@ def crop_launch(
 ) -> Launch:
     """Frames of one size to input pixels, uint8 BGR [items, S_h, S_w, 3]; otherwise as `warp_normalize_launch`."""
     source = _frame_arguments(frames, frame_size, pitch, matrix, input_size)
-    return Launch(
-        "ce2p_crop", _grid(input_size, LABEL_TILE, items), (*source, *_ints(*input_size), np.uint64(out))
-    )  # fmt: skip
+    return Launch("ce2p_crop", _grid(input_size, LABEL_TILE, items), (*source, *_ints(*input_size), np.uint64(out)))
 
 
 def label_resize_launch(logits: int, shape: tuple[int, int, int, int], size: Size, labels: int) -> Launch:

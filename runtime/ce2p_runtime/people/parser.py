@@ -139,9 +139,15 @@ class PeopleParser:
         )
         refined = tuple(dataclasses.replace(people[index], mask=masks[index]) for index in order)
         return PeopleResult(
-            fused.labels, humans, parts.ids, instances, refined,
-            self.metadata.class_names, self.metadata.palette, clock.stages,
-        )  # fmt: skip
+            fused.labels,
+            humans,
+            parts.ids,
+            instances,
+            refined,
+            self.metadata.class_names,
+            self.metadata.palette,
+            clock.stages,
+        )
 
     def _fused(self, frame: Frame, boxes: Sequence[Box], clock: _Clock) -> FusedLabels:
         size = (frame.shape[0], frame.shape[1])

@@ -19,9 +19,7 @@ _SIMPLE_BLOCK, _GROUP, _BLOCK, _TRACK, _NUMBER = 0xA3, 0xA0, 0xA1, 0xAE, 0xD7
 _CRC, _VOID = 0xBF, 0xEC
 _FILLERS = {_VOID, _CRC}  # allowed anywhere
 # SeekHead, Info, Cues, Attachments, Chapters, Tags
-_IN_SEGMENT = _FILLERS | {
-    _TRACKS, _CLUSTER, 0x114D9B74, 0x1549A966, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367
-}  # fmt: skip
+_IN_SEGMENT = _FILLERS | {_TRACKS, _CLUSTER, 0x114D9B74, 0x1549A966, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
 # Timestamp, Position, PrevSize, SilentTracks, EncryptedBlock
 _IN_CLUSTER = _FILLERS | {_SIMPLE_BLOCK, _GROUP, 0xE7, 0xA7, 0xAB, 0x5854, 0xAF}
 # BlockDuration, ReferenceBlock, ReferencePriority, ReferenceVirtual, CodecState, DiscardPadding,
