@@ -17,15 +17,18 @@ demo: $(READY)  ## From nothing to a parsed video, in demo-output/
 test: $(READY)  ## Every test
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
+ON_OTHERS := $(addprefix tests/, hostile checkpoints cli data) tests/runtime tests/export/precision \
+	$(wildcard tests/export/test_*.py)
+
 # What hangs on other people's packages; damage is drawn less often than in `make test`, whose packages are newer. CI is
 # unset here and below: TensorRT's stand-ins are pinned and not installed again, so their tests are skipped, not failed.
 test-oldest: $(OLDEST)/ready  ## The same code on the oldest packages that pyproject.toml allows
-	CI= $(OLDEST)/bin/python -m pytest -n auto --dist worksteal --fuzz-count 40 --kill-moments 1 tests/runtime \
-		tests/hostile tests/checkpoints tests/cli tests/data tests/export tests/gate tests/ops tests/people \
-		tests/precision
+	CI= $(OLDEST)/bin/python -m pytest -n auto --dist worksteal --fuzz-count 40 --kill-moments 1 $(ON_OTHERS)
 
-WITH_TORCH := $(addprefix tests/runtime/test_, onnx_check.py parser.py thread_count.py)
-WITHOUT_TORCH := $(filter-out $(WITH_TORCH), $(wildcard tests/runtime/test_*.py)) \
+WITH_TORCH := $(addprefix tests/runtime/, test_onnx_check.py test_parser.py test_geometry.py backends/test_thread_count.py \
+	backends/test_averaging.py)
+WITHOUT_TORCH := $(filter-out $(WITH_TORCH), $(wildcard tests/runtime/test_*.py \
+	$(patsubst %, tests/runtime/%/test_*.py, base backends measuring media process))) \
 	$(addprefix tests/hostile/test_, fuzzed_models.py fuzzed_pictures.py fuzzed_videos.py hostile_models.py) \
 	$(addprefix tests/cli/test_, parse_results.py parse_interrupt.py)
 

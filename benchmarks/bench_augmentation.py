@@ -33,7 +33,7 @@ from ce2p.data.dataset import ParsingDataset
 from ce2p.data.layouts import Sample, open_split
 from ce2p.labels import label_set
 from ce2p.synthetic import write_lip_folder
-from ce2p_runtime.timing import interleave, paired_ratio
+from ce2p_runtime.measuring.timing import interleave, paired_ratio
 
 PICTURE = (500, 400)
 VOC = {"keep_ratio": True, "scale_range": (0.5, 2.0), "rotation_probability": 0.0}

@@ -26,9 +26,9 @@ from benchmarks.record import Record, machine
 from ce2p.models import CE2P
 from ce2p_export import GraphOptions, deploy, export_onnx, export_plain, open_source
 from ce2p_runtime.backends import open_backend
-from ce2p_runtime.openvino_core import openvino_core
-from ce2p_runtime.telemetry import import_onnxruntime
-from ce2p_runtime.timing import Timing, interleave, paired_ratio
+from ce2p_runtime.backends.openvino_core import openvino_core
+from ce2p_runtime.measuring.timing import Timing, interleave, paired_ratio
+from ce2p_runtime.process.telemetry import import_onnxruntime
 
 MODELS = ("schp:lip-r101-os16:473",)
 MAX_RELATIVE_L2 = 1e-4

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from benchmarks.record import Record, machine
 from benchmarks.scenes import person_logits, photo
 from ce2p_runtime.geometry import frame_mapping
-from ce2p_runtime.metadata import Geometry, Normalisation
+from ce2p_runtime.measuring.timing import interleave, paired_ratio
+from ce2p_runtime.model_files.metadata import Geometry, Normalisation
 from ce2p_runtime.ops import label_map, label_map_reference, warp_normalize, warp_normalize_reference
-from ce2p_runtime.timing import interleave, paired_ratio
 
 FRAMES = {"720p": (720, 1280), "1080p": (1080, 1920), "4k": (2160, 3840), "portrait": (1920, 1080)}
 SCHP = Geometry(kind="affine", half_pixel=False, centre="float", unwarp="logits")

@@ -26,7 +26,7 @@ from ce2p.preprocessing import default_input_size, preprocessing_for
 from ce2p_export import GraphOptions, deploy
 from ce2p_export.onnx_graph import build_graph
 from ce2p_export.tensorrt import BuildSettings, BuiltPlan, build_plan
-from ce2p_runtime.machine import machine
+from ce2p_runtime.measuring.machine import machine
 from tests.trt_on_cpu import bring_up
 
 

@@ -44,9 +44,9 @@ from ce2p_export.torch_backend import TorchBackend
 from ce2p_runtime.backends.base import check_model_file, metadata_from
 from ce2p_runtime.frame_steps import network_input
 from ce2p_runtime.gate import GateReport, Reference, judge
-from ce2p_runtime.machine_state import MachineState, disturbances
-from ce2p_runtime.onnx_file import onnx_properties
-from ce2p_runtime.timing import REST, Timing, interleave_stages, timed
+from ce2p_runtime.measuring.machine_state import MachineState, disturbances
+from ce2p_runtime.measuring.timing import REST, Timing, interleave_stages, timed
+from ce2p_runtime.model_files.onnx_file import onnx_properties
 
 __all__ = ["HeadlineRequest", "measure_headline"]
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ce2p_runtime.files import atomic_path
+from ce2p_runtime.base.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ from benchmarks.ceilings import Ceilings, Reached
 from benchmarks.headline_plot import plot_headline, truncated_percent
 from benchmarks.roofline import Placed, ceiling_lines, plot_roofline
 from benchmarks.work import Work
-from ce2p_runtime.files import atomic_path
+from ce2p_runtime.base.files import atomic_path
 
 __all__ = ["markdown", "write_report"]
 

@@ -14,10 +14,10 @@ from benchmarks.peer_frames import STAGES, USUAL, FrameRun
 from benchmarks.peers import EAGER, NAIVE, Peer, Peers
 from benchmarks.record import machine
 from benchmarks.roofline import Placed
-from ce2p_runtime.files import file_sha256
+from ce2p_runtime.base.files import file_sha256
 from ce2p_runtime.gate import GateReport
-from ce2p_runtime.samples import Ratio, noise, paired_ratio_interval
-from ce2p_runtime.timing import Timing
+from ce2p_runtime.measuring.samples import Ratio, noise, paired_ratio_interval
+from ce2p_runtime.measuring.timing import Timing
 
 __all__ = ["FRAME", "NETWORK", "Measured", "document_of"]
 

@@ -19,11 +19,11 @@ from ce2p.checkpoints import LoadedCheckpoint
 from ce2p.data.layouts import has_split, open_split, recognise
 from ce2p.errors import DataError
 from ce2p_export import export_plain
-from ce2p_runtime.files import atomic_path
+from ce2p_runtime.base.files import atomic_path
 from ce2p_runtime.frame_steps import network_input
 from ce2p_runtime.media.pictures import find_pictures, read_picture
-from ce2p_runtime.metadata import ModelMetadata
-from ce2p_runtime.telemetry import import_onnxruntime
+from ce2p_runtime.model_files.metadata import ModelMetadata
+from ce2p_runtime.process.telemetry import import_onnxruntime
 
 __all__ = ["OURS", "STATIC_INT8", "Calibration", "Workshop", "calibration_pictures"]
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ce2p_runtime.machine import machine as installed_machine
-from ce2p_runtime.timing import Timing
+from ce2p_runtime.measuring.machine import machine as installed_machine
+from ce2p_runtime.measuring.timing import Timing
 
 __all__ = ["Record", "machine"]
 

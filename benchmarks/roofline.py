@@ -28,8 +28,8 @@ from benchmarks.ceilings import REPETITIONS, Ceilings, Reached, ceilings_of, mea
 from benchmarks.record import machine
 from benchmarks.work import Arithmetic, Work, work_of_file
 from ce2p_runtime.backends import Backend, open_backend
-from ce2p_runtime.files import atomic_path
-from ce2p_runtime.timing import interleave
+from ce2p_runtime.base.files import atomic_path
+from ce2p_runtime.measuring.timing import interleave
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from ce2p_runtime.geometry import FrameMapping, frame_mapping
-from ce2p_runtime.metadata import ModelMetadata
+from ce2p_runtime.model_files.metadata import ModelMetadata
 
 __all__ = ["UsualPipeline", "write_usual_png"]
 

@@ -43,7 +43,7 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     status = 1
     try:
-        from ce2p_runtime.interrupts import interrupt_status, unwind_on_signals
+        from ce2p_runtime.process.interrupts import interrupt_status, unwind_on_signals
 
         with unwind_on_signals(), suppress(KeyboardInterrupt, SystemExit):  # they may also hit what is said at the end
             status = _status()
@@ -85,7 +85,7 @@ def _flushed(code: object) -> int:
 def _failed(error: BaseException) -> int:
     """Say in one line what went wrong; with CE2P_TRACEBACK also where."""
     from ce2p_runtime.errors import CE2PError
-    from ce2p_runtime.interrupts import failed_at_the_end, interrupt_status
+    from ce2p_runtime.process.interrupts import failed_at_the_end, interrupt_status
 
     if os.environ.get(_TRACEBACK, "0") not in ("", "0"):
         traceback.print_exception(error)
@@ -103,7 +103,7 @@ def _failed(error: BaseException) -> int:
 
 def _line(error: BaseException) -> str:
     """What an error that is none of ours means to a user."""
-    from ce2p_runtime.text import install_hint
+    from ce2p_runtime.base.text import install_hint
 
     if isinstance(error, ModuleNotFoundError):
         package = (error.name or "").partition(".")[0]
@@ -120,7 +120,7 @@ def _line(error: BaseException) -> str:
 
 
 def _said(message: str) -> int:
-    from ce2p_runtime.text import printable
+    from ce2p_runtime.base.text import printable
 
     with suppress(OSError):  # nobody may be listening any more
         sys.stderr.write(f"error: {printable(' '.join(message.split()))}\n")

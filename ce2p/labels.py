@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ce2p_runtime.base.typed_json import is_text
 from ce2p_runtime.labels import IGNORE, LABEL_SETS, MOST_NAME, LabelSet, label_set, palette_for, pascal_colour
-from ce2p_runtime.typed_json import is_text
 
 from .errors import DataError
 

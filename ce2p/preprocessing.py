@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ce2p_runtime.metadata import Geometry, Normalisation
+from ce2p_runtime.model_files.metadata import Geometry, Normalisation
 
 from .models.config import Family
 

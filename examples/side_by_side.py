@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ce2p_runtime import CE2PRuntimeError, HumanParser
-from ce2p_runtime.files import atomic_path
+from ce2p_runtime.base.files import atomic_path
 
 HEIGHT = 300
 """Pixels of the picture's height."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
-from ce2p_runtime.cache import CACHE_VARIABLE
-from ce2p_runtime.telemetry import QUIET_IMPORTS
+from ce2p_runtime.base.cache import CACHE_VARIABLE
+from ce2p_runtime.process.telemetry import QUIET_IMPORTS
 from tests.trt_on_cpu import Found, bring_up
 
 if TYPE_CHECKING:  # the runtime's tests also run where torch is not installed

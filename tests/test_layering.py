@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ce2p_runtime.cache import CACHE_VARIABLE
+from ce2p_runtime.base.cache import CACHE_VARIABLE
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = {

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from benchmarks.gpu.networks_on_disk import NetworkFiles
 from benchmarks.gpu.parts import Part, SkippedError
 from benchmarks.gpu.workers import Entry, Outcome, Workers
-from ce2p_runtime.timing import Timing
+from ce2p_runtime.measuring.timing import Timing
 
 __all__ = ["LIMITS", "compare"]
 

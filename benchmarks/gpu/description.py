@@ -20,7 +20,7 @@ from benchmarks.gpu.ceilings import SIDE, product_rates
 from benchmarks.gpu.device import GpuDevice
 from benchmarks.gpu.parts import Part, first_line, part_main
 from benchmarks.gpu.targets import NETWORK_MS
-from ce2p_runtime.files import atomic_path
+from ce2p_runtime.base.files import atomic_path
 
 __all__ = ["DEVICE_PROPERTIES", "dump_device_properties"]
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from benchmarks.gpu.parts import SkippedError
 from ce2p_runtime.cuda.compiler import compile_ptx
 from ce2p_runtime.cuda.toolchains import find_compiler
+from ce2p_runtime.measuring.timing import Timing
 from ce2p_runtime.ops.launches import KernelSource, Launch
-from ce2p_runtime.timing import Timing
 from tests.kernels.cases import POISON
 
 __all__ = ["GpuDevice", "Graph", "compile_all", "interleave_on_gpu"]
@@ -175,7 +175,7 @@ class Graph:
 
 
 def interleave_on_gpu(candidates: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, Timing]:
-    """As ce2p_runtime.timing.interleave, for candidates that return their own GPU time in milliseconds."""
+    """As ce2p_runtime.measuring.timing.interleave, for candidates that return their own GPU time in milliseconds."""
     warmup = min(5, rounds)
     samples: dict[str, list[float]] = {name: [] for name in candidates}
     order = list(candidates)

@@ -19,7 +19,7 @@ from benchmarks.gpu.device import GpuDevice
 from benchmarks.gpu.torch_place import Place
 from ce2p_runtime.frame_steps import label_launches, needs_input_labels, prepare_launch
 from ce2p_runtime.geometry import frame_mapping
-from ce2p_runtime.metadata import ModelMetadata
+from ce2p_runtime.model_files.metadata import ModelMetadata
 from ce2p_runtime.ops.launches import KernelSource, label_map_source, warp_normalize_source
 
 __all__ = ["FramePath"]

@@ -32,9 +32,9 @@ from benchmarks.scenes import photo
 from ce2p.labels import label_set
 from ce2p.models import parse_model_name
 from ce2p_export.torch_backend import TorchBackend
-from ce2p_runtime.metadata import ModelMetadata
+from ce2p_runtime.measuring.timing import interleave
+from ce2p_runtime.model_files.metadata import ModelMetadata
 from ce2p_runtime.ops.launches import label_map_source, warp_normalize_source
-from ce2p_runtime.timing import interleave
 
 SIZES = {"full": FRAME, "tiny": (108, 192)}
 _USUAL_ROUNDS = 3

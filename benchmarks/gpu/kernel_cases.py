@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.gpu.device import GpuDevice
 from benchmarks.scenes import photo
 from ce2p_runtime.geometry import frame_mapping
-from ce2p_runtime.metadata import Geometry, Normalisation
+from ce2p_runtime.model_files.metadata import Geometry, Normalisation
 from ce2p_runtime.ops import edge_fusion_reference, label_map_reference, warp_normalize_reference
 from ce2p_runtime.ops.launches import (
     KernelSource,

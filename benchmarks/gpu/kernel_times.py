@@ -20,7 +20,7 @@ from benchmarks.gpu.kernel_cases import CLASSES, SCALES, Case, Scale, fusion_cas
 from benchmarks.gpu.parts import Part, Row, SkippedError, first_line, part_main
 from benchmarks.gpu.targets import LABEL_MAP_SHARE, predicted_fusion_ms
 from benchmarks.scenes import person_logits
-from ce2p_runtime.timing import Timing
+from ce2p_runtime.measuring.timing import Timing
 
 
 def work(part: Part, options: argparse.Namespace) -> None:

@@ -30,7 +30,7 @@ from benchmarks.gpu.summary import COMPILED_FOLDED
 from benchmarks.gpu.torch_candidates import compiled_candidate, torch_candidate
 from benchmarks.gpu.torch_place import place_of
 from benchmarks.gpu.workers import Entry
-from ce2p_runtime.timing import Timing
+from ce2p_runtime.measuring.timing import Timing
 
 __all__ = ["OURS", "groups_of"]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ce2p.models import CE2P, CE2PConfig, parse_model_name, untrained
 from ce2p_export import deploy
-from ce2p_runtime.files import atomic_path
+from ce2p_runtime.base.files import atomic_path
 
 __all__ = ["MODEL", "NetworkFiles", "prepare"]
 

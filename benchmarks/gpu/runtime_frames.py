@@ -22,9 +22,9 @@ from benchmarks.usual import UsualPipeline
 from ce2p.models import CE2P
 from ce2p_export.tensorrt import EngineError
 from ce2p_runtime import HumanParser
+from ce2p_runtime.measuring.timing import interleave
 from ce2p_runtime.media.sources import SourceFrame
-from ce2p_runtime.metadata import ModelMetadata
-from ce2p_runtime.timing import interleave
+from ce2p_runtime.model_files.metadata import ModelMetadata
 
 __all__ = ["FRAME", "MIN_AGREEMENT", "compare", "open_parsers", "usual_way"]
 

@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 
 from benchmarks.gpu.parts import first_line
-from ce2p_runtime.telemetry import import_onnxruntime
+from ce2p_runtime.process.telemetry import import_onnxruntime
 
 __all__ = ["gpu_runtimes"]
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.gpu.parts import EXPECTED, SkippedError, first_line
-from ce2p_runtime.timing import timed
+from ce2p_runtime.measuring.timing import timed
 
 __all__ = ["Entry", "Outcome", "Turn", "Workers"]
 

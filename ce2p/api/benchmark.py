@@ -25,13 +25,13 @@ from ce2p.benchmarking.measuring import measure
 from ce2p.benchmarking.plots import PLOTS, write_plots
 from ce2p.benchmarking.throughput import sweep_rounds
 from ce2p.errors import ConfigError
-from ce2p_runtime.destinations import check_destination, check_folder
+from ce2p_runtime.base.destinations import check_destination, check_folder
+from ce2p_runtime.base.text import install_hint
 from ce2p_runtime.errors import CE2PRuntimeError
 from ce2p_runtime.gate import GateReport
-from ce2p_runtime.machine import machine, source_commit
-from ce2p_runtime.machine_state import MachineState, disturbances
-from ce2p_runtime.text import install_hint
-from ce2p_runtime.timing import REST
+from ce2p_runtime.measuring.machine import machine, source_commit
+from ce2p_runtime.measuring.machine_state import MachineState, disturbances
+from ce2p_runtime.measuring.timing import REST
 
 from .checks import check_pictures
 from .documents import json_text, write_text

@@ -10,9 +10,9 @@ from ce2p.data.layouts import recognise
 from ce2p_runtime import BackendError, ModelMetadata
 from ce2p_runtime.backends import precision_refusal
 from ce2p_runtime.backends.base import check_model_file, metadata_from
+from ce2p_runtime.base.text import install_hint
 from ce2p_runtime.media.listing import list_pictures
-from ce2p_runtime.onnx_file import onnx_properties
-from ce2p_runtime.text import install_hint
+from ce2p_runtime.model_files.onnx_file import onnx_properties
 
 __all__ = ["check_pictures", "check_precision", "check_proof", "exported_metadata"]
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ce2p_runtime.files import atomic_path
+from ce2p_runtime.base.files import atomic_path
 
 __all__ = ["json_text", "write_text"]
 

@@ -11,9 +11,9 @@ from ce2p_export.tensorrt import BuildSettings, BuiltEngine, build_engine_file
 from ce2p_export.tensorrt.settings import HardwareCompatibility
 from ce2p_export.tensorrt.versions import load_tensorrt
 from ce2p_runtime import BackendError, HumanParser
-from ce2p_runtime.destinations import check_destination
-from ce2p_runtime.engine_file import ENGINE_SUFFIXES, sidecar_path
+from ce2p_runtime.base.destinations import check_destination
 from ce2p_runtime.gate import GateReport, Reference, judge, thresholds_for
+from ce2p_runtime.model_files.engine_file import ENGINE_SUFFIXES, sidecar_path
 
 from .export import Gate, limits_of
 from .notes import note

@@ -15,8 +15,8 @@ from ce2p_export.exporter import check_size
 from ce2p_export.metadata import build_metadata
 from ce2p_export.precision import Method, Precision, Target
 from ce2p_runtime import ModelFileError
-from ce2p_runtime.destinations import check_destination
-from ce2p_runtime.files import file_sha256
+from ce2p_runtime.base.destinations import check_destination
+from ce2p_runtime.base.files import file_sha256
 from ce2p_runtime.gate import Thresholds, thresholds_for
 from ce2p_runtime.media.own_mark import bears_mark
 

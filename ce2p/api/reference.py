@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ce2p.errors import CheckpointError, ConfigError
 from ce2p_runtime import HumanParser
 from ce2p_runtime.backends import check_threads
-from ce2p_runtime.engine_file import ENGINE_SUFFIXES
+from ce2p_runtime.model_files.engine_file import ENGINE_SUFFIXES
 
 from .checks import check_precision, exported_metadata
 from .notes import note

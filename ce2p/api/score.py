@@ -20,10 +20,10 @@ from ce2p.evaluation.scoring import score as score_samples
 from ce2p.evaluation.sheets import beside, sheet
 from ce2p.labels import LabelSet, label_set, labels_in
 from ce2p_runtime import HumanParser
-from ce2p_runtime.averaging import AveragedBackend
 from ce2p_runtime.backends import Backend, check_threads, open_backend
-from ce2p_runtime.engine_file import ENGINE_SUFFIXES
+from ce2p_runtime.backends.averaging import AveragedBackend
 from ce2p_runtime.media.pictures import write_picture
+from ce2p_runtime.model_files.engine_file import ENGINE_SUFFIXES
 
 from .notes import Progress, counting, note, without_progress
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from ce2p.api.pictures import choose_pictures
 from ce2p.api.reference import open_reference
 from ce2p_runtime.backends import precision_refusal
-from ce2p_runtime.engine_file import ENGINE_SUFFIXES
 from ce2p_runtime.gate import GateReport, Reference, judge
+from ce2p_runtime.model_files.engine_file import ENGINE_SUFFIXES
 
 from .candidates import Candidate, Opening
 from .document import Judgement, Standing

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ce2p_runtime import BackendError, HumanParser, ModelFileError
 from ce2p_runtime.backends import BACKENDS
-from ce2p_runtime.timing import timed
+from ce2p_runtime.measuring.timing import timed
 
 from .frames import Footage
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ce2p.errors import DataError
-from ce2p_runtime.samples import Ratio, ratio_interval
+from ce2p_runtime.measuring.samples import Ratio, ratio_interval
 
 from .document import Result, Row
 

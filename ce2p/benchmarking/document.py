@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ce2p.errors import DataError
-from ce2p_runtime.metadata import untrained_in_words
-from ce2p_runtime.samples import FEWEST_FOR_P99, Ratio, noise, paired_ratio_interval
-from ce2p_runtime.timing import Timing
+from ce2p_runtime.measuring.samples import FEWEST_FOR_P99, Ratio, noise, paired_ratio_interval
+from ce2p_runtime.measuring.timing import Timing
+from ce2p_runtime.model_files.metadata import untrained_in_words
 
 __all__ = ["SCHEMA", "Judgement", "Result", "Row", "Standing", "read_result"]
 

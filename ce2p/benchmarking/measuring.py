@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ce2p_runtime.files import file_sha256
-from ce2p_runtime.machine_state import MachineState
-from ce2p_runtime.timing import REST, Timing, interleave_stages
+from ce2p_runtime.base.files import file_sha256
+from ce2p_runtime.measuring.machine_state import MachineState
+from ce2p_runtime.measuring.timing import REST, Timing, interleave_stages
 
 from .candidates import Candidate, NotMeasured, Opening
 from .document import Judgement, Row

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ce2p_runtime.files import atomic_path
+from ce2p_runtime.base.files import atomic_path
 
 from .candidates import COMPONENTS
 from .document import Result, Row

@@ -7,8 +7,8 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from ce2p_runtime.samples import FEWEST_FOR_P99
-from ce2p_runtime.timing import Timing
+from ce2p_runtime.measuring.samples import FEWEST_FOR_P99
+from ce2p_runtime.measuring.timing import Timing
 
 from .candidates import COMPONENTS
 from .document import Result, Row

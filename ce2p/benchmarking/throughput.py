@@ -10,9 +10,9 @@ from pathlib import Path
 
 from ce2p_runtime import BackendError, HumanParser
 from ce2p_runtime.backends import DeviceBackend
+from ce2p_runtime.measuring.timing import Timing, interleave
 from ce2p_runtime.media.sources import SourceFrame
-from ce2p_runtime.threads import prefetch
-from ce2p_runtime.timing import Timing, interleave
+from ce2p_runtime.process.threads import prefetch
 
 from .candidates import Candidate, NotMeasured, Opening
 from .frames import DRAWN, Frame

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ce2p_runtime.files import file_sha256
+from ce2p_runtime.base.files import file_sha256
 
 from ..errors import CheckpointError, ConfigError
 from ..labels import LabelSet, guess_dataset, label_set

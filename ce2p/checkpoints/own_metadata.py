@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from ce2p_runtime.metadata import untrained_in_words
-from ce2p_runtime.typed_json import is_text
+from ce2p_runtime.base.typed_json import is_text
+from ce2p_runtime.model_files.metadata import untrained_in_words
 
 from ..errors import ConfigError
 from ..labels import LabelSet, label_set

@@ -8,7 +8,7 @@ from typing import Any
 
 from safetensors.torch import save
 
-from ce2p_runtime.files import atomic_path
+from ce2p_runtime.base.files import atomic_path
 
 from ..labels import LabelSet, label_set
 from ..models.network import CE2P

@@ -17,7 +17,7 @@ class _Remarks(logging.Handler):
         if record.levelno < logging.WARNING:
             remark(record.getMessage())
         else:  # --quiet does not silence these
-            from ce2p_runtime.text import printable
+            from ce2p_runtime.base.text import printable
 
             sys.stderr.write(f"{printable(record.getMessage())}\n")
 

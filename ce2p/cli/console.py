@@ -27,8 +27,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ce2p.api.documents import json_text, write_text
+from ce2p_runtime.base.text import printable
 from ce2p_runtime.errors import MediaError
-from ce2p_runtime.text import printable
 
 __all__ = ["fact_list", "progress_bar", "quietly", "remark", "say", "table", "write_json"]
 

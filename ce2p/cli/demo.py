@@ -26,11 +26,11 @@ from ce2p.models import CE2P
 from ce2p.synthetic import walking_sequence, write_lip_folder
 from ce2p_export import GraphOptions, export_onnx, export_plain, open_source
 from ce2p_runtime import HumanParser
+from ce2p_runtime.measuring.timing import interleave
 from ce2p_runtime.media.sinks import open_sink
 from ce2p_runtime.media.sources import open_source as open_media
 from ce2p_runtime.media.video import VideoWriter
-from ce2p_runtime.telemetry import import_onnxruntime
-from ce2p_runtime.timing import interleave
+from ce2p_runtime.process.telemetry import import_onnxruntime
 
 from . import train
 from .console import progress_bar, remark, say, table

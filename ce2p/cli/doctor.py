@@ -9,11 +9,11 @@ from dataclasses import asdict
 
 from ce2p import __version__
 from ce2p.errors import CE2PError
-from ce2p_runtime.cache import cache_folder
-from ce2p_runtime.machine import versions
-from ce2p_runtime.openvino_core import openvino_core
-from ce2p_runtime.telemetry import telemetry_state
-from ce2p_runtime.text import install_hint
+from ce2p_runtime.backends.openvino_core import openvino_core
+from ce2p_runtime.base.cache import cache_folder
+from ce2p_runtime.base.text import install_hint
+from ce2p_runtime.measuring.machine import versions
+from ce2p_runtime.process.telemetry import telemetry_state
 
 from .console import say, table, write_json
 from .doctor_gpu import examine_gpu

@@ -12,12 +12,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from ce2p_runtime.base.text import install_hint
 from ce2p_runtime.cuda.compiler import driver_ptx_version, ptx_version
 from ce2p_runtime.cuda.toolchains import COMPILER_CURE, find_compiler
 from ce2p_runtime.errors import BackendError
-from ce2p_runtime.machine import versions
+from ce2p_runtime.measuring.machine import versions
 from ce2p_runtime.ops.launches import KernelSource
-from ce2p_runtime.text import install_hint
 
 from .findings import Finding, Status, import_problem, shown
 

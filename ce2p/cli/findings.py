@@ -6,9 +6,9 @@ import importlib
 from dataclasses import dataclass
 from typing import Literal
 
-from ce2p_runtime.machine import versions
-from ce2p_runtime.telemetry import QUIET_IMPORTS
-from ce2p_runtime.text import install_hint
+from ce2p_runtime.base.text import install_hint
+from ce2p_runtime.measuring.machine import versions
+from ce2p_runtime.process.telemetry import QUIET_IMPORTS
 
 __all__ = ["Finding", "Status", "import_problem", "package", "shown"]
 

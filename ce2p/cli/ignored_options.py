@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from ce2p.errors import ConfigError
-from ce2p_runtime.engine_file import ENGINE_SUFFIXES
+from ce2p_runtime.model_files.engine_file import ENGINE_SUFFIXES
 
 __all__ = ["BENCHMARK", "EXPORT", "INSPECT", "PARSE", "PEOPLE", "VAL", "VERIFY", "Rule", "refuse_ignored"]
 

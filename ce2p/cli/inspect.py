@@ -8,9 +8,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ce2p_runtime.engine_file import ENGINE_SUFFIXES, read_sidecar
-from ce2p_runtime.files import file_sha256
-from ce2p_runtime.metadata import ModelMetadata
+from ce2p_runtime.base.files import file_sha256
+from ce2p_runtime.model_files.engine_file import ENGINE_SUFFIXES, read_sidecar
+from ce2p_runtime.model_files.metadata import ModelMetadata
 from ce2p_runtime.onnx_check.model import FLOAT, FLOAT16, UINT8, Port
 
 from .console import fact_list, say, write_json
@@ -66,8 +66,8 @@ def _checkpoint_facts(file: Path, dataset: str | None, stride: int | None) -> di
 def exported_facts(file: Path) -> dict[str, Any]:
     """What an ONNX file says and holds, read without an ONNX library, so that the runtime alone suffices."""
     from ce2p_runtime.backends.base import checked_metadata
+    from ce2p_runtime.model_files.onnx_file import onnx_graph
     from ce2p_runtime.onnx_check import survey
-    from ce2p_runtime.onnx_file import onnx_graph
 
     metadata = checked_metadata(file)
     graph = onnx_graph(file)

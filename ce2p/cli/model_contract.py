@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from ce2p_runtime.metadata import ModelMetadata
+from ce2p_runtime.model_files.metadata import ModelMetadata
 
 __all__ = ["contract", "usual_ports"]
 

@@ -11,12 +11,12 @@ import numpy as np
 
 from ce2p.errors import ConfigError
 from ce2p_runtime import HumanParser, MediaError, ParsingResult
-from ce2p_runtime.interrupts import INTERRUPTS, interrupt_status
 from ce2p_runtime.media.pictures import MAX_PIXELS, WHITE
 from ce2p_runtime.media.result_names import ResultNames, check_save, names_one_file, single_result
 from ce2p_runtime.media.result_plan import Existing, ResultPlan, plan_results
 from ce2p_runtime.media.sinks import ResultStyle, VideoSink, sink_for
 from ce2p_runtime.media.sources import Source, open_source
+from ce2p_runtime.process.interrupts import INTERRUPTS, interrupt_status
 
 from .console import progress_bar, quietly, remark, write_json
 from .parse_report import Tally, report, summary

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ce2p_runtime import MediaError
-from ce2p_runtime.averaging import AveragedBackend
 from ce2p_runtime.backends import Backend, open_backend
+from ce2p_runtime.backends.averaging import AveragedBackend
 from ce2p_runtime.media.result_plan import Existing, ResultPlan, plan_results
 from ce2p_runtime.media.sources import Source, SourceFrame, open_source
 from ce2p_runtime.people import Instances, PeopleParser, PeopleWriter, Person, mask_nms, open_instances, select_people

@@ -9,8 +9,8 @@ from pathlib import Path
 from ce2p.errors import ConfigError
 from ce2p_runtime import BackendError
 from ce2p_runtime.backends import BACKENDS, DEVICE_BACKENDS
-from ce2p_runtime.destinations import check_destination, check_folder
-from ce2p_runtime.text import install_hint
+from ce2p_runtime.base.destinations import check_destination, check_folder
+from ce2p_runtime.base.text import install_hint
 
 __all__ = ["backend_names", "check_json", "check_report"]
 

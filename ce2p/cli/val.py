@@ -11,7 +11,7 @@ from typing import Any
 from ce2p.api.score import Scored, ScoredInstances, score, score_instances
 from ce2p.errors import ConfigError
 from ce2p.evaluation.scores import comparison_notes
-from ce2p_runtime.files import atomic_path
+from ce2p_runtime.base.files import atomic_path
 
 from .console import progress_bar, say, table, write_json
 from .preflight import check_json, check_report

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 
 from ce2p import __version__
-from ce2p_runtime.machine import versions
+from ce2p_runtime.measuring.machine import versions
 
 from .console import say
 

@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ce2p_runtime.files import atomic_path
+from ce2p_runtime.base.files import atomic_path
 
 from ..errors import DataError
 from ..labels import IGNORE, label_set

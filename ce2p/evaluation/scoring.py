@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ce2p_runtime import HumanParser, ModelMetadata
 from ce2p_runtime.media.sources import SourceFrame
-from ce2p_runtime.threads import prefetch
+from ce2p_runtime.process.threads import prefetch
 
 from ..data.annotations import read_image, read_labels
 from ..data.layouts import Sample

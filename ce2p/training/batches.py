@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ce2p_runtime.metadata import Normalisation
+from ce2p_runtime.model_files.metadata import Normalisation
 
 __all__ = ["to_network_input"]
 

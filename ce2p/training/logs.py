@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
-from ce2p_runtime.files import atomic_path
+from ce2p_runtime.base.files import atomic_path
 
 from ..errors import ConfigError
 from .loop import StepReport

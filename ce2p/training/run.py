@@ -20,8 +20,8 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from ce2p_runtime.base.files import atomic_path
 from ce2p_runtime.errors import MediaError
-from ce2p_runtime.files import atomic_path
 
 from ..checkpoints import save_checkpoint
 from ..data.layouts import Sample

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
+from ce2p_runtime.base.files import atomic_path
 from ce2p_runtime.errors import MediaError
-from ce2p_runtime.files import atomic_path
 
 from ..checkpoints.torch_files import read_torch_file
 from ..errors import CE2PError, CheckpointError

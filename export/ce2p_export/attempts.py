@@ -12,9 +12,9 @@ import onnx
 import onnx_ir as ir
 
 from ce2p.preprocessing import preprocessing_for
-from ce2p_runtime.machine import versions
-from ce2p_runtime.metadata import METADATA_KEY, ModelMetadata
-from ce2p_runtime.onnx_file import onnx_digest
+from ce2p_runtime.measuring.machine import versions
+from ce2p_runtime.model_files.metadata import METADATA_KEY, ModelMetadata
+from ce2p_runtime.model_files.onnx_file import onnx_digest
 
 from .deploy import FoldReport
 from .fusions import FusionResult

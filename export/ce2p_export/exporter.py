@@ -11,9 +11,9 @@ import onnx_ir as ir
 
 from ce2p.errors import ConfigError
 from ce2p.preprocessing import preprocessing_for
-from ce2p_runtime.files import atomic_path
+from ce2p_runtime.base.files import atomic_path
 from ce2p_runtime.gate import GateError
-from ce2p_runtime.metadata import ModelMetadata
+from ce2p_runtime.model_files.metadata import ModelMetadata
 
 from .attempts import Attempt, Candidates, Progress
 from .deploy import FoldReport, deploy

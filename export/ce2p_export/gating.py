@@ -21,7 +21,7 @@ from ce2p_runtime import HumanParser
 from ce2p_runtime.backends import BACKENDS, open_backend
 from ce2p_runtime.errors import CE2PRuntimeError
 from ce2p_runtime.gate import GateError, GatePicture, GateReport, Reference, Thresholds, judge
-from ce2p_runtime.metadata import METADATA_KEY, ModelMetadata
+from ce2p_runtime.model_files.metadata import METADATA_KEY, ModelMetadata
 
 from .metadata import build_metadata
 from .onnx_graph import GraphOptions

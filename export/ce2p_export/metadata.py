@@ -10,8 +10,8 @@ from ce2p.errors import CE2PError
 from ce2p.labels import palette_for
 from ce2p.preprocessing import Preprocessing
 from ce2p_runtime.errors import ModelFileError
-from ce2p_runtime.machine import versions
-from ce2p_runtime.metadata import Geometry, ModelMetadata
+from ce2p_runtime.measuring.machine import versions
+from ce2p_runtime.model_files.metadata import Geometry, ModelMetadata
 
 from .deploy import FoldReport
 from .onnx_graph import GraphOptions

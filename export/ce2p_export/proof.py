@@ -34,8 +34,8 @@ from numpy.typing import NDArray
 from ce2p.errors import CE2PError
 from ce2p.models import CE2P
 from ce2p.preprocessing import Preprocessing
-from ce2p_runtime.telemetry import import_onnxruntime
-from ce2p_runtime.text import install_hint
+from ce2p_runtime.base.text import install_hint
+from ce2p_runtime.process.telemetry import import_onnxruntime
 
 from .onnx_graph import GraphOptions
 from .precision import with_roundings

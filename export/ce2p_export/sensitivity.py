@@ -22,10 +22,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ce2p_runtime.bounded_json import read_json
-from ce2p_runtime.cache import cache_folder, read_cached
+from ce2p_runtime.base.bounded_json import read_json
+from ce2p_runtime.base.cache import cache_folder, read_cached
+from ce2p_runtime.base.files import atomic_path
 from ce2p_runtime.errors import MediaError
-from ce2p_runtime.files import atomic_path
 
 __all__ = ["HOPELESS", "GroupHarm", "Sensitivity", "Trial", "Trials", "leave_one_out", "search"]
 

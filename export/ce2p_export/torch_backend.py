@@ -17,7 +17,7 @@ from ce2p.labels import LabelSet
 from ce2p.models import CE2P
 from ce2p.preprocessing import preprocessing_for
 from ce2p_runtime.errors import BackendError
-from ce2p_runtime.locking import one_at_a_time
+from ce2p_runtime.process.locking import one_at_a_time
 
 from .metadata import build_metadata
 from .onnx_graph import GraphOptions

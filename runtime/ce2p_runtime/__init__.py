@@ -12,7 +12,7 @@ from .errors import BackendError, CE2PError, CE2PRuntimeError, ConfigError, Medi
 
 if TYPE_CHECKING:
     from .media.png import read_labels
-    from .metadata import ModelMetadata
+    from .model_files.metadata import ModelMetadata
     from .parser import HumanParser
     from .result import ParsingResult
 
@@ -29,7 +29,12 @@ __all__ = [
     "read_labels",
 ]
 
-_MODULES = {"HumanParser": "parser", "ModelMetadata": "metadata", "ParsingResult": "result", "read_labels": "media.png"}
+_MODULES = {
+    "HumanParser": "parser",
+    "ModelMetadata": "model_files.metadata",
+    "ParsingResult": "result",
+    "read_labels": "media.png",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .errors import ModelFileError, UndecidedError
 from .geometry import FrameMapping, frame_mapping
-from .metadata import ModelMetadata
+from .model_files.metadata import ModelMetadata
 from .ops import crop, label_map, warp_labels, warp_normalize
 from .ops.launches import (
     Launch,

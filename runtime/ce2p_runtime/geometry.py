@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .metadata import Geometry
+from .model_files.metadata import Geometry
 
 __all__ = ["FrameMapping", "frame_mapping"]
 

@@ -9,8 +9,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from .base.typed_json import is_text
 from .errors import ConfigError
-from .typed_json import is_text
 
 __all__ = [
     "IGNORE",

@@ -22,7 +22,7 @@ from .geometry import FrameMapping, frame_mapping
 from .media.frame_inputs import FrameInputs, Order, several_frames
 from .media.pictures import MAX_PIXELS, WHITE
 from .media.sources import SourceFrame, open_source
-from .metadata import ModelMetadata
+from .model_files.metadata import ModelMetadata
 from .result import ParsingResult
 
 __all__ = ["HumanParser"]

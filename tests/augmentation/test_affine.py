@@ -12,7 +12,7 @@ from ce2p.augmentation.affine import crop_matrix
 from ce2p.augmentation.geometry import warp
 from ce2p.labels import LabelSet, label_set
 from ce2p_runtime.geometry import frame_mapping
-from ce2p_runtime.metadata import Geometry
+from ce2p_runtime.model_files.metadata import Geometry
 from tests.augmentation.drawing import Script, labels_of, picture_of, scene, within_binomial_bounds
 
 SIZES = [((500, 400), (473, 473)), ((333, 512), (384, 384)), ((64, 31), (97, 65)), ((7, 90), (40, 100))]

@@ -13,7 +13,7 @@ from ce2p.augmentation import KINDS, CropAugmentation, PlainAugmentation, build_
 from ce2p.errors import ConfigError
 from ce2p.labels import label_set
 from ce2p_runtime.geometry import frame_mapping
-from ce2p_runtime.metadata import Geometry
+from ce2p_runtime.model_files.metadata import Geometry
 from tests.augmentation.drawing import Script, labels_of, picture_of, scene, within_binomial_bounds
 
 RNG = np.random.default_rng

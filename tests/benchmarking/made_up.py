@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from ce2p.benchmarking.document import Judgement, Result, Row, Standing
-from ce2p_runtime.timing import Timing
+from ce2p_runtime.measuring.timing import Timing
 
 PARTS = {"decode": 6.0, "prepare": 1.0, "network": 100.0, "labels": 4.2, "other": 0.0}
 WOBBLE = (1.0, 1.01, 1.02, 1.0, 1.01, 1.03, 1.02, 1.0, 1.01, 1.02, 1.0, 1.01)

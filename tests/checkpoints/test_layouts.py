@@ -25,7 +25,7 @@ from ce2p.errors import CheckpointError
 from ce2p.labels import LabelSet
 from ce2p.models import CE2P, FAMILIES, CE2PConfig
 from ce2p.models.layers import ConvNormAct
-from ce2p_runtime.files import file_sha256
+from ce2p_runtime.base.files import file_sha256
 
 Tiny = Callable[..., CE2P]
 State = dict[str, Tensor]

@@ -35,8 +35,8 @@ from ce2p.synthetic import walking_sequence
 from ce2p_export import GraphOptions, export_onnx, open_source
 from ce2p_runtime import BackendError, HumanParser, MediaError, ModelFileError
 from ce2p_runtime.errors import CE2PRuntimeError
+from ce2p_runtime.measuring.timing import Timing
 from ce2p_runtime.media.video import VideoWriter
-from ce2p_runtime.timing import Timing
 from tests.benchmarking.made_up import judgement, result, row, stages
 
 Frame = NDArray[np.uint8]

@@ -22,8 +22,8 @@ from ce2p.cli.doctor import Finding, examine
 from ce2p.errors import ConfigError
 from ce2p.models import CE2P
 from ce2p.synthetic import walking_sequence
+from ce2p_runtime.base.text import install_hint
 from ce2p_runtime.media.video import VideoReader, VideoWriter
-from ce2p_runtime.text import install_hint
 from tests.cli.command import Run, error_line
 
 Tiny = Callable[..., CE2P]
@@ -260,7 +260,7 @@ def test_doctor_finds_what_this_environment_has(ce2p: Run) -> None:
 
 
 def test_doctor_calls_two_onnxruntimes_a_conflict(ce2p: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ce2p_runtime import machine
+    from ce2p_runtime.measuring import machine
 
     real = machine.version
     monkeypatch.setattr(machine, "version", lambda name: "1.31.1" if name.startswith("onnxruntime") else real(name))
@@ -294,8 +294,8 @@ def test_the_demo_runs_from_nothing_to_pictures(ce2p: Run, monkeypatch: pytest.M
 
 def test_inspect_reads_an_engine_by_its_sidecar(ce2p: Run, tiny_model: Path, tmp_path: Path) -> None:
     from ce2p_export.tensorrt.preparation import load_onnx, metadata_of
-    from ce2p_runtime.engine_file import EngineSidecar, Profile, sidecar_path
-    from ce2p_runtime.files import file_sha256
+    from ce2p_runtime.base.files import file_sha256
+    from ce2p_runtime.model_files.engine_file import EngineSidecar, Profile, sidecar_path
 
     engine = tmp_path / "x.engine"
     engine.write_bytes(b"a plan")

@@ -15,9 +15,9 @@ import pytest
 
 from ce2p.cli import app as commands
 from ce2p.errors import CE2PError
+from ce2p_runtime.base.text import install_hint, printable
 from ce2p_runtime.errors import MediaError
-from ce2p_runtime.interrupts import Terminated, uninterrupted
-from ce2p_runtime.text import install_hint, printable
+from ce2p_runtime.process.interrupts import Terminated, uninterrupted
 from tests.cli.command import Run, error_line
 
 

@@ -16,8 +16,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from ce2p_runtime.engine_file import EngineSidecar, Profile, sidecar_path
-from ce2p_runtime.metadata import METADATA_KEY, ModelMetadata
+from ce2p_runtime.model_files.engine_file import EngineSidecar, Profile, sidecar_path
+from ce2p_runtime.model_files.metadata import METADATA_KEY, ModelMetadata
 
 from .machine import Machine, Operation
 

@@ -30,7 +30,7 @@ from ce2p.synthetic import write_dataset, write_lip_folder
 from ce2p_export import GraphOptions, export_onnx, open_source
 from ce2p_export.torch_backend import TorchBackend
 from ce2p_runtime import BackendError, HumanParser
-from ce2p_runtime.cache import CACHE_VARIABLE
+from ce2p_runtime.base.cache import CACHE_VARIABLE
 from ce2p_runtime.errors import CE2PRuntimeError
 
 Tiny = Callable[..., CE2P]

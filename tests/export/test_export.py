@@ -22,8 +22,8 @@ from ce2p_export import exporter as exporter_module
 from ce2p_export.onnx_facts import read_onnx
 from ce2p_export.proof import MAX_RELATIVE_L2, Comparison, Proof
 from ce2p_runtime.backends import open_backend
-from ce2p_runtime.files import file_sha256
-from ce2p_runtime.metadata import METADATA_KEY, ModelMetadata
+from ce2p_runtime.base.files import file_sha256
+from ce2p_runtime.model_files.metadata import METADATA_KEY, ModelMetadata
 
 Tiny = Callable[..., CE2P]
 SIZE = (97, 81)

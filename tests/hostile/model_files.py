@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from ce2p_runtime.metadata import METADATA_KEY, Geometry, ModelMetadata, Normalisation
-from ce2p_runtime.onnx_file import onnx_digest
+from ce2p_runtime.model_files.metadata import METADATA_KEY, Geometry, ModelMetadata, Normalisation
+from ce2p_runtime.model_files.onnx_file import onnx_digest
 
 __all__ = ["HOSTILE", "METADATA", "SIDE", "small_model", "with_metadata"]
 

@@ -18,9 +18,9 @@ import numpy as np
 from ce2p.cli import inspect
 from ce2p_runtime import HumanParser
 from ce2p_runtime.backends import BACKENDS
-from ce2p_runtime.engine_file import sidecar_path
 from ce2p_runtime.errors import CE2PRuntimeError
-from ce2p_runtime.onnx_file import onnx_digest
+from ce2p_runtime.model_files.engine_file import sidecar_path
+from ce2p_runtime.model_files.onnx_file import onnx_digest
 from tests.hostile.isolated import Outcome, run_isolated
 from tests.hostile.model_files import METADATA, small_model, with_metadata
 from tests.hostile.mutations import mutations

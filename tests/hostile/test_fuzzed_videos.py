@@ -24,7 +24,7 @@ import pytest
 from ce2p_runtime.media.video import LabelVideoWriter, VideoCounts, VideoFrame, VideoReader, VideoWriter
 from tests.hostile.isolated import Outcome, run_isolated
 from tests.hostile.mutations import mutations
-from tests.runtime.clips import make_clip
+from tests.runtime.media.clips import make_clip
 
 _FRAMES = 25
 _MOST_PIXELS = 1 << 20

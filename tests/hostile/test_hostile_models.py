@@ -15,10 +15,10 @@ import pytest
 
 from ce2p_runtime import HumanParser, ModelFileError
 from ce2p_runtime.backends import BACKENDS
-from ce2p_runtime.engine_file import EngineSidecar, Profile, read_sidecar, sidecar_path
-from ce2p_runtime.files import file_sha256
-from ce2p_runtime.metadata import ModelMetadata
-from ce2p_runtime.onnx_file import onnx_digest, onnx_properties
+from ce2p_runtime.base.files import file_sha256
+from ce2p_runtime.model_files.engine_file import EngineSidecar, Profile, read_sidecar, sidecar_path
+from ce2p_runtime.model_files.metadata import ModelMetadata
+from ce2p_runtime.model_files.onnx_file import onnx_digest, onnx_properties
 from tests.hostile.isolated import run_isolated
 from tests.hostile.model_files import HOSTILE, METADATA, model, small_model, with_metadata
 

@@ -25,7 +25,7 @@ import onnx
 import pytest
 
 from ce2p.synthetic import iter_samples, walking_sequence
-from ce2p_runtime.cache import CACHE_VARIABLE
+from ce2p_runtime.base.cache import CACHE_VARIABLE
 from ce2p_runtime.media.video import VideoReader, VideoWriter
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
@@ -190,7 +190,7 @@ def test_a_command_stopped_at_any_moment_leaves_whole_files_only(
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a later run can tell whose file this was (`ce2p_runtime.leftovers`)."""
+    """Whether a later run can tell whose file this was (`ce2p_runtime.base.leftovers`)."""
     return re.fullmatch(r"\..*\.[0-9a-f]+-[0-9a-f]+-[0-9a-f]{8}-[0-9a-f]{8}(\.[^.]*)?", name) is not None
 
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ce2p_runtime.metadata import Normalisation
+from ce2p_runtime.model_files.metadata import Normalisation
 from ce2p_runtime.ops import (
     crop_reference,
     edge_fusion_reference,

@@ -170,7 +170,7 @@ def test_a_launch_with_other_arguments_than_the_kernels_is_refused() -> None:
 
 
 def test_impossible_launches_are_refused_before_they_are_made() -> None:
-    from ce2p_runtime.metadata import Normalisation
+    from ce2p_runtime.model_files.metadata import Normalisation
 
     plain = Normalisation("bgr", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     with pytest.raises(ValueError, match="rows of 30 bytes"):

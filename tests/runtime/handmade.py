@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from ce2p_runtime.metadata import METADATA_KEY, Geometry, ModelMetadata, Normalisation
+from ce2p_runtime.model_files.metadata import METADATA_KEY, Geometry, ModelMetadata, Normalisation
 
 __all__ = ["CLASSES", "SIZE", "metadata", "write_network"]
 

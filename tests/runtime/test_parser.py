@@ -19,8 +19,8 @@ from ce2p.synthetic import iter_samples, walking_sequence
 from ce2p_export import GraphOptions, export_onnx, open_source
 from ce2p_runtime import HumanParser, MediaError, ParsingResult
 from ce2p_runtime.media.video import VideoWriter
-from ce2p_runtime.metadata import Geometry
-from tests.warps import exact_warp
+from ce2p_runtime.model_files.metadata import Geometry
+from tests.runtime.warps import exact_warp
 
 Tiny = Callable[..., CE2P]
 Pixels = NDArray[np.uint8]

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
+from ce2p_runtime.base.files import atomic_path
 from ce2p_runtime.errors import MediaError
-from ce2p_runtime.files import atomic_path
 from ce2p_runtime.media.png import encode_png, read_labels, write_png
 from ce2p_runtime.result import ParsingResult
 

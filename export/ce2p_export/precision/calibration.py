@@ -22,11 +22,11 @@ import onnx
 from numpy.typing import NDArray
 
 from ce2p.errors import CE2PError
-from ce2p_runtime.cache import cache_folder, read_cached
+from ce2p_runtime.base.cache import cache_folder, read_cached
+from ce2p_runtime.base.files import atomic_path
+from ce2p_runtime.base.text import install_hint
 from ce2p_runtime.errors import MediaError
-from ce2p_runtime.files import atomic_path
-from ce2p_runtime.telemetry import import_onnxruntime
-from ce2p_runtime.text import install_hint
+from ce2p_runtime.process.telemetry import import_onnxruntime
 
 __all__ = ["BINS", "ActivationStatistics", "calibrate", "collect", "session_with_outputs", "too_large_for_half"]
 

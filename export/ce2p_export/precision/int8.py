@@ -27,7 +27,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ce2p.errors import CE2PError
-from ce2p_runtime.telemetry import import_onnxruntime
+from ce2p_runtime.process.telemetry import import_onnxruntime
 
 from .casts import producer_of
 from .groups import check_known, layer_groups

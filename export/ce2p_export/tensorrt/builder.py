@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ce2p_runtime.engine_file import Profile
-from ce2p_runtime.tensorrt_log import process_log
+from ce2p_runtime.backends.tensorrt_log import process_log
+from ce2p_runtime.model_files.engine_file import Profile
 
 from .errors import EngineError
 from .failures import build_failure, parse_failure, readable

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from ce2p_runtime.engine_file import EngineSidecar, sidecar_path
+from ce2p_runtime.backends.tensorrt_log import process_log
+from ce2p_runtime.base.files import atomic_path, file_sha256
 from ce2p_runtime.errors import BackendError
-from ce2p_runtime.files import atomic_path, file_sha256
-from ce2p_runtime.metadata import ModelMetadata
-from ce2p_runtime.tensorrt_log import process_log
+from ce2p_runtime.model_files.engine_file import EngineSidecar, sidecar_path
+from ce2p_runtime.model_files.metadata import ModelMetadata
 
 from . import layers, versions
 from .builder import BuiltPlan, build_plan

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
-from ce2p_runtime.tensorrt_log import listening
+from ce2p_runtime.backends.tensorrt_log import listening
 
 __all__ = ["Messages", "Progress", "Watch", "collecting", "make_monitor"]
 

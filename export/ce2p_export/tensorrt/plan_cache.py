@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ce2p_runtime.cache import cache_folder, read_cached
-from ce2p_runtime.engine_file import EngineSidecar, read_sidecar
+from ce2p_runtime.base.cache import cache_folder, read_cached
+from ce2p_runtime.base.files import atomic_path, file_sha256
 from ce2p_runtime.errors import MediaError, ModelFileError
-from ce2p_runtime.files import atomic_path, file_sha256
+from ce2p_runtime.model_files.engine_file import EngineSidecar, read_sidecar
 
 __all__ = [
     "PlanKey",

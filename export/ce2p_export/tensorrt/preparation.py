@@ -21,7 +21,7 @@ from onnx import TensorProto, helper, inliner
 
 from ce2p_runtime.backends.base import checked_metadata
 from ce2p_runtime.errors import ModelFileError
-from ce2p_runtime.metadata import METADATA_KEY, ModelMetadata
+from ce2p_runtime.model_files.metadata import METADATA_KEY, ModelMetadata
 
 from ..fusions.ce2p_ops import DOMAIN
 from ..fusions.label_map import OP_TYPE as LABEL_OP

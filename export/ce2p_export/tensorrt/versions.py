@@ -6,7 +6,7 @@ import importlib
 import re
 from types import ModuleType
 
-from ce2p_runtime.text import install_hint
+from ce2p_runtime.base.text import install_hint
 
 from .errors import EngineError
 

@@ -6,11 +6,11 @@ import importlib.util
 import logging
 from pathlib import Path
 
-from ..engine_file import ENGINE_SUFFIXES
+from ..base.text import install_hint
 from ..errors import BackendError, ModelFileError
-from ..metadata import ModelMetadata
-from ..onnx_file import onnx_properties
-from ..text import install_hint
+from ..model_files.engine_file import ENGINE_SUFFIXES
+from ..model_files.metadata import ModelMetadata
+from ..model_files.onnx_file import onnx_properties
 from .base import Backend, DeviceBackend, check_model_file, metadata_from
 from .choice import choose_backend
 from .choice_memory import BackendChoice

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from ..cuda.driver import Resources, Stream
 from ..cuda.kernels import CarriedKernels
-from ..engine_file import ENGINE_SUFFIXES
 from ..errors import ModelFileError
 from ..media.sniff import sniff_file
-from ..metadata import METADATA_KEY, MOST_BATCH, ModelMetadata
+from ..model_files.engine_file import ENGINE_SUFFIXES
+from ..model_files.metadata import METADATA_KEY, MOST_BATCH, ModelMetadata
+from ..model_files.onnx_file import onnx_digest, onnx_graph, onnx_properties
 from ..onnx_check import check_graph
-from ..onnx_file import onnx_digest, onnx_graph, onnx_properties
 
 __all__ = [
     "Backend",

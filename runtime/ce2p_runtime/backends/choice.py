@@ -20,7 +20,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from ..machine import usable_cores
+from ..measuring.machine import usable_cores
 from .base import CompiledBackend
 from .choice_memory import BackendChoice, Option, choice_key, forget, recall, remember
 from .choice_timing import ChoosableBackend, Loader, Runner, Times, time_options

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..bounded_json import read_json
-from ..cache import cache_folder, read_cached
+from ..base.bounded_json import read_json
+from ..base.cache import cache_folder, read_cached
+from ..base.files import atomic_path
 from ..errors import MediaError
-from ..files import atomic_path
-from ..machine import cpu_model, usable_cores, versions
-from ..onnx_file import onnx_digest, onnx_properties
+from ..measuring.machine import cpu_model, usable_cores, versions
+from ..model_files.onnx_file import onnx_digest, onnx_properties
 
 __all__ = ["BackendChoice", "Option", "choice_key", "forget", "recall", "remember"]
 

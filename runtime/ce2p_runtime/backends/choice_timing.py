@@ -18,9 +18,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..machine import usable_cores
-from ..metadata import ModelMetadata
-from ..timing import REST, Timing, timed
+from ..measuring.machine import usable_cores
+from ..measuring.timing import REST, Timing, timed
+from ..model_files.metadata import ModelMetadata
 from .base import Backend
 from .choice_memory import BackendChoice, Option
 

@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bounded_json import read_json
-from ..cache import cache_folder, open_cached
+from ..base.bounded_json import read_json
+from ..base.cache import cache_folder, open_cached
+from ..base.files import atomic_path
+from ..base.leftovers import remove_leftovers
 from ..errors import CE2PRuntimeError, MediaError
-from ..files import atomic_path
-from ..leftovers import remove_leftovers
 
 __all__ = [
     "LIMIT_VARIABLE",

@@ -14,8 +14,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..metadata import ModelMetadata
-from ..timing import timed
+from ..measuring.timing import timed
+from ..model_files.metadata import ModelMetadata
 from .choice_memory import BackendChoice
 from .choice_timing import ChoosableBackend
 

@@ -10,9 +10,9 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..base.text import install_hint
 from ..errors import BackendError, ModelFileError
-from ..metadata import ModelMetadata
-from ..text import install_hint
+from ..model_files.metadata import ModelMetadata
 
 __all__ = ["gate_passed_on", "passed_among", "warn_unless_passed"]
 

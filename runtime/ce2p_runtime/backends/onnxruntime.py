@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.text import install_hint
 from ..errors import BackendError, ModelFileError
-from ..forks import keep_in_children
-from ..telemetry import import_onnxruntime
-from ..text import install_hint
+from ..process.forks import keep_in_children
+from ..process.telemetry import import_onnxruntime
 from .base import check_signature, checked_metadata
 from .choice_memory import BackendChoice
 

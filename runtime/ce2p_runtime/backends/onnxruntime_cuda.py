@@ -16,12 +16,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.text import install_hint
 from ..cuda.driver import CudaDevice, Resources, Stream, device_index
 from ..cuda.kernels import CarriedKernels
 from ..errors import BackendError, ModelFileError
-from ..locking import one_at_a_time
-from ..telemetry import import_onnxruntime
-from ..text import install_hint
+from ..process.locking import one_at_a_time
+from ..process.telemetry import import_onnxruntime
 from .base import TensorSpec, check_signature, checked_metadata
 from .device_run import HostRunner
 

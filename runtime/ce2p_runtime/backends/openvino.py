@@ -15,16 +15,16 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.text import install_hint
 from ..errors import BackendError, ModelFileError
-from ..forks import keep_in_children
-from ..machine import cpu_model, usable_cores
-from ..onnx_file import onnx_digest
-from ..openvino_core import openvino_core
-from ..telemetry import import_openvino
-from ..text import install_hint
+from ..measuring.machine import cpu_model, usable_cores
+from ..model_files.onnx_file import onnx_digest
+from ..process.forks import keep_in_children
+from ..process.telemetry import import_openvino
 from .base import check_signature, checked_metadata
 from .choice_memory import BackendChoice
 from .compiled_memory import compiled_key, forget_compiled, keep_compiled, recall_compiled
+from .openvino_core import openvino_core
 from .openvino_model import openvino_model
 
 __all__ = ["OpenVinoBackend"]

@@ -11,10 +11,10 @@ import mmap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..base.text import install_hint
 from ..errors import BackendError, ModelFileError
 from ..onnx_check.protobuf import LENGTH, Field, fields
 from ..onnx_check.reading import GRAPH_STORED, MODEL_GRAPH, TENSOR_NAME
-from ..text import install_hint
 from .openvino_pairs import drop_separating_pairs
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from ..cuda.driver import CudaDevice, Resources, device_index
 from ..cuda.kernels import CarriedKernels
-from ..engine_file import ENGINE_SUFFIXES, EngineSidecar, read_sidecar
 from ..errors import BackendError, ModelFileError
-from ..locking import one_at_a_time
-from ..tensorrt_log import process_log, take_complaint
+from ..model_files.engine_file import ENGINE_SUFFIXES, EngineSidecar, read_sidecar
+from ..process.locking import one_at_a_time
 from .base import TensorSpec, check_signature
 from .device_run import HostRunner
+from .tensorrt_log import process_log, take_complaint
 
 __all__ = ["TensorRTBackend"]
 

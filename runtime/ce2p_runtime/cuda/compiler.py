@@ -20,9 +20,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ..cache import cache_folder, read_cached
+from ..base.cache import cache_folder, read_cached
+from ..base.files import atomic_path
 from ..errors import BackendError, MediaError
-from ..files import atomic_path
 from ..ops.launches import KernelSource
 from .toolchains import Compiler, find_compiler
 

@@ -20,9 +20,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..base.text import install_hint
 from ..errors import BackendError
-from ..forks import keep_in_children
-from ..text import install_hint
+from ..process.forks import keep_in_children
 from .objects import DeviceBuffer, Event, Freeable, Module, PinnedBuffer, Stream
 
 __all__ = [

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from ..base.text import install_hint
 from ..errors import BackendError
-from ..text import install_hint
 from .driver import Resources, Stream
 
 __all__ = ["CapturedGraph", "GraphError", "Graphs", "StageEvent", "load_graphs"]

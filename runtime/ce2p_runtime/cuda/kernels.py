@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..base.files import atomic_path, file_sha256
 from ..errors import ModelFileError
-from ..files import atomic_path, file_sha256
-from ..metadata import ModelMetadata
+from ..model_files.metadata import ModelMetadata
 from ..ops.launches import KernelSource, Launch, label_map_source, warp_normalize_source
 from .compiler import compile_ptx, ptx_header, source_sha256
 from .driver import Module, Resources, Stream

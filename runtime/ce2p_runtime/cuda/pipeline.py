@@ -26,7 +26,7 @@ from ..backends.base import DeviceBackend
 from ..errors import BackendError
 from ..frame_steps import check_frame, label_launches, needs_input_labels, prepare_launch
 from ..geometry import FrameMapping, frame_mapping
-from ..locking import one_at_a_time
+from ..process.locking import one_at_a_time
 from .arrays import DeviceArray, DeviceFrame, as_device_frame, is_device_array
 from .driver import DeviceBuffer, Resources
 from .graph import GraphError, Graphs, StageEvent, load_graphs

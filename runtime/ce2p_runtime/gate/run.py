@@ -13,7 +13,7 @@ from ..errors import BackendError, MediaError, ModelFileError, UndecidedError
 from ..frame_steps import check_frame
 from ..geometry import frame_mapping
 from ..labels import IGNORE
-from ..metadata import ModelMetadata
+from ..model_files.metadata import ModelMetadata
 from ..parser import HumanParser
 from .agreement import Counts, PictureFigures, band_radius, boundary_band, compare, count_pairs
 from .picture import ComparedPicture

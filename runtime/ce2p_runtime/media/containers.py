@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..base.files import existing_file
 from ..errors import MediaError
-from ..files import existing_file
 from .pyav import load_av, open_arguments
 from .sniff import sniff_file
 from .structure import read_structure

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.files import atomic_path
 from ..errors import MediaError
-from ..files import atomic_path
 from .pyav import load_av
 
 __all__ = ["EncodedVideo"]

@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from ..base.files import existing_file
 from ..errors import MediaError
-from ..files import existing_file
 from .own_mark import bears_mark
 from .sniff import sniff_file
 

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.files import atomic_path, existing_file
 from ..errors import MediaError
-from ..files import atomic_path, existing_file
 from .listing import PICTURE_FORMATS, PICTURE_SUFFIXES, VIDEO_SUFFIXES, find_pictures, source_kind
 from .own_mark import marked
 from .picture_decoding import decode_pixels

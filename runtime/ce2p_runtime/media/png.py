@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.files import atomic_path, existing_file
 from ..errors import MediaError
-from ..files import atomic_path, existing_file
 from .own_mark import marked
 from .picture_headers import missing_part, picture_size
 from .pictures import MAX_PIXELS

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
+from ..base.text import install_hint
 from ..errors import MediaError
-from ..text import install_hint
 
 __all__ = ["fraction", "load_av", "open_arguments"]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..destinations import check_folder
+from ..base.destinations import check_folder
+from ..base.leftovers import remove_leftovers
 from ..errors import MediaError
-from ..leftovers import remove_leftovers
 
 __all__ = ["Existing", "ResultPlan", "plan_results"]
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from ..base.leftovers import temporary_name
 from ..errors import MediaError
-from ..leftovers import temporary_name
 from ..result import ParsingResult
 from .result_names import SAVE_CHOICES, ResultNames
 from .result_plan import ResultPlan, plan_results

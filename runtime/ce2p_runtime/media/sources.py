@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MediaError
+from ..process.threads import prefetch
 from ..result import ParsingResult
-from ..threads import prefetch
 from .listing import FoundPictures, list_pictures, source_kind
 from .pictures import MAX_PIXELS, WHITE, load_picture
 from .video import VideoReader

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MediaError
-from ..interrupts import INTERRUPTS, uninterrupted
+from ..process.interrupts import INTERRUPTS, uninterrupted
+from ..process.threads import Worker
 from ..result import ParsingResult
-from ..threads import Worker
 from .label_segments import LabelSegments
 from .sources import Source, SourceFrame
 from .video_writer import VideoWriter

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-from ..metadata import MOST_BATCH, ModelMetadata
+from ..model_files.metadata import MOST_BATCH, ModelMetadata
 from .model import FLOAT, FLOAT16, UINT8, OnnxModel, Port
 from .survey import survey
 

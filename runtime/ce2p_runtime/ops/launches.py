@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..metadata import Normalisation
+from ..model_files.metadata import Normalisation
 from .bilinear import settle_matrix
 from .label_map import area_matrix
 from .warp_normalize import invert_affine

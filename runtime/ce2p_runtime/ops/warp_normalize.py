@@ -30,7 +30,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..metadata import Normalisation
+from ..model_files.metadata import Normalisation
 from .bilinear import AxisTaps, affine_taps, blend, resize_taps
 
 __all__ = [

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import FrameMapping
-from ..metadata import ModelMetadata
+from ..model_files.metadata import ModelMetadata
 from ..ops.bilinear import AxisTaps, affine_taps, blend, resize_taps, settle_matrix
 from .instances import Box
 

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..bounded_json import read_json
+from ..base.bounded_json import read_json
 from ..errors import MediaError
 from ..media.png import read_index_png
 from .coco_masks import segmentation_mask

@@ -23,8 +23,8 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.files import atomic_path
 from ..errors import MediaError
-from ..files import atomic_path
 from ..labels import PASCAL_PALETTE
 from ..media.png import read_labels, write_png
 from .instances import MOST_PEOPLE

@@ -1,0 +1,1 @@
+"""What everything stands on: files written whole, JSON and caches read with limits, text for people."""

@@ -1,0 +1,1 @@
+"""Times that can be compared: callables in turn, percentiles, and what the machine was doing."""

@@ -1,0 +1,1 @@
+"""What concerns the whole process: threads, signals, forks, and libraries that report their use."""

@@ -1,0 +1,137 @@
+"""Backends that take the time they are told to, on a clock of their own: for the choice among them."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+
+import ce2p_runtime.backends as backends
+from ce2p_runtime import BackendError, ModelMetadata
+from ce2p_runtime.backends import BackendChoice, choice, choice_memory, choice_timing
+from ce2p_runtime.backends.base import metadata_from
+from ce2p_runtime.base.cache import CACHE_VARIABLE
+from ce2p_runtime.model_files.metadata import METADATA_KEY, Geometry, Normalisation
+from ce2p_runtime.model_files.onnx_file import onnx_properties
+
+__all__ = ["Scene", "cached", "put_cores", "reason", "set_scene", "write_model"]
+
+METADATA = ModelMetadata(
+    family="schp",
+    dataset="two",
+    class_names=("Background", "Coat"),
+    palette=((0, 0, 0), (255, 0, 0)),
+    flip_pairs=(),
+    normalisation=Normalisation("bgr", 1 / 255, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    geometry=Geometry("resize", True, "float", "logits"),
+    align_corners=False,
+    input_size=(8, 12),
+    output_stride=16,
+    input_kind="float",
+    output_kind="logits",
+    precision="fp32",
+    weights="untrained",
+    untrained=True,
+)
+
+
+def write_model(path: Path, **changes: Any) -> Path:
+    """A file with metadata and nothing else: no backend here looks further."""
+    proto = onnx.ModelProto(ir_version=10, producer_name="test")
+    proto.metadata_props.add(key="other", value="x")
+    proto.metadata_props.add(key=METADATA_KEY, value=dataclasses.replace(METADATA, **changes).to_json())
+    path.write_bytes(proto.SerializeToString())
+    return path
+
+
+@dataclass
+class Scene:
+    """What the scripted backends do, and what was done with them."""
+
+    milliseconds: dict[str, Callable[[int | None], float]] = field(default_factory=dict)
+    """By backend: what a run takes, by number of threads."""
+    no_load: set[str] = field(default_factory=set)
+    fails_at_run: dict[str, int] = field(default_factory=dict)
+    """By backend: the run that fails."""
+    now: float = 0.0
+    loaded: list[tuple[str, str, int | None]] = field(default_factory=list)
+    closed: list[tuple[str, int | None]] = field(default_factory=list)
+    batches: list[tuple[str, NDArray[Any]]] = field(default_factory=list)
+
+    def runs(self, name: str) -> int:
+        return sum(who == name for who, _ in self.batches)
+
+    def backend(self, called: str) -> type:
+        scene = self
+
+        class Scripted:
+            name = called
+            device = "cpu"
+            choice: BackendChoice | None = None
+
+            def __init__(self, path: Path, device: str = "auto", threads: int | None = None) -> None:
+                scene.loaded.append((called, device, threads))
+                if called in scene.no_load:
+                    raise BackendError(f"{called} does not load\nmore lines")
+                self.threads = threads
+                self.metadata = metadata_from(path, onnx_properties(path))
+                self.batch = None
+
+            def run(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
+                scene.batches.append((called, batch))
+                if scene.runs(called) == scene.fails_at_run.get(called):
+                    raise RuntimeError(f"{called} broke")
+                scene.now += scene.milliseconds[called](self.threads) / 1e3
+                return [np.zeros((len(batch), 2, 2, 3), self.metadata.io)]
+
+            def close(self) -> None:
+                scene.closed.append((called, self.threads))
+
+        return Scripted
+
+
+def set_scene(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Scene:
+    """Two backends, "slow" and "fast", on a machine of two cores without hyperthreads, with an empty cache."""
+    made = Scene({"slow": lambda _: 20.0, "fast": lambda _: 10.0})
+    monkeypatch.setattr(backends, "BACKENDS", {name: made.backend(name) for name in made.milliseconds})
+    monkeypatch.setattr(backends, "cuda_provider_is_there", lambda: False)
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: name if name in made.milliseconds else found(name, *more)
+    )
+    monkeypatch.setattr(time, "perf_counter", lambda: made.now)
+    monkeypatch.setattr(time, "perf_counter_ns", lambda: round(made.now * 1e9))
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setattr(choice_timing, "_TASKS", tmp_path / "task")
+    monkeypatch.setattr(choice_memory, "_of_this_process", {})
+    put_cores(monkeypatch, tmp_path / "cpu", usable=2, siblings=["0", "1"])
+    return made
+
+
+def put_cores(monkeypatch: pytest.MonkeyPatch, folder: Path, usable: int, siblings: list[str]) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(usable)), raising=False)
+    monkeypatch.setattr(choice, "_TOPOLOGY", folder)
+    for number, text in enumerate(siblings):
+        (folder / f"cpu{number}/topology").mkdir(parents=True)
+        (folder / f"cpu{number}/topology/thread_siblings_list").write_text(f"{text}\n")
+
+
+def reason(backend: object) -> BackendChoice:
+    found = getattr(backend, "choice", None)
+    assert isinstance(found, BackendChoice)
+    return found
+
+
+def cached(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "cache/backends").iterdir())
