@@ -77,7 +77,7 @@ $(OLDEST)/ready: pyproject.toml tests/environments/oldest_versions.py
 	$(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python tests/environments/oldest_versions.py > $(OLDEST)/constraints.txt
 	$(OLDEST)/bin/python -m pip install --quiet --constraint $(OLDEST)/constraints.txt \
-		--editable ".[export,cpu,openvino,plots]" pytest pytest-xdist torchmetrics scipy
+		--editable ".[export,cpu,openvino,people,plots]" pytest pytest-xdist torchmetrics scipy
 	touch $(OLDEST)/ready
 
 $(RUNTIME)/ready: pyproject.toml
