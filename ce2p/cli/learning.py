@@ -68,21 +68,21 @@ def train(
 
     run(
         TrainRequest(
-            model,
-            data,
-            recipe,
-            tuple(overrides or ()),
-            output,
-            resume,
-            init,
-            backbone,
-            device,
-            workers,
-            compiled,
-            deterministic,
-            validate_every,
-            validate_limit,
-            snapshot_minutes,
+            model=model,
+            data=data,
+            recipe=recipe,
+            overrides=tuple(overrides or ()),
+            output=output,
+            resume=resume,
+            init=init,
+            backbone=backbone,
+            device=device,
+            workers=workers,
+            compiled=compiled,
+            deterministic=deterministic,
+            validate_every=validate_every,
+            validate_limit=validate_limit,
+            snapshot_minutes=snapshot_minutes,
         )
     )
 
@@ -196,7 +196,7 @@ def synthetic(
     from ce2p.cli.arguments import image_size
     from ce2p.cli.data import run_synthetic
 
-    run_synthetic(root, dataset, train, val, image_size(size, "--size"), seed)
+    run_synthetic(root, dataset, train=train, val=val, size=image_size(size, "--size"), seed=seed)
 
 
 @data_app.command()

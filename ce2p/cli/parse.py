@@ -85,7 +85,7 @@ def _run(request: ParseRequest) -> None:
             _check_classes(request.classes, parser)
             interrupt = _parse_until_interrupted(request, parser, source, plan, tally)
         _say_notes(source, said)
-        document = summary(source, output, parser, tally, targets, plan.done)
+        document = summary(source, output, parser=parser, tally=tally, targets=targets, done=plan.done)
         if request.json:
             write_json(document, request.json, "parse")
         where = str(output) if single else f"{output}/"

@@ -141,7 +141,15 @@ def check_split(
     if empty and not pixels[1:].any():
         problems.append(_no_class(samples, ignored > 0))
     shape = np.array(sizes, np.int64).reshape(-1, 2)
-    return Report(len(samples), tuple(problems), pixels, pictures, ignored, shape, turned)
+    return Report(
+        samples=len(samples),
+        problems=tuple(problems),
+        pixels=pixels,
+        pictures=pictures,
+        ignored=ignored,
+        sizes=shape,
+        turned=turned,
+    )
 
 
 def require_classes(labels: LabelSet, samples: Sequence[Sample]) -> None:

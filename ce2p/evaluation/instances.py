@@ -79,15 +79,15 @@ def score_instances(
     ap_p, pcp = people.scores()
     parsing = Scores(labels, matrix.counts, tuple(pictures), f"class maps in {results / 'global_parsing'}")
     return InstanceScores(
-        labels,
-        parts.scores(),
-        parts.positives[1:],
-        ap_p,
-        pcp,
-        people.positives,
-        parsing,
-        strict,
-        f"results in {results}",
+        labels=labels,
+        class_ap_r=parts.scores(),
+        parts=parts.positives[1:],
+        ap_p=ap_p,
+        pcp=pcp,
+        people=people.positives,
+        parsing=parsing,
+        strict=strict,
+        model=f"results in {results}",
     )
 
 

@@ -26,11 +26,11 @@ def beside(image: Picture, truth: Picture, result: ParsingResult, height: int = 
     painted[truth == IGNORE] = _WHITE
     row = np.hstack([image, painted, result.colours()])
     scale = height / row.shape[0]
-    scaled = cv2.resize(row, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
+    scaled = np.asarray(cv2.resize(row, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST), np.uint8)
     top = 30 if caption else _MARGIN
-    framed = cv2.copyMakeBorder(scaled, top, _MARGIN, _MARGIN, _MARGIN, cv2.BORDER_CONSTANT, value=_WHITE)
-    cv2.putText(framed, caption, (_MARGIN, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
-    return np.asarray(framed, np.uint8)
+    framed = _framed(scaled, top, _MARGIN, _MARGIN, _MARGIN)
+    _write(framed, caption, (_MARGIN, 20), scale=0.5, thickness=1)
+    return framed
 
 
 def sheet(rows: Sequence[Picture]) -> Picture:
@@ -38,16 +38,25 @@ def sheet(rows: Sequence[Picture]) -> Picture:
     if not rows:
         raise ValueError("a sheet needs at least one row")
     width = max(row.shape[1] for row in rows)
-    padded = [cv2.copyMakeBorder(row, 0, 0, 0, width - row.shape[1], cv2.BORDER_CONSTANT, value=_WHITE) for row in rows]
+    padded = [_framed(row, 0, 0, 0, width - row.shape[1]) for row in rows]
     half = (len(padded) + 1) // 2
     columns = [np.vstack(part) for part in (padded[:half], padded[half:]) if part]
     height = max(column.shape[0] for column in columns)
-    filled = [
-        cv2.copyMakeBorder(column, 0, height - column.shape[0], 0, 0, cv2.BORDER_CONSTANT, value=_WHITE)
-        for column in columns
-    ]
+    filled = [_framed(column, 0, height - column.shape[0], 0, 0) for column in columns]
     body = np.hstack(filled)
     heading = np.full((44, body.shape[1], 3), 255, np.uint8)
     for left in range(_MARGIN, body.shape[1], width):
-        cv2.putText(heading, "input | truth | prediction", (left, 30), cv2.FONT_HERSHEY_SIMPLEX, 0.9, (0, 0, 0), 2)
+        _write(heading, "input | truth | prediction", (left, 30), scale=0.9, thickness=2)
     return np.vstack([heading, body])
+
+
+def _framed(picture: Picture, top: int, bottom: int, left: int, right: int) -> Picture:
+    """The picture with white around it."""
+    framed = cv2.copyMakeBorder(picture, top, bottom, left, right, borderType=cv2.BORDER_CONSTANT, value=_WHITE)
+    return np.asarray(framed, np.uint8)
+
+
+def _write(picture: Picture, text: str, start: tuple[int, int], *, scale: float, thickness: int) -> None:
+    """Black text into the picture; `start`: x and y of its first letter's foot."""
+    font, antialiased = cv2.FONT_HERSHEY_SIMPLEX, cv2.LINE_AA
+    cv2.putText(picture, text, start, font, scale, color=(0, 0, 0), thickness=thickness, lineType=antialiased)

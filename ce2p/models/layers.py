@@ -26,7 +26,7 @@ class ConvNormAct(nn.Module):
     ) -> None:
         super().__init__()
         padding = dilation * (kernel // 2)
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False)
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation=dilation, bias=False)
         self.norm: nn.Module = nn.BatchNorm2d(outputs)
         self.act = activation(slope)
 

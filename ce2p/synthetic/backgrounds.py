@@ -58,7 +58,14 @@ def _surface(rng: np.random.Generator, colour: Colour) -> Material:
     """Draw a patterned surface whose accent differs only a little from its colour."""
     b, g, r = (float(np.clip(c * rng.uniform(0.75, 1.2), 0, 255)) for c in colour)
     pattern = str(rng.choice([*PATTERNS[:5], "denim", "plain", "plain"]))
-    return Material(colour, (b, g, r), pattern, int(rng.integers(2, 9)), int(rng.integers(2**31)), 0.02)
+    return Material(
+        colour=colour,
+        accent=(b, g, r),
+        pattern=pattern,
+        repeats=int(rng.integers(2, 9)),
+        seed=int(rng.integers(2**31)),
+        creases=0.02,
+    )
 
 
 def _thing(rng: np.random.Generator, horizon: float) -> Thing:
@@ -73,7 +80,15 @@ def _thing(rng: np.random.Generator, horizon: float) -> Thing:
     elif kind == "box":  # boxes stand on the ground
         y = horizon + float(rng.uniform(-0.02, 0.12)) - half_height
     x = float(rng.uniform(-0.9, 0.9))
-    return Thing(kind, x, y, half_width, half_height, float(rng.uniform(0.3, 1.0)), material)
+    return Thing(
+        kind=kind,
+        x=x,
+        y=y,
+        half_width=half_width,
+        half_height=half_height,
+        depth=float(rng.uniform(0.3, 1.0)),
+        material=material,
+    )
 
 
 def sample_background(rng: np.random.Generator) -> Background:

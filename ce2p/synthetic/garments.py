@@ -70,10 +70,12 @@ def arm(wearer: Wearer, side: str) -> list[Shape]:
     shapes = [Shape([*tube(line, radii), *hand], wearer.skin, frame, _ARM[side], thickness=0.04)]
     if outfit.sleeve > 0:
         label = MAIN_LABEL[outfit.main]
-        shapes += _sleeve(line, radii + 0.006 * s, outfit.sleeve, outfit.top, label, frame, cuff)
+        shapes += _sleeve(
+            line, radii + 0.006 * s, reach=outfit.sleeve, cloth=outfit.top, label=label, frame=frame, cuff=cuff
+        )
     if outfit.coat:
         loose = radii + s * np.linspace(0.008, 0.014, len(line))
-        shapes += _sleeve(line, loose, 0.98, outfit.coat.material, Lip.COAT, frame, cuff)
+        shapes += _sleeve(line, loose, reach=0.98, cloth=outfit.coat.material, label=Lip.COAT, frame=frame, cuff=cuff)
     if outfit.gloves:
         wrist_line, wrist_radii = stretch(line, radii + 0.009 * s, 0.80, 1.0)
         glove = [*tube(wrist_line, wrist_radii, root=False), *_hand(wrist, fingers, s, side, 1.3)]

@@ -134,6 +134,6 @@ def _flowers(count: int, rng: np.random.Generator) -> Grid:
     for x, y, r in zip(*rng.integers((0, 0, 3), (_TILE_PIXELS, _TILE_PIXELS, 8), (3 * count, 3)).T, strict=True):
         for dx in (-_TILE_PIXELS, 0, _TILE_PIXELS):
             for dy in (-_TILE_PIXELS, 0, _TILE_PIXELS):
-                cv2.circle(mask, (int(x) + dx, int(y) + dy), int(r), 255, -1, cv2.LINE_AA)
-                cv2.circle(mask, (int(x) + dx, int(y) + dy), int(r) // 3, 90, -1, cv2.LINE_AA)
+                cv2.circle(mask, (int(x) + dx, int(y) + dy), int(r), 255, -1, lineType=cv2.LINE_AA)
+                cv2.circle(mask, (int(x) + dx, int(y) + dy), int(r) // 3, 90, -1, lineType=cv2.LINE_AA)
     return mask.astype(np.float32) / 255.0

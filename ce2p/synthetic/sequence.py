@@ -40,7 +40,16 @@ def walking_scenes(seed: int, frames: int, size: tuple[int, int], fps: float = 2
         x = 0.5 * width + 0.7 * stray * float(np.sin(0.6 * time + 2.0 * start))
         ground = 0.935 * height + 0.35 * (near - scale)
         view = View(near, x, min(ground, 0.96 * height))
-        yield Scene(person, motion.at(time), view, background, light, size, time, grain + index)
+        yield Scene(
+            person=person,
+            pose=motion.at(time),
+            view=view,
+            background=background,
+            light=light,
+            size=size,
+            time=time,
+            noise_seed=grain + index,
+        )
 
 
 def walking_sequence(

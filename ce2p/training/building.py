@@ -63,6 +63,11 @@ def build_trainer(
             raise ValueError("loss.class_weights wants the pixels of each class")
         weights = class_weights_from(class_pixels).to(processes.device)
     criterion = Criterion(
-        config.loss, net.config.align_corners, labels.num_classes, weights, processes.reduce_sum, processes.world
+        config.loss,
+        net.config.align_corners,
+        labels.num_classes,
+        weights,
+        reduce_sum=processes.reduce_sum,
+        world=processes.world,
     )
-    return Trainer(config, net, loader, sampler, criterion, processes, compiled)
+    return Trainer(config, net, loader, sampler, criterion, processes=processes, compiled=compiled)

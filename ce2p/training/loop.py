@@ -196,13 +196,13 @@ class Trainer:
                 "lower optimiser.lr (snapshots from before are kept)"
             )
         return StepReport(
-            self.position.epoch,
-            self.steps_done,
-            self.config.epochs * self.steps_per_epoch,
-            rate,
-            losses,
-            window.steps * self.config.batch / seconds,
-            waited / seconds,
+            epoch=self.position.epoch,
+            step=self.steps_done,
+            total_steps=self.config.epochs * self.steps_per_epoch,
+            learning_rate=rate,
+            losses=losses,
+            pictures_per_second=window.steps * self.config.batch / seconds,
+            waiting=waited / seconds,
         )
 
     def _correct(self, epoch: int) -> None:

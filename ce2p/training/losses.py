@@ -96,7 +96,9 @@ class Criterion:
         if (teacher is None) != (cycle == 0):
             raise ValueError(f"cycle {cycle} {'without' if teacher is None else 'with'} a teacher")
         with torch.autocast(labels.device.type, enabled=False):
-            return self._terms(outputs.stage1, outputs.parsing, outputs.edge, labels, edges, teacher, cycle)
+            return self._terms(
+                outputs.stage1, outputs.parsing, outputs.edge, labels, edges=edges, teacher=teacher, cycle=cycle
+            )
 
     def _terms(
         self,

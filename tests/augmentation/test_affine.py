@@ -68,7 +68,9 @@ def test_a_quarter_turn_brings_the_right_side_to_the_top() -> None:
 
 def test_around_the_picture_it_is_black_and_ignored() -> None:
     labels = labels_of("12345", "12345", "12345")
-    still = AffineAugmentation((5, 5), label_set("voc"), 0, 0, 0, 0)
+    still = AffineAugmentation(
+        (5, 5), label_set("voc"), scale_sigma=0, rotation_sigma=0, rotation_probability=0, flip_probability=0
+    )
     image, found, _ = still(picture_of(labels), labels, np.random.default_rng(0))
     # As wide as the crop, so nothing is scaled; one row above and one below lie outside.
     np.testing.assert_array_equal(found, labels_of(".....", "12345", "12345", "12345", "....."))
@@ -88,7 +90,9 @@ def test_half_a_box_doubles_the_picture_about_its_middle() -> None:
 
 def mirrored(dataset: str, *rows: str) -> tuple[np.ndarray, Augmented]:
     labels = labels_of(*rows)
-    always = AffineAugmentation(labels.shape, label_set(dataset), 0, 0, 0, 1)
+    always = AffineAugmentation(
+        labels.shape, label_set(dataset), scale_sigma=0, rotation_sigma=0, rotation_probability=0, flip_probability=1
+    )
     return labels, always(picture_of(labels), labels, np.random.default_rng(0))
 
 

@@ -301,17 +301,17 @@ def test_inspect_reads_an_engine_by_its_sidecar(ce2p: Run, tiny_model: Path, tmp
     engine.write_bytes(b"a plan")
     metadata = metadata_of(load_onnx(tiny_model), tiny_model)
     sidecar = EngineSidecar(
-        file_sha256(engine),
-        file_sha256(tiny_model),
-        "11.4.0.106",
-        "sm_90",
-        "none",
-        False,
-        "fp32",
-        (Profile(1, 1, 1), Profile(4, 4, 4)),
-        ("CE2PEdgeFusion",),
-        {},
-        metadata,
+        plan_sha256=file_sha256(engine),
+        onnx_sha256=file_sha256(tiny_model),
+        tensorrt="11.4.0.106",
+        architecture="sm_90",
+        hardware_compatibility="none",
+        version_compatible=False,
+        precision="fp32",
+        profiles=(Profile(1, 1, 1), Profile(4, 4, 4)),
+        plugins=("CE2PEdgeFusion",),
+        kernels={},
+        metadata=metadata,
     )
     sidecar_path(engine).write_text(sidecar.to_json())
     facts = json.loads(ce2p("inspect", engine, "--json").out)

@@ -47,17 +47,17 @@ def engine_of(model: Path, path: Path) -> Path:
     path.write_bytes(b"a plan")
     metadata = ModelMetadata.from_json(onnx_properties(model)[METADATA_KEY], str(model))
     sidecar = EngineSidecar(
-        file_sha256(path),
-        file_sha256(model),
-        "11.4.0.106",
-        "sm_90",
-        "none",
-        False,
-        "fp32",
-        (Profile(1, 1, 1),),
-        (),
-        {},
-        metadata,
+        plan_sha256=file_sha256(path),
+        onnx_sha256=file_sha256(model),
+        tensorrt="11.4.0.106",
+        architecture="sm_90",
+        hardware_compatibility="none",
+        version_compatible=False,
+        precision="fp32",
+        profiles=(Profile(1, 1, 1),),
+        plugins=(),
+        kernels={},
+        metadata=metadata,
     )
     sidecar_path(path).write_text(sidecar.to_json())
     return path

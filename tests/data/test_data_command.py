@@ -284,15 +284,15 @@ def test_synthetic_data_sets_of_every_layout_are_free_of_problems(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], dataset: str
 ) -> None:
     root = tmp_path / "people"
-    run_synthetic(root, dataset, 2, 1, (96, 80), 0)
+    run_synthetic(root, dataset, train=2, val=1, size=(96, 80), seed=0)
     assert f"wrote 2 training and 1 validation pictures of 96x80 to {root}" in capsys.readouterr().out
     seen = check(capsys, root, dataset)
     assert seen.error is None
     assert cells(seen.out, "train")[1:5] == ["2", "96x80", "96x80", "96x80"]
     with pytest.raises(DataError, match="exists already"):
-        run_synthetic(root, dataset, 2, 1, (96, 80), 0)
+        run_synthetic(root, dataset, train=2, val=1, size=(96, 80), seed=0)
     with pytest.raises(DataError):
-        run_synthetic(tmp_path / "other", dataset, -1, 1, (96, 80), 0)
+        run_synthetic(tmp_path / "other", dataset, train=-1, val=1, size=(96, 80), seed=0)
 
 
 def test_sbd_tells_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -86,9 +86,9 @@ def random_picture(rng: np.random.Generator, ignored: bool = False) -> Picture:
         parts,
         found_labels,
         found_humans,
-        people,
-        found_parts,
-        list(zip(classes, scores.tolist(), strict=True)),
+        human_scores=people,
+        found_parts=found_parts,
+        part_scores=list(zip(classes, scores.tolist(), strict=True)),
     )
 
 
@@ -145,9 +145,9 @@ def one_picture(strict: bool, tmp_path: Path) -> InstanceScores:
         parts,
         found_labels,
         found_humans,
-        [0.9, 0.8],
-        found_parts,
-        [(1, 0.9), (1, 0.8), (1, 0.7), (2, 0.6)],
+        human_scores=[0.9, 0.8],
+        found_parts=found_parts,
+        part_scores=[(1, 0.9), (1, 0.8), (1, 0.7), (2, 0.6)],
     )
     return score_instances(store(tmp_path, [picture]), tmp_path / "results", FIVE, strict=strict)
 
@@ -271,7 +271,7 @@ def test_maps_that_do_not_fit_are_named(tmp_path: Path) -> None:
 
 def test_a_split_without_people_has_no_score(tmp_path: Path) -> None:
     empty = np.zeros((8, 8), np.int64)
-    samples = store(tmp_path, [Picture(empty, empty, empty, empty, empty, [], empty)])
+    samples = store(tmp_path, [Picture(empty, empty, empty, empty, empty, human_scores=[], found_parts=empty)])
     with pytest.raises(DataError, match="no person in the ground truth of 1 pictures"):
         score_instances(samples, tmp_path / "results", FIVE)
 

@@ -118,7 +118,17 @@ def test_random_maps_score_as_torchmetrics_says(seed: int) -> None:
 
 def test_the_report_has_the_published_figure_and_the_difference(by_hand: ConfusionMatrix) -> None:
     scores = scores_of(by_hand)
-    figure = Published("schp", "custom", "r101", 16, "mIoU", 20.5, "a README", "test split", (90.0, 1.0, 2.0, 3.0))
+    figure = Published(
+        "schp",
+        "custom",
+        "r101",
+        16,
+        "mIoU",
+        value=20.5,
+        source="a README",
+        note="test split",
+        per_class=(90.0, 1.0, 2.0, 3.0),
+    )
     document = json.loads(json.dumps(scores.to_json([figure])))
     assert document["mean_iou"] == pytest.approx(0.25)
     assert document["difference"] == pytest.approx(4.5)

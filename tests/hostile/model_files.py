@@ -177,13 +177,17 @@ def _nested_functions(levels: int, calls: int) -> Proto:
             for i, (op, domain) in enumerate(inner)
         ]
         opsets = [helper.make_opsetid("", 20), helper.make_opsetid("ce2p", 1)]
-        functions.append(helper.make_function("ce2p", f"F{level}", ["x"], ["y"], nodes, opsets))
+        functions.append(
+            helper.make_function("ce2p", f"F{level}", inputs=["x"], outputs=["y"], nodes=nodes, opset_imports=opsets)
+        )
     call = helper.make_node(f"F{levels - 1}", ["low"], ["parsing"], domain="ce2p")
     return model([helper.make_node("Conv", ["image", "thin"], ["low"]), call], functions=functions)
 
 
 def _function(domain: str, node: Node) -> Proto:
-    body = helper.make_function(domain, "F", ["x"], ["y"], [node], [helper.make_opsetid("", 20)])
+    body = helper.make_function(
+        domain, "F", inputs=["x"], outputs=["y"], nodes=[node], opset_imports=[helper.make_opsetid("", 20)]
+    )
     call = helper.make_node("F", ["low"], ["parsing"], domain=domain)
     return model([helper.make_node("Conv", ["image", "thin"], ["low"]), call], functions=[body])
 

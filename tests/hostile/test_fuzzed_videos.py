@@ -85,7 +85,14 @@ def _read_and_write(case: _Case) -> _Reading:
                 again.append(list(written))
         equal = not again or all(np.array_equal(a.image, b) for a, b in zip(again[1], labels, strict=False))
         sizes = tuple(len(frames) for frames in again)
-        return _Reading(tuple(pictures), reader.counts, reader.problem, tuple(reader.notes), sizes, equal)
+        return _Reading(
+            pictures=tuple(pictures),
+            counts=reader.counts,
+            problem=reader.problem,
+            notes=tuple(reader.notes),
+            written=sizes,
+            labels_equal=equal,
+        )
 
 
 def _write(frame: VideoFrame, writers: list, size: tuple[int, int]) -> np.ndarray:  # type: ignore[type-arg]

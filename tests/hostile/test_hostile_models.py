@@ -188,18 +188,18 @@ def sidecar(engine: Path) -> dict[str, Any]:
     """An honest sidecar's document, beside an engine of a few bytes."""
     engine.write_bytes(b"a plan")
     made = EngineSidecar(
-        file_sha256(engine),
-        "0" * 64,
-        "11.4.0.106",
-        "sm_90",
-        "none",
-        False,
-        "fp32",
-        (Profile(1, 1, 1),),
-        ("CE2PEdgeFusion",),
-        {"x.ptx": "0" * 64},
-        METADATA,
-        {"seconds": 1.5},
+        plan_sha256=file_sha256(engine),
+        onnx_sha256="0" * 64,
+        tensorrt="11.4.0.106",
+        architecture="sm_90",
+        hardware_compatibility="none",
+        version_compatible=False,
+        precision="fp32",
+        profiles=(Profile(1, 1, 1),),
+        plugins=("CE2PEdgeFusion",),
+        kernels={"x.ptx": "0" * 64},
+        metadata=METADATA,
+        build={"seconds": 1.5},
     )
     sidecar_path(engine).write_text(made.to_json())
     assert read_sidecar(engine) == made

@@ -175,13 +175,13 @@ def test_rows_after_the_snapshot_are_cut_from_the_logs(tmp_path: Path) -> None:
 
     first = RunLogs(tmp_path)
     for step in (10, 20, 30):
-        first.losses(StepReport(0, step, 30, 0.1, {"loss": 1.0 / step}, 8.0, 0.01))
+        first.losses(StepReport(0, step, 30, 0.1, {"loss": 1.0 / step}, pictures_per_second=8.0, waiting=0.01))
     first.scores(30, 0, {"mean_iou": 0.5})
     first.close()
     with (tmp_path / "losses.csv").open("a") as file:
         file.write("35,0,0.1")  # what a kill left of a row
     second = RunLogs(tmp_path, first_step=20)
-    second.losses(StepReport(0, 30, 30, 0.1, {"loss": 7.0}, 8.0, 0.01))
+    second.losses(StepReport(0, 30, 30, 0.1, {"loss": 7.0}, pictures_per_second=8.0, waiting=0.01))
     second.close()
     rows = list(csv.DictReader((tmp_path / "losses.csv").open(newline="")))
     assert [(row["step"], row["loss"]) for row in rows] == [("10", "0.1"), ("20", "0.05"), ("30", "7.0")]

@@ -332,7 +332,7 @@ def test_two_processes_average_to_the_gradients_of_one(balance: str, cycle: int)
     labels[:2, :6] = 255  # so that the halves have very different counts
 
     def gradients(share: slice, reduce_sum: Callable[[Tensor], Tensor], world: int) -> list[Tensor]:
-        criterion = Criterion(config, True, 4, weights, reduce_sum, world)
+        criterion = Criterion(config, True, 4, weights, reduce_sum=reduce_sum, world=world)
         part, teacher = (CE2POutputs(*(x[share] for x in each if x is not None)) for each in (predicted, guide))
         total = criterion(part, labels[share], edges[share], teacher if cycle else None, cycle).total
         return list(torch.autograd.grad(total, predicted))

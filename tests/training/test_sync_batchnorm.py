@@ -120,7 +120,7 @@ def batch() -> tuple[Tensor, Tensor]:
 
 def gradients(net: nn.Module, inputs: Tensor, labels: Tensor, processes: Processes) -> Tensor:
     config = resolve("lip-r18-os16", "ce2p", ["input_size=65"])
-    criterion = Criterion(config.loss, True, 4, None, processes.reduce_sum, processes.world)
+    criterion = Criterion(config.loss, True, 4, None, reduce_sum=processes.reduce_sum, world=processes.world)
     parallel = processes.wrap(net)  # held until the gradients are there: it is what averages them
     criterion(parallel(inputs), labels, edge_labels(labels)).total.backward()
     return torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None])

@@ -59,7 +59,7 @@ class MachineState:
         own = os.times()
         load = os.getloadavg() if hasattr(os, "getloadavg") else None
         total, busy, steal = _processor_times(_text("/proc/stat"))
-        return cls(_clocks(_text("/proc/cpuinfo")), load, total, busy, steal, sum(own[:4]))
+        return cls(_clocks(_text("/proc/cpuinfo")), load, total, busy, steal, own=sum(own[:4]))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, ready for json.dump."""

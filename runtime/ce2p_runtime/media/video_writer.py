@@ -73,7 +73,14 @@ class VideoWriter(EncodedVideo):
                 f"{path}: {name} takes at most {longest} pixels per side, the frames are {size[1]}x{size[0]}; "
                 "scale the video down, or write its labels only"
             )
-        super().__init__(path, frame_rate, size, container, (encoder, options | _COLOUR_TAGS), sample_aspect_ratio)
+        super().__init__(
+            path,
+            frame_rate,
+            size,
+            container,
+            (encoder, options | _COLOUR_TAGS),
+            sample_aspect_ratio=sample_aspect_ratio,
+        )
         self._audio_from = audio_from
         self._audio: AudioCopy | None = None
 
@@ -116,7 +123,9 @@ class VideoWriter(EncodedVideo):
     def _frame(self, image: NDArray[np.uint8]) -> Any:
         bottom, right = self.size[0] % 2, self.size[1] % 2
         if bottom or right:
-            image = np.asarray(cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REPLICATE), np.uint8)
+            image = np.asarray(
+                cv2.copyMakeBorder(image, 0, bottom, 0, right, borderType=cv2.BORDER_REPLICATE), np.uint8
+            )
         return self._av.VideoFrame.from_ndarray(bgr_to_yuv420(image), format=self._pixels)
 
     def _opened(self) -> None:

@@ -59,7 +59,7 @@ def fields(data: Buffer, start: int = 0, end: int | None = None) -> Iterator[Fie
             raise ValueError(f"wire type {wire_type} at byte {position}")
         if stop > end:
             raise ValueError(f"it ends at byte {end}, within a field")
-        yield Field(tag >> 3, wire_type, position, begin, stop, value)
+        yield Field(tag >> 3, wire_type, position, begin, stop, value=value)
         position = stop
 
 

@@ -139,14 +139,14 @@ class PeopleParser:
         )
         refined = tuple(dataclasses.replace(people[index], mask=masks[index]) for index in order)
         return PeopleResult(
-            fused.labels,
-            humans,
-            parts.ids,
-            instances,
-            refined,
-            self.metadata.class_names,
-            self.metadata.palette,
-            clock.stages,
+            labels=fused.labels,
+            humans=humans,
+            parts=parts.ids,
+            part_instances=instances,
+            people=refined,
+            class_names=self.metadata.class_names,
+            palette=self.metadata.palette,
+            timings=clock.stages,
         )
 
     def _fused(self, frame: Frame, boxes: Sequence[Box], clock: _Clock) -> FusedLabels:

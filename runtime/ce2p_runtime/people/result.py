@@ -76,4 +76,6 @@ def _outline(
     scale = 0.5 * thick
     place = (int(x) + 2 * thick, max(int(y), 0) + round(24 * scale))
     for shade, width in (((0, 0, 0), thick + 2), (colour, thick)):
-        cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, shade, width, cv2.LINE_AA)
+        cv2.putText(
+            picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, color=shade, thickness=width, lineType=cv2.LINE_AA
+        )

@@ -211,7 +211,18 @@ def test_the_first_difference_is_the_reason(
         next(entry.value for entry in onnx.load(str(model)).metadata_props if entry.key == METADATA_KEY), "model"
     )
     old = EngineSidecar(
-        "p", "a", "11.4.0.106", "sm_90", "none", False, "fp16", (), (), {}, metadata, {"key": key().to_dict()}
+        plan_sha256="p",
+        onnx_sha256="a",
+        tensorrt="11.4.0.106",
+        architecture="sm_90",
+        hardware_compatibility="none",
+        version_compatible=False,
+        precision="fp16",
+        profiles=(),
+        plugins=(),
+        kernels={},
+        metadata=metadata,
+        build={"key": key().to_dict()},
     )
     assert reason_to_rebuild(old, key(**changes)) == reason
     assert reason_to_rebuild(None, key()) == "there is no engine yet"

@@ -54,7 +54,9 @@ def test_half_precision_labels_from_pixels_in_several_batches(
 ) -> None:
     """uint8 in, labels out, output stride 8, fp16, three batch sizes, and the edge output beside them."""
     edge = family == "schp"
-    options = GraphOptions((SIDE, SIDE), None, "uint8", "labels", edge, "fp16")
+    options = GraphOptions(
+        size=(SIDE, SIDE), batch=None, input_kind="uint8", output_kind="labels", edge=edge, precision="fp16"
+    )
     path = written(tiny(family, 8), options, tmp_path / "x.onnx")
     built = build_plan(trt, path, BuildSettings(plugins=False, batches=(4, 1, 2)))
     assert built.inputs == {"pixels": "UINT8"}

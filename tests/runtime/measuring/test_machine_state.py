@@ -13,7 +13,7 @@ import pytest
 from ce2p_runtime.measuring import machine, machine_state
 from ce2p_runtime.measuring.machine_state import Clocks, MachineState, disturbances
 
-QUIET = MachineState(Clocks(2000.0, 2500.0, 2600.0), (0.1, 0.2, 0.3), 1000.0, 100.0, 5.0, 50.0)
+QUIET = MachineState(Clocks(2000.0, 2500.0, 2600.0), (0.1, 0.2, 0.3), 1000.0, 100.0, 5.0, own=50.0)
 LATER = dataclasses.replace(QUIET, total=1200.0, busy=260.0, own=205.0)
 """Of 200 seconds 160 were busy, 155 of them ours."""
 
@@ -41,7 +41,7 @@ def test_each_disturbance_is_named(before: dict[str, object], after: dict[str, o
 
 
 def test_nothing_is_said_about_what_is_not_known() -> None:
-    unknown = MachineState(None, None, None, None, None, 0.0)
+    unknown = MachineState(None, None, None, None, None, own=0.0)
     assert disturbances(unknown, unknown) == []
     zeros = dataclasses.replace(unknown, total=0.0, busy=0.0, steal=0.0)  # as sandboxes have it
     assert disturbances(zeros, zeros) == []
