@@ -12,7 +12,6 @@ timed then.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Callable
@@ -26,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.augmentation_rivals import published, torchvision
-from benchmarks.record import Record, machine
+from benchmarks.record import Record, write_records
 from ce2p.augmentation import Augmentation, Augmented, build_augmentation, edge_map
 from ce2p.data.annotations import read_image, read_labels
 from ce2p.data.dataset import ParsingDataset
@@ -188,8 +187,7 @@ def main() -> int:
         records += [bench_stages(name, samples, pictures, options) for name in options.recipes]
     print(table(records))
     if options.json:
-        document = {"machine": machine(), "records": [record.as_dict() for record in records]}
-        options.json.write_text(json.dumps(document, indent=1) + "\n")
+        write_records(options.json, records)
     return 0
 
 

@@ -10,7 +10,6 @@ for both, asked for by name.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.record import Record, machine
+from benchmarks.record import Record, write_records
 from ce2p.models import CE2P
 from ce2p_export import GraphOptions, deploy, export_onnx, export_plain, open_source
 from ce2p_runtime.backends import open_backend
@@ -144,9 +143,7 @@ def main() -> None:
         records.append(bench(model, options.rounds, options.threads))
         show(records[-1], console)
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        document = {"machine": machine(), "records": [record.as_dict() for record in records]}
-        options.json.write_text(json.dumps(document, indent=1) + "\n")
+        write_records(options.json, records)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ torch arithmetic. Exit status 1 when a check fails; nothing is timed then.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.record import Record, machine
+from benchmarks.record import Record, write_records
 from benchmarks.scenes import person_logits, photo
 from ce2p_runtime.geometry import frame_mapping
 from ce2p_runtime.measuring.timing import interleave, paired_ratio
@@ -227,8 +226,7 @@ def main() -> int:
         return 1
     print(table(records))
     if options.json:
-        document = {"machine": machine(), "records": [record.as_dict() for record in records]}
-        options.json.write_text(json.dumps(document, indent=1) + "\n")
+        write_records(options.json, records)
     return 0
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.ceilings import Source
-from benchmarks.work import Arithmetic
+from benchmarks.workload import Arithmetic
 from ce2p_runtime.backends.openvino_core import openvino_core
 from ce2p_runtime.process.telemetry import import_onnxruntime
 

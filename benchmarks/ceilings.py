@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmarks.work import ARITHMETICS, Arithmetic
+from benchmarks.workload import ARITHMETICS, Arithmetic
 
 __all__ = ["Ceilings", "Reached", "Source", "best_of", "ceilings_of", "measure"]
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import tempfile
 import time
 from collections import Counter
@@ -19,6 +18,7 @@ from typing import Any, Literal, cast
 
 import onnx_ir as ir
 
+from benchmarks.record import write_json
 from ce2p.labels import label_set
 from ce2p.models import CE2PConfig, untrained
 from ce2p.models.config import FAMILIES
@@ -65,7 +65,7 @@ def main() -> None:
         )
     if options.json:
         document = {"machine": machine(), "tensorrt": found.module.__version__, "stand_in": found.stand_in}
-        options.json.write_text(json.dumps({**document, "builds": rows}, indent=1) + "\n")
+        write_json(options.json, {**document, "builds": rows})
 
 
 def _export(config: CE2PConfig, options: GraphOptions, path: Path) -> float:

@@ -17,7 +17,6 @@ Exit status 1 when there is no GPU, when no part could run, or when one broke or
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
@@ -28,7 +27,8 @@ from pathlib import Path
 from benchmarks.gpu.parts import Part, markdown, working_folder
 from benchmarks.gpu.plan import REHEARSED_MODEL, PlannedPart, plan_of, plan_table
 from benchmarks.gpu.summary import headline, report
-from benchmarks.record import machine
+from benchmarks.record import machine_and_commit, write_json
+from ce2p.api.documents import write_text
 
 BUDGET = 475.0
 """Seconds for everything. 8 minutes, less what reading and writing takes."""
@@ -79,7 +79,6 @@ def main() -> None:
 
 
 def _run(options: argparse.Namespace, card: str, planned: Sequence[PlannedPart], budget: float) -> None:
-    options.out.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + budget
     parts: list[Part] = []
     for number, part in enumerate(planned):
@@ -98,7 +97,7 @@ def _run(options: argparse.Namespace, card: str, planned: Sequence[PlannedPart],
 
 
 def _write(options: argparse.Namespace, card: str, parts: Sequence[Part]) -> None:
-    facts = machine()
+    facts = machine_and_commit()
     document = {
         "machine": facts,
         "gpu": card,
@@ -107,13 +106,8 @@ def _write(options: argparse.Namespace, card: str, parts: Sequence[Part]) -> Non
         "headline": headline(parts),
         "parts": [part.as_dict() for part in parts],
     }
-    for name, text in (
-        ("gpu-check.json", json.dumps(document, indent=1) + "\n"),
-        ("gpu-check.md", report(card, facts, options.model, parts, options.rehearse)),
-    ):
-        new = options.out / f"{name}.new"
-        new.write_text(text)
-        new.replace(options.out / name)
+    write_json(options.out / "gpu-check.json", document)
+    write_text(options.out / "gpu-check.md", report(card, facts, options.model, parts, options.rehearse))
 
 
 if __name__ == "__main__":

@@ -31,11 +31,12 @@ from benchmarks.ceiling_sources import sources
 from benchmarks.ceilings import Reached, Source, best_of, ceilings_of, measure
 from benchmarks.headline_report import write_report
 from benchmarks.headline_result import FRAME, NETWORK, Measured, document_of
-from benchmarks.peer_files import OURS, Workshop, calibration_pictures
 from benchmarks.peer_frames import FrameRun, check_usual, frame_runs
-from benchmarks.peers import COMPILE_SECONDS, EAGER, NAIVE, Peer, Peers, check_exact, our_peers, rivals
+from benchmarks.rival_files import OURS, Workshop, calibration_pictures
+from benchmarks.rivals import COMPILE_SECONDS, EAGER, NAIVE, Peer, Peers, check_exact, our_peers, rivals
 from ce2p.api.pictures import GATE_PICTURES, choose_pictures
 from ce2p.benchmarking.frames import drawn_footage
+from ce2p.benchmarking.machine_state import MachineState, disturbances
 from ce2p.checkpoints import LoadedCheckpoint, load_checkpoint
 from ce2p.cli.arguments import image_size
 from ce2p.cli.console import remark
@@ -44,7 +45,6 @@ from ce2p_export.torch_backend import TorchBackend
 from ce2p_runtime.backends.base import check_model_file, metadata_from
 from ce2p_runtime.frame_steps import network_input
 from ce2p_runtime.gate import GateReport, Reference, judge
-from ce2p_runtime.measuring.machine_state import MachineState, disturbances
 from ce2p_runtime.measuring.timing import REST, Timing, interleave_stages, timed
 from ce2p_runtime.model_files.onnx_file import onnx_properties
 

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.ceilings import Ceilings, Reached
 from benchmarks.headline_plot import plot_headline, truncated_percent
 from benchmarks.roofline import Placed, ceiling_lines, plot_roofline
-from benchmarks.work import Work
+from benchmarks.workload import Workload
 from ce2p_runtime.base.files import atomic_path
 
 __all__ = ["markdown", "write_report"]
@@ -40,7 +40,8 @@ def write_report(document: Row, folder: Path) -> list[Path]:
 def _roofline(document: Row) -> tuple[list[Placed], Ceilings, str]:
     ceilings = Ceilings(**document["ceilings"])
     placed = [
-        Placed.of(row["name"], Work(**row["work"]), row["floats"], row["p50_ms"], ceilings) for row in document["peers"]
+        Placed.of(row["name"], Workload(**row["work"]), row["floats"], row["p50_ms"], ceilings)
+        for row in document["peers"]
     ]
     return placed, ceilings, document["machine"]["cpu"]
 

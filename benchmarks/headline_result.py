@@ -11,8 +11,8 @@ import numpy as np
 
 from benchmarks.ceilings import Ceilings, Reached
 from benchmarks.peer_frames import STAGES, USUAL, FrameRun
-from benchmarks.peers import EAGER, NAIVE, Peer, Peers
-from benchmarks.record import machine
+from benchmarks.record import machine_and_commit
+from benchmarks.rivals import EAGER, NAIVE, Peer, Peers
 from benchmarks.roofline import Placed
 from ce2p_runtime.base.files import file_sha256
 from ce2p_runtime.gate import GateReport
@@ -51,7 +51,7 @@ def document_of(measured: Measured) -> dict[str, Any]:
     rows = [_peer_row(peer, measured) for peer in measured.peers.ready]
     frames = [_frame_row(run, measured) for run in measured.frames]
     return {
-        "machine": machine(),
+        "machine": machine_and_commit(),
         "settings": dict(measured.settings),
         "peers": rows,
         "frames": frames,

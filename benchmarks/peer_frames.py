@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.peers import EAGER, NAIVE, Peers
-from benchmarks.usual import UsualPipeline, write_usual_png
+from benchmarks.baseline_pipeline import BaselinePipeline, write_baseline_png
+from benchmarks.rivals import EAGER, NAIVE, Peers
 from ce2p_runtime.media.png import write_png
 
 __all__ = ["STAGES", "USUAL", "FrameRun", "check_usual", "frame_runs"]
@@ -59,9 +59,9 @@ def frame_runs(peers: Peers) -> list[FrameRun]:
         if name in peers:
             peer = peers[name]
             metadata = peer.parser.metadata
-            usual = UsualPipeline(lambda image, peer=peer: peer.network(image)[0], metadata)  # type: ignore[misc]
+            usual = BaselinePipeline(lambda image, peer=peer: peer.network(image)[0], metadata)  # type: ignore[misc]
             palette = metadata.palette
-            runs.append(FrameRun(title, name, usual.timed, lambda path, x, p=palette: write_usual_png(path, x, p)))  # type: ignore[misc]
+            runs.append(FrameRun(title, name, usual.timed, lambda path, x, p=palette: write_baseline_png(path, x, p)))  # type: ignore[misc]
     for peer in peers.ready:
         if not peer.ours:
             continue

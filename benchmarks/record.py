@@ -1,17 +1,19 @@
-"""What a benchmark writes down: the case, its times, and the machine it ran on."""
+"""What a benchmark writes down: each case with its times, and the machine it ran on."""
 
 from __future__ import annotations
 
 import dataclasses
-import subprocess
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ce2p_runtime.measuring.machine import machine as installed_machine
+from ce2p.api.documents import write_text
+from ce2p_runtime.measuring.machine import machine, source_commit
 from ce2p_runtime.measuring.timing import Timing
 
-__all__ = ["Record", "machine"]
+__all__ = ["Record", "machine_and_commit", "write_json", "write_records"]
 
 
 @dataclass(frozen=True)
@@ -27,27 +29,19 @@ class Record:
     checks: dict[str, Any] = field(default_factory=dict)
     """What was verified before the clock started, with the figures found."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain types, ready for json.dump."""
-        return dataclasses.asdict(self)
+
+def machine_and_commit() -> dict[str, Any]:
+    """What the figures depend on. `commit` ends in "+changes" where the working tree differs from it."""
+    source = source_commit()
+    commit = "unknown" if source is None else source["commit"] + ("+changes" if source["dirty"] else "")
+    return {**machine(), "commit": commit}
 
 
-def machine() -> dict[str, Any]:
-    """What the figures depend on: processor, cores this process may use, versions, commit of this
-    repository."""
-    return {**installed_machine(), "commit": _commit()}
+def write_records(path: Path, records: Sequence[Record]) -> None:
+    """The machine and every record, as JSON."""
+    write_json(path, {"machine": machine_and_commit(), "records": [dataclasses.asdict(record) for record in records]})
 
 
-def _commit() -> str:
-    """Commit hash, with "+changes" when the working tree differs from it; "unknown" outside a repository."""
-    here = Path(__file__).resolve().parent
-    try:
-        head = _git("rev-parse", "HEAD", cwd=here)
-        return head + ("+changes" if _git("status", "--porcelain", cwd=here) else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def _git(*arguments: str, cwd: Path) -> str:
-    done = subprocess.run(["git", *arguments], cwd=cwd, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Indented JSON, in a folder that is made where it is missing; all of it or nothing."""
+    write_text(path, json.dumps(document, indent=1) + "\n")

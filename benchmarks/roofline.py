@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,8 +24,8 @@ from rich.table import Table
 
 from benchmarks.ceiling_sources import sources
 from benchmarks.ceilings import REPETITIONS, Ceilings, Reached, ceilings_of, measure
-from benchmarks.record import machine
-from benchmarks.work import Arithmetic, Work, work_of_file
+from benchmarks.record import machine_and_commit, write_json
+from benchmarks.workload import Arithmetic, Workload, workload_of_file
 from ce2p_runtime.backends import Backend, open_backend
 from ce2p_runtime.base.files import atomic_path
 from ce2p_runtime.measuring.timing import interleave
@@ -41,7 +40,7 @@ COLOURS: dict[str, str] = {"fp32": "#0072B2", "bf16": "#E69F00", "int8": "#009E7
 _MARKERS = "osD^vP*X<>"
 
 
-def ideal_ms(work: Work, floats: Arithmetic, ceilings: Ceilings) -> float | None:
+def ideal_ms(work: Workload, floats: Arithmetic, ceilings: Ceilings) -> float | None:
     """Milliseconds of all FLOPs at the ceiling of their arithmetic; None where a ceiling it needs is not known."""
     total = 0.0
     for arithmetic, flops in work.by_arithmetic(floats).items():
@@ -52,7 +51,7 @@ def ideal_ms(work: Work, floats: Arithmetic, ceilings: Ceilings) -> float | None
     return total * 1e3
 
 
-def memory_ms(work: Work, floats: Arithmetic, ceilings: Ceilings) -> float | None:
+def memory_ms(work: Workload, floats: Arithmetic, ceilings: Ceilings) -> float | None:
     """Milliseconds of all bytes at the speed of a memory copy."""
     return work.bytes(floats) / ceilings.copy * 1e3 if ceilings.copy else None
 
@@ -62,7 +61,7 @@ class Placed:
     """A network's run beside the ceilings."""
 
     name: str
-    work: Work
+    work: Workload
     floats: Arithmetic
     """What the products that are not quantised are computed in."""
     measured_ms: float
@@ -70,7 +69,7 @@ class Placed:
     memory_ms: float | None
 
     @classmethod
-    def of(cls, name: str, work: Work, floats: Arithmetic, measured_ms: float, ceilings: Ceilings) -> Placed:
+    def of(cls, name: str, work: Workload, floats: Arithmetic, measured_ms: float, ceilings: Ceilings) -> Placed:
         """Put a measured time beside the ideal ones."""
         return cls(name, work, floats, measured_ms, ideal_ms(work, floats, ceilings), memory_ms(work, floats, ceilings))
 
@@ -269,12 +268,12 @@ def main() -> None:
             runs = _timed(options.files, options.backends.split(","), options.rounds, options.threads)
         for name, (file, backend, timing) in runs.items():
             floats = float_arithmetic(backend.name, backend.metadata.precision)
-            placed.append(Placed.of(name, work_of_file(file), floats, timing.median_ms, ceilings))
+            placed.append(Placed.of(name, workload_of_file(file), floats, timing.median_ms, ceilings))
             samples[name] = timing.samples
     show(reached, placed, console)
     for name, reason in missing.items():
         console.print(f"not measured: {name}: {reason}", highlight=False)
-    facts = machine()
+    facts = machine_and_commit()
     document = {
         "machine": facts,
         "threads": options.threads or "default",
@@ -284,9 +283,7 @@ def main() -> None:
         "networks": [row.to_dict() for row in placed],
         "samples_ms": samples,
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    with atomic_path(options.out / "roofline.json") as temporary:
-        temporary.write_text(json.dumps(document, indent=1) + "\n")
+    write_json(options.out / "roofline.json", document)
     try:
         plot_roofline(placed, ceilings, facts["cpu"], options.out / "roofline.png")
     except ModuleNotFoundError as error:

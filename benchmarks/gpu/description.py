@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.metadata
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.ceilings import SIDE, product_rates
 from benchmarks.gpu.device import GpuDevice
 from benchmarks.gpu.parts import Part, first_line, part_main
+from benchmarks.gpu.peak_rates import SIDE, product_rates
 from benchmarks.gpu.targets import NETWORK_MS
 from ce2p_runtime.base.files import atomic_path
+from ce2p_runtime.measuring.machine import versions
 
 __all__ = ["DEVICE_PROPERTIES", "dump_device_properties"]
 
@@ -57,9 +57,9 @@ _COPIED = {"full": 1 << 30, "tiny": 1 << 20}
 
 def work(part: Part, options: argparse.Namespace) -> None:
     """Each line is written down before the next is measured."""
-    part.facts["versions"] = versions()
+    part.facts["versions"] = found = versions(*_PACKAGES)
     part.facts["nvcc"] = _first_output("nvcc", "--version") or "none on the path"
-    _row(part, "versions", ", ".join(f"{name} {number}" for name, number in versions().items()))
+    _row(part, "versions", ", ".join(f"{name} {number}" for name, number in found.items()))
     device = GpuDevice()
     part.facts["device"] = described = describe(device)
     _row(part, "device", ", ".join(f"{name} {value}" for name, value in described.items()))
@@ -74,17 +74,6 @@ def work(part: Part, options: argparse.Namespace) -> None:
     for (what, batch), expected in NETWORK_MS.items():
         if what in ("compute", "bytes"):
             _row(part, f"prediction: the network's {what} at batch {batch}", f"{expected.value} ms ({expected.source})")
-
-
-def versions() -> dict[str, str]:
-    """Package -> version, of those that are installed."""
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def describe(device: GpuDevice) -> dict[str, str | int]:

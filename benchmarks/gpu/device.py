@@ -6,7 +6,6 @@ Everything happens on one stream of the primary context of device 0, its own or 
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from benchmarks.gpu.parts import SkippedError
 from ce2p_runtime.cuda.compiler import compile_ptx
 from ce2p_runtime.cuda.toolchains import find_compiler
-from ce2p_runtime.measuring.timing import Timing
+from ce2p_runtime.measuring.timing import Timing, interleave_stages
 from ce2p_runtime.ops.launches import KernelSource, Launch
 from tests.kernels.cases import POISON
 
@@ -175,15 +174,9 @@ class Graph:
 
 
 def interleave_on_gpu(candidates: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, Timing]:
-    """As ce2p_runtime.measuring.timing.interleave, for candidates that return their own GPU time in milliseconds."""
-    warmup = min(5, rounds)
-    samples: dict[str, list[float]] = {name: [] for name in candidates}
-    order = list(candidates)
-    shuffler = random.Random(0)  # noqa: S311  (an order, not a secret)
-    for turn in range(warmup + rounds):
-        shuffler.shuffle(order)
-        for name in order:
-            elapsed = candidates[name]()
-            if turn >= warmup:
-                samples[name].append(elapsed)
-    return {name: Timing.of(values) for name, values in samples.items()}
+    """As `interleave` in ce2p_runtime.measuring.timing, for candidates that return their own GPU time in milliseconds.
+
+    Without rests: nothing on the host goes on spinning.
+    """
+    told = {name: lambda run=run: {"gpu": run()} for name, run in candidates.items()}  # type: ignore[misc]
+    return {name: times["gpu"] for name, times in interleave_stages(told, rounds, min(5, rounds), rest=0.0).items()}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from benchmarks.gpu.device import GpuDevice
-from benchmarks.gpu.torch_place import Place
+from benchmarks.gpu.torch_device import TorchDevice
 from ce2p_runtime.frame_steps import label_launches, needs_input_labels, prepare_launch
 from ce2p_runtime.geometry import frame_mapping
 from ce2p_runtime.model_files.metadata import ModelMetadata
@@ -30,7 +30,7 @@ Labels = NDArray[np.uint8]
 class FramePath:
     """One frame at a time, uint8 BGR [H, W, 3] of `frame_size`, to labels uint8 [H, W].
 
-    `module`: the network on `place`, in float16 channels-last where `half`, giving outputs with `.parsing` logits.
+    `module`: the network, in float16 channels-last where `half`, giving outputs with `.parsing` logits.
     `upload`: frames come from pinned memory (`frame`) and labels go there (`labels`); if not, both stay on the device.
     `graph`: all of it replayed as one CUDA graph.
     """
@@ -41,13 +41,13 @@ class FramePath:
         module: nn.Module,
         metadata: ModelMetadata,
         frame_size: tuple[int, int],
-        place: Place,
+        torch_device: TorchDevice,
         *,
         half: bool,
         graph: bool,
         upload: bool,
     ) -> None:
-        self._gpu, self._module, self._metadata, self._place = gpu, module, metadata, place
+        self._gpu, self._module, self._metadata, self._torch_device = gpu, module, metadata, torch_device
         self._mapping = frame_mapping(metadata.geometry, frame_size, metadata.input_size)
         self._upload = upload
         dtype = torch.float16 if half else torch.float32
@@ -64,19 +64,19 @@ class FramePath:
         self._logits: torch.Tensor | None = None
         with torch.inference_mode():
             self._work()  # loads kernels and sets the logits' size: not allowed while capturing
-        place.finish()
-        self._replay: Callable[[], torch.Tensor] = place.captured(self._work) if graph else self._work
+        torch_device.finish()
+        self._replay: Callable[[], torch.Tensor] = torch_device.captured(self._work) if graph else self._work
 
     def run(self) -> None:
         """Do what is in `frame` (or `device_frame`), and wait for it."""
         with torch.inference_mode():
             self._replay()
-        self._place.finish()
+        self._torch_device.finish()
 
     def gpu_ms(self) -> float:
         """Milliseconds that the device takes for one frame."""
         with torch.inference_mode():
-            return self._place.milliseconds(self._replay)
+            return self._torch_device.milliseconds(self._replay)
 
     def parse(self, frame: NDArray[np.uint8]) -> Labels:
         """Labels of a frame in any memory of the host, copied out."""
@@ -116,12 +116,12 @@ class FramePath:
         return self.device_labels
 
     def _launch(self, source: KernelSource, launch: object) -> None:
-        if self._place.cuda:
+        if self._torch_device.cuda:
             self._gpu.follow(torch.cuda.current_stream().cuda_stream)
         self._gpu.run(source, launch)  # type: ignore[arg-type]
 
     def _pinned(self, shape: tuple[int, ...]) -> torch.Tensor:
-        return torch.zeros(shape, dtype=torch.uint8, pin_memory=self._place.cuda)
+        return torch.zeros(shape, dtype=torch.uint8, pin_memory=self._torch_device.cuda)
 
     def _on_device(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-        return torch.zeros(shape, dtype=dtype, device=self._place.device)
+        return torch.zeros(shape, dtype=dtype, device=self._torch_device.name)

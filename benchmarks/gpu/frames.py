@@ -26,8 +26,8 @@ from benchmarks.gpu.runtime_frames import FRAME, MIN_AGREEMENT, usual_way
 from benchmarks.gpu.runtimes import gpu_runtimes
 from benchmarks.gpu.summary import FRAME_ROW
 from benchmarks.gpu.targets import FRAME_MS
-from benchmarks.gpu.torch_candidates import network_of, placed
-from benchmarks.gpu.torch_place import Place, place_of
+from benchmarks.gpu.torch_device import TorchDevice, open_torch
+from benchmarks.gpu.torch_runs import network_of, on_device
 from benchmarks.scenes import photo
 from ce2p.labels import label_set
 from ce2p.models import parse_model_name
@@ -43,23 +43,23 @@ Frame = NDArray[np.uint8]
 
 def work(part: Part, options: argparse.Namespace) -> None:
     """The kernels' path, then the runtime's backends."""
-    place = place_of(options.device)
+    torch_device = open_torch(options.device)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     frame = photo(SIZES[options.scale])
     with working_folder(options.files) as folder:
         files = prepare(folder, options.model)
         labels = label_set(parse_model_name(files.name)[0])
         metadata = TorchBackend(files.net("trained"), labels, files.size).metadata
-        usual = usual_way(files.net("trained"), metadata, place.device)
+        usual = usual_way(files.net("trained"), metadata, torch_device.name)
         expected = usual(frame)
-        kernel_path(part, files, metadata, frame, expected, place, options.rounds)
+        kernel_path(part, files, metadata, frame, expected, torch_device, options.rounds)
         timing = interleave({"usual": lambda: usual(frame)}, _USUAL_ROUNDS, warmup=1, rest=0.0)["usual"]
         part.rows.append({"frame": "usual way, network on the GPU, fp32", "p50 ms": timing.median_ms})
         part.save()
         here, lacking = gpu_runtimes()
-        ours = [name for name in here if name != "naive"] if place.cuda else []
+        ours = [name for name in here if name != "naive"] if torch_device.cuda else []
         if not ours:
-            lacking = lacking if place.cuda else "they run on a GPU only"
+            lacking = lacking if torch_device.cuda else "they run on a GPU only"
             part.rows.append({"frame": "the runtime's own backends", "note": lacking})
             return
         parsers = runtime_frames.open_parsers(part, files.family, files.name, files.size[0], folder, ours)
@@ -72,15 +72,21 @@ def work(part: Part, options: argparse.Namespace) -> None:
 
 
 def kernel_path(
-    part: Part, files: NetworkFiles, metadata: ModelMetadata, frame: Frame, expected: Frame, place: Place, rounds: int
+    part: Part,
+    files: NetworkFiles,
+    metadata: ModelMetadata,
+    frame: Frame,
+    expected: Frame,
+    torch_device: TorchDevice,
+    rounds: int,
 ) -> None:
     """Rows for each form of FramePath, interleaved."""
-    precision = "fp16" if place.cuda else "fp32"
+    precision = "fp16" if torch_device.cuda else "fp32"
     half = precision == "fp16"
     torch.backends.cudnn.benchmark = True
     gpu = GpuDevice()
     compile_all([warp_normalize_source(half), label_map_source(half, metadata.align_corners)])
-    module, _ = placed(network_of(files, "fused")[0], files.image(), precision, place)
+    module, _ = on_device(network_of(files, "fused")[0], files.image(), precision, torch_device)
     forms = {
         FRAME_ROW: {"graph": True, "upload": True},
         "the same, launch by launch": {"graph": False, "upload": True},
@@ -89,7 +95,7 @@ def kernel_path(
     paths: dict[str, FramePath] = {}
     for title, form in forms.items():
         try:
-            paths[title] = FramePath(gpu, module, metadata, frame.shape[:2], place, half=half, **form)
+            paths[title] = FramePath(gpu, module, metadata, frame.shape[:2], torch_device, half=half, **form)
         except RuntimeError as error:  # CUDA's, also where work cannot be captured
             part.rows.append({"frame": title, "note": first_line(error)})
             part.blame("failed", f"{title}: {first_line(error)}")

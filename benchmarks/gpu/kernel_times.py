@@ -14,10 +14,10 @@ import argparse
 import dataclasses
 from collections.abc import Callable
 
-from benchmarks.gpu.ceilings import Ceilings, measure
 from benchmarks.gpu.device import GpuDevice, Graph, compile_all, interleave_on_gpu
 from benchmarks.gpu.kernel_cases import CLASSES, SCALES, Case, Scale, fusion_case, label_case, sources, warp_case
 from benchmarks.gpu.parts import Part, Row, SkippedError, first_line, part_main
+from benchmarks.gpu.peak_rates import PeakRates, measure_peaks
 from benchmarks.gpu.targets import LABEL_MAP_SHARE, predicted_fusion_ms
 from benchmarks.scenes import person_logits
 from ce2p_runtime.measuring.timing import Timing
@@ -27,7 +27,7 @@ def work(part: Part, options: argparse.Namespace) -> None:
     """Measure the ceilings, then every kernel at every batch; what was measured is written down at once."""
     device, scale = GpuDevice(), SCALES[options.scale]
     part.facts["compiled by"] = compile_all(sources(scale))
-    ceilings = measure(device, scale.copied_bytes)
+    ceilings = measure_peaks(device, scale.copied_bytes)
     part.facts.update(dataclasses.asdict(ceilings), architecture=device.architecture)
     part.note = f"copy {ceilings.bytes / 1e9:.0f} GB/s" + "".join(
         f", {name} {rate / 1e12:.0f} TFLOP/s"
@@ -42,7 +42,7 @@ def work(part: Part, options: argparse.Namespace) -> None:
 
 
 def _fusions(
-    part: Part, device: GpuDevice, scale: Scale, ceilings: Ceilings, batch: int, half: bool, rounds: int
+    part: Part, device: GpuDevice, scale: Scale, ceilings: PeakRates, batch: int, half: bool, rounds: int
 ) -> None:
     """edge_fusion's variants: the short way for the networks' ratios, and the one for any sizes."""
     for any_sizes in (False, True):
@@ -65,7 +65,7 @@ def _fusions(
         part.save()
 
 
-def _time(part: Part, device: GpuDevice, ceilings: Ceilings, case: Case, rounds: int) -> Row:
+def _time(part: Part, device: GpuDevice, ceilings: PeakRates, case: Case, rounds: int) -> Row:
     """Time one kernel alone, and free what it used."""
     graph = Graph(device, case.steps)
     row = _row(part, ceilings, case, interleave_on_gpu({case.name: graph.milliseconds}, rounds)[case.name])
@@ -73,7 +73,7 @@ def _time(part: Part, device: GpuDevice, ceilings: Ceilings, case: Case, rounds:
     return row
 
 
-def _row(part: Part, ceilings: Ceilings, case: Case, timing: Timing) -> Row:
+def _row(part: Part, ceilings: PeakRates, case: Case, timing: Timing) -> Row:
     floor = ceilings.floor_ms(case.moved, case.float_work, case.half_work)
     row: Row = {
         "kernel": case.name,
@@ -90,7 +90,7 @@ def _row(part: Part, ceilings: Ceilings, case: Case, timing: Timing) -> Row:
     return row
 
 
-def _label_maps(part: Part, device: GpuDevice, scale: Scale, ceilings: Ceilings, options: argparse.Namespace) -> None:
+def _label_maps(part: Part, device: GpuDevice, scale: Scale, ceilings: PeakRates, options: argparse.Namespace) -> None:
     """label_map alone at the larger batches, then one frame beside PyTorch, interleaved."""
     logits = person_logits(CLASSES, scale.branches[0], scale.frame[1] / scale.frame[0], people=2)
     for batch in scale.batches[1:]:

@@ -17,8 +17,8 @@ from benchmarks.gpu.compare import compare
 from benchmarks.gpu.networks_on_disk import MODEL, NetworkFiles, prepare
 from benchmarks.gpu.parts import Part, Row, part_main, working_folder
 from benchmarks.gpu.targets import KILL_MS, NETWORK_MS
-from benchmarks.gpu.torch_candidates import torch_candidate
-from benchmarks.gpu.torch_place import place_of
+from benchmarks.gpu.torch_device import open_torch
+from benchmarks.gpu.torch_runs import torch_run
 from benchmarks.gpu.workers import Entry
 
 __all__ = ["candidate_name"]
@@ -40,7 +40,7 @@ def groups_of(files: NetworkFiles, batches: list[int], precision: str, device: s
     for kind in ("folded", "fused"):
         for benchmark in (True, False):
             name = candidate_name(kind, benchmark)
-            make = partial(torch_candidate, name, files, kind)
+            make = partial(torch_run, name, files, kind)
             groups.append(
                 [
                     Entry(name, batch, partial(make, batch, precision, device, graph=True, benchmark=benchmark))
@@ -53,11 +53,11 @@ def groups_of(files: NetworkFiles, batches: list[int], precision: str, device: s
 def work(part: Part, options: argparse.Namespace) -> None:
     """All four ways, then the verdict."""
     deadline = time.monotonic() + options.seconds
-    place = place_of(options.device)
+    torch_device = open_torch(options.device)
     batches = [int(batch) for batch in options.batches.split(",")]
     with working_folder(options.files) as folder:
         files = prepare(folder, options.model)
-        groups = groups_of(files, batches, "fp16" if place.cuda else "fp32", options.device)
+        groups = groups_of(files, batches, "fp16" if torch_device.cuda else "fp32", options.device)
         compare(part, groups, files, deadline - time.monotonic() - _TIMING, options.rounds)
     part.remark(next((facts["coverage"] for facts in part.facts["candidates"].values()), ""))
     if options.model == MODEL:

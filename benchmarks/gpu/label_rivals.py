@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from benchmarks.gpu.kernel_cases import SCHP, Scale
-from benchmarks.gpu.torch_place import place_of
+from benchmarks.gpu.torch_device import open_torch
 from ce2p_runtime.geometry import frame_mapping
 from ce2p_runtime.ops import label_map_reference
 
@@ -25,7 +25,7 @@ def torch_label_maps(scale: Scale, logits: NDArray[Any], device: str) -> dict[st
 
     Raises SkippedError where PyTorch sees no GPU, AssertionError where its labels are others.
     """
-    place = place_of(device)
+    torch_device = open_torch(device)
     values = torch.from_numpy(logits).to(device)[None]
     mapping = frame_mapping(SCHP, scale.frame, scale.network)
     assert mapping.unwarp is not None
@@ -47,6 +47,6 @@ def torch_label_maps(scale: Scale, logits: NDArray[Any], device: str) -> dict[st
     agreement = float((two_steps()[0].cpu().numpy() == expected).mean())
     assert agreement > 0.999, f"PyTorch's two steps agree on {agreement:.2%} of the labels only"
     return {
-        ONE_STEP: lambda: place.milliseconds(one_step, _REPEATS),
-        "torch two steps": lambda: place.milliseconds(two_steps, _REPEATS),
+        ONE_STEP: lambda: torch_device.milliseconds(one_step, _REPEATS),
+        "torch two steps": lambda: torch_device.milliseconds(two_steps, _REPEATS),
     }

@@ -20,15 +20,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from benchmarks.gpu.candidates import from_backend, from_graph, from_naive_onnx
 from benchmarks.gpu.compare import compare
 from benchmarks.gpu.exports import export_files
+from benchmarks.gpu.network_runs import from_backend, from_graph, from_naive_onnx
 from benchmarks.gpu.networks_on_disk import MODEL, NetworkFiles, prepare
 from benchmarks.gpu.parts import Part, SkippedError, part_main, working_folder
 from benchmarks.gpu.runtimes import gpu_runtimes
 from benchmarks.gpu.summary import COMPILED_FOLDED
-from benchmarks.gpu.torch_candidates import compiled_candidate, torch_candidate
-from benchmarks.gpu.torch_place import place_of
+from benchmarks.gpu.torch_device import open_torch
+from benchmarks.gpu.torch_runs import compiled_run, torch_run
 from benchmarks.gpu.workers import Entry
 from ce2p_runtime.measuring.timing import Timing
 
@@ -53,12 +53,12 @@ def groups_of(files: NetworkFiles, batches: list[int], device: str) -> list[list
     for kind, of_kind in ways.items():
         entries = []
         for name, (precision, graph) in of_kind.items():
-            make = partial(torch_candidate, name, files, kind, precision=precision, device=device, graph=graph)
+            make = partial(torch_run, name, files, kind, precision=precision, device=device, graph=graph)
             entries += [Entry(name, batch, partial(make, batch=batch, benchmark=True)) for batch in batches]
         groups.append(entries)
     for batch in batches:
         for name, kind in ((COMPILED_FOLDED, "folded"), (COMPILED, "trained")):
-            compiled = partial(compiled_candidate, name, files, kind, batch, device)
+            compiled = partial(compiled_run, name, files, kind, batch, device)
             groups.append([Entry(name, batch, compiled, takes_turns=True)])
     return groups
 
@@ -104,7 +104,7 @@ def _missing(reason: str) -> Any:
 
 def work(part: Part, options: argparse.Namespace) -> None:
     """Every wave in turn, each with its share of the time that is left."""
-    place = place_of(options.device)
+    torch_device = open_torch(options.device)
     deadline = time.monotonic() + options.seconds
     waves = [[int(batch) for batch in wave.split(",")] for wave in options.waves.split(";")]
     times: Times = {}
@@ -117,7 +117,10 @@ def work(part: Part, options: argparse.Namespace) -> None:
             if seconds < options.least:
                 part.remark(f"no time was left for batches {', '.join(map(str, batches))}")
                 continue
-            groups = [*groups_of(files, batches, place.device), *exported_groups(files, batches, place.device)]
+            groups = [
+                *groups_of(files, batches, torch_device.name),
+                *exported_groups(files, batches, torch_device.name),
+            ]
             try:
                 times |= compare(part, groups, files, seconds * (1 - _TIMING_SHARE), options.rounds)
             except SkippedError as error:

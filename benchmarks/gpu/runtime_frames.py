@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.gpu.candidates import graphed_backend
+from benchmarks.baseline_pipeline import BaselinePipeline
 from benchmarks.gpu.exports import file_of, int8_file, our_files
+from benchmarks.gpu.network_runs import graphed_backend
 from benchmarks.gpu.parts import EXPECTED, Part, Row, first_line
 from benchmarks.scenes import photo
-from benchmarks.usual import UsualPipeline
 from ce2p.models import CE2P
 from ce2p_export.tensorrt import EngineError
 from ce2p_runtime import HumanParser
@@ -39,7 +39,7 @@ Labels = NDArray[np.uint8]
 def usual_way(net: CE2P, metadata: ModelMetadata, device: str) -> Callable[[NDArray[np.uint8]], Labels]:
     """The extractor's steps, with the geometry and constants of `metadata`."""
     module = net.to(device).eval()
-    return UsualPipeline(lambda image: module(torch.from_numpy(image).to(device)).parsing, metadata)
+    return BaselinePipeline(lambda image: module(torch.from_numpy(image).to(device)).parsing, metadata)
 
 
 def open_parsers(

@@ -57,7 +57,7 @@ def _rows(parts: Sequence[Part], name: str, value: str) -> list[Row]:
 
 
 def report(card: str, facts: dict[str, Any], model: str, parts: Sequence[Part], rehearsal: bool) -> str:
-    """The Markdown report. `facts`: what `machine()` says."""
+    """The Markdown report. `facts`: what `machine_and_commit()` says."""
     versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
     lines = [f"# GPU check: {model}", "", card, "", f"{versions}; commit {facts['commit']}", ""]
     if rehearsal:

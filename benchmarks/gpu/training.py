@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.gpu.parts import Part, Row, first_line, part_main
-from benchmarks.gpu.torch_place import place_of
+from benchmarks.gpu.torch_device import open_torch
 from ce2p.data.layouts import open_split
 from ce2p.evaluation.scoring import score
 from ce2p.labels import LabelSet, label_set
@@ -115,18 +115,18 @@ def train(
 
 def work(part: Part, options: argparse.Namespace) -> None:
     """Both precisions, one after the other; the faster one first."""
-    place = place_of(options.device)
+    torch_device = open_torch(options.device)
     torch.backends.cudnn.benchmark = True
     workers = min(16, os.cpu_count() or 1)
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
         dataset = parse_model_name(options.model)[0]
-        size = (SIZE[0], SIZE[1]) if place.cuda else (64, 64)
+        size = (SIZE[0], SIZE[1]) if torch_device.cuda else (64, 64)
         write_dataset(data, dataset, train=options.pictures, val=SCORED if options.scored else 1, size=size, seed=0)
         for precision in ("bf16", "fp32"):
             config = resolve(options.model, options.recipe, [f"precision={precision}", *_overrides(options.set)])
             try:
-                device = torch.device(place.device)
+                device = torch.device(torch_device.name)
                 train(part, data, config, device, workers, options.seconds, bool(options.scored))
             except torch.OutOfMemoryError as error:
                 part.rows.append({"training": f"{config.model}, {precision}", "note": first_line(error)})

@@ -47,7 +47,7 @@ class Entry:
     name: str
     batch: int
     make: Callable[[], Any]
-    """Gives a `candidates.Candidate`; a partial of a module's function."""
+    """Gives a `network_runs.NetworkRun`; a partial of a module's function."""
     takes_turns: bool = False
     """Whether `make` asks for its turn itself, since only part of it needs the GPU."""
 
@@ -89,7 +89,7 @@ class Workers:
         self._processes: dict[Connection, Any] = {}
         self._waiting: dict[Connection, list[Entry]] = {}
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["benchmarks.gpu.candidates"])  # imports PyTorch once, touches no GPU
+        context.set_forkserver_preload(["benchmarks.gpu.network_runs"])  # imports PyTorch once, touches no GPU
         for group in groups:
             ours, theirs = context.Pipe()
             process = context.Process(

@@ -21,6 +21,7 @@ from ce2p.benchmarking.accuracy import Accuracy, judge_all, unjudged
 from ce2p.benchmarking.candidates import Opening, open_candidates
 from ce2p.benchmarking.document import Result
 from ce2p.benchmarking.frames import drawn_footage, open_footage
+from ce2p.benchmarking.machine_state import MachineState, disturbances
 from ce2p.benchmarking.measuring import measure
 from ce2p.benchmarking.plots import PLOTS, write_plots
 from ce2p.benchmarking.throughput import sweep_rounds
@@ -30,7 +31,6 @@ from ce2p_runtime.base.text import install_hint
 from ce2p_runtime.errors import CE2PRuntimeError
 from ce2p_runtime.gate import GateReport
 from ce2p_runtime.measuring.machine import machine, source_commit
-from ce2p_runtime.measuring.machine_state import MachineState, disturbances
 from ce2p_runtime.measuring.timing import REST
 
 from .checks import check_pictures

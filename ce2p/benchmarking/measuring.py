@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ce2p.benchmarking.machine_state import MachineState
 from ce2p_runtime.base.files import file_sha256
-from ce2p_runtime.measuring.machine_state import MachineState
 from ce2p_runtime.measuring.timing import REST, Timing, interleave_stages
 
 from .candidates import Candidate, NotMeasured, Opening

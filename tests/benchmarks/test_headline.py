@@ -13,14 +13,14 @@ import onnx
 import pytest
 
 from benchmarks import headline, peers
+from benchmarks.baseline_pipeline import BaselinePipeline, write_baseline_png
 from benchmarks.headline import HeadlineRequest, measure_headline
 from benchmarks.headline_report import markdown, write_report
-from benchmarks.peer_files import calibration_pictures
 from benchmarks.peer_frames import FrameRun, check_usual
-from benchmarks.peers import EAGER, NAIVE, Peer, Peers, Rival, check_exact, our_peers
+from benchmarks.rival_files import calibration_pictures
+from benchmarks.rivals import EAGER, NAIVE, Peer, Peers, Rival, check_exact, our_peers
 from benchmarks.scenes import photo
-from benchmarks.usual import UsualPipeline, write_usual_png
-from benchmarks.work import Work
+from benchmarks.workload import Workload
 from ce2p.checkpoints import save_checkpoint
 from ce2p.errors import ConfigError, DataError
 from ce2p.labels import label_set
@@ -167,7 +167,7 @@ def peer(name: str, parser: HumanParser, change: Callable[[np.ndarray], np.ndarr
     """`parser`'s network with changed logits, under another name."""
     run = parser.backend.run
     rival = Rival(name, replace(parser.metadata, precision=precision), lambda batch: [change(run(batch)[0])])
-    return Peer(name, False, "fp32", HumanParser.on(rival, name=name), Work(0, 1, 0, 1))
+    return Peer(name, False, "fp32", HumanParser.on(rival, name=name), Workload(0, 1, 0, 1))
 
 
 def torch_parser(tiny: Tiny) -> HumanParser:
@@ -203,7 +203,7 @@ def test_a_peer_that_cannot_be_made_becomes_a_reason() -> None:
 def test_the_usual_pipeline_labels_as_the_parser(tiny: Tiny) -> None:
     parser = torch_parser(tiny)
     frame = photo(FRAME)
-    usual = UsualPipeline(lambda image: parser.backend.run(image)[0], parser.metadata)
+    usual = BaselinePipeline(lambda image: parser.backend.run(image)[0], parser.metadata)
     labels, stages = usual.timed(frame)
     assert labels.shape == FRAME
     assert np.mean(labels == parser(frame).labels) >= 0.999
@@ -213,7 +213,7 @@ def test_the_usual_pipeline_labels_as_the_parser(tiny: Tiny) -> None:
 def test_a_usual_pipeline_that_labels_otherwise_is_refused(tiny: Tiny) -> None:
     parser = torch_parser(tiny)
     found = Peers([peer(EAGER, parser, lambda logits: logits)])
-    mirrored = UsualPipeline(lambda image: parser.backend.run(image)[0][..., ::-1].copy(), parser.metadata)
+    mirrored = BaselinePipeline(lambda image: parser.backend.run(image)[0][..., ::-1].copy(), parser.metadata)
     run = FrameRun("usual pipeline, PyTorch", EAGER, mirrored.timed, lambda path, labels: None)
     with pytest.raises(ArithmeticError, match="computes something else"):
         check_usual([run], found, [photo(FRAME)])
@@ -222,7 +222,7 @@ def test_a_usual_pipeline_that_labels_otherwise_is_refused(tiny: Tiny) -> None:
 def test_the_usual_pipeline_is_for_its_geometry_alone(tiny: Tiny) -> None:
     metadata = TorchBackend(tiny("ssseg"), label_set("lip"), SIZE).metadata
     with pytest.raises(ValueError, match="SCHP's extractor"):
-        UsualPipeline(lambda image: image, metadata)
+        BaselinePipeline(lambda image: image, metadata)
 
 
 def test_both_pngs_hold_the_same_labels(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_both_pngs_hold_the_same_labels(tmp_path: Path) -> None:
 
     labels = np.random.default_rng(0).integers(0, 20, (12, 9), np.uint8)
     palette = [(i, 2 * i, 3 * i) for i in range(20)]
-    write_usual_png(tmp_path / "a.png", labels, palette)
+    write_baseline_png(tmp_path / "a.png", labels, palette)
     write_png(tmp_path / "b.png", labels, palette)
     for name in ("a.png", "b.png"):
         with Image.open(tmp_path / name) as picture:

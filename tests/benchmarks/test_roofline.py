@@ -15,10 +15,12 @@ from benchmarks import roofline
 from benchmarks.ceiling_sources import Chain, conv_chain, sources
 from benchmarks.ceilings import Ceilings, Reached, Source, ceilings_of, measure
 from benchmarks.roofline import Placed, ceiling_lines, float_arithmetic, ideal_ms, memory_ms, plot_roofline
-from benchmarks.work import Work
+from benchmarks.workload import Workload
 
 CEILINGS = Ceilings(fp32=100e9, bf16=200e9, int8=800e9, copy=20e9)
-MIXED = Work(int8_flops=80_000_000_000, float_flops=10_000_000_000, int8_values=100_000_000, float_values=25_000_000)
+MIXED = Workload(
+    int8_flops=80_000_000_000, float_flops=10_000_000_000, int8_values=100_000_000, float_values=25_000_000
+)
 ROOT = Path(__file__).parents[2]
 SMALL = Chain(((16, 16, 3),) * 2, 8)
 
@@ -43,7 +45,7 @@ def test_without_a_ceiling_there_is_no_share() -> None:
     assert ideal_ms(MIXED, "fp32", unknown) is None
     assert Placed.of("net", MIXED, "fp32", 1.0, unknown).share is None
     assert memory_ms(MIXED, "fp32", unknown) is None
-    floats = Work(0, 10_000_000_000, 0, 1)
+    floats = Workload(0, 10_000_000_000, 0, 1)
     assert ideal_ms(floats, "fp32", unknown) == pytest.approx(100)
     assert ideal_ms(floats, "bf16", unknown) is None
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.gpu.candidates import Candidate, from_backend, from_naive_onnx
 from benchmarks.gpu.compare import compare
+from benchmarks.gpu.network_runs import NetworkRun, from_backend, from_naive_onnx
 from benchmarks.gpu.networks_on_disk import NetworkFiles, prepare
 from benchmarks.gpu.parts import Part, SkippedError
-from benchmarks.gpu.torch_candidates import compiled_candidate, torch_candidate
+from benchmarks.gpu.torch_runs import compiled_run, torch_run
 from benchmarks.gpu.workers import Entry
 from ce2p_export import export_plain
 
@@ -30,7 +30,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> NetworkFiles:
     return prepare(tmp_path_factory.mktemp("network"), MODEL)
 
 
-def made(files: NetworkFiles, factor: float = 1.0, breaks: str = "") -> Candidate:
+def made(files: NetworkFiles, factor: float = 1.0, breaks: str = "") -> NetworkRun:
     """The reference times `factor`, at once. `breaks`: what goes wrong when it is to run."""
 
     def step() -> None:
@@ -39,19 +39,19 @@ def made(files: NetworkFiles, factor: float = 1.0, breaks: str = "") -> Candidat
         if breaks == "raises":
             raise RuntimeError("an illegal memory access was encountered\nsecond line")
 
-    return Candidate("made", "fp32", step, lambda: files.reference() * np.float32(factor), facts={"factor": factor})
+    return NetworkRun("made", "fp32", step, lambda: files.reference() * np.float32(factor), facts={"factor": factor})
 
 
-def cannot(error: Exception) -> Candidate:
+def cannot(error: Exception) -> NetworkRun:
     raise error
 
 
-def die() -> Candidate:
+def die() -> NetworkRun:
     os.kill(os.getpid(), signal.SIGSEGV)
     raise AssertionError
 
 
-def hang() -> Candidate:
+def hang() -> NetworkRun:
     time.sleep(10_000)
     raise AssertionError
 
@@ -87,7 +87,7 @@ def test_right_ones_are_timed_and_wrong_ones_are_named(files: NetworkFiles) -> N
     ],
 )
 def test_one_that_cannot_be_made_costs_a_row(
-    files: NetworkFiles, make: Callable[[], Candidate], note: str, status: str
+    files: NetworkFiles, make: Callable[[], NetworkRun], note: str, status: str
 ) -> None:
     part = compared(files, [right(files)], [Entry("other", 1, make)])
     assert part.status == status
@@ -118,13 +118,11 @@ def test_nothing_that_runs_is_no_comparison(files: NetworkFiles) -> None:
 def test_pytorchs_ways_and_a_naive_export_agree_with_the_reference(files: NetworkFiles) -> None:
     naive = export_plain(files.net("trained"), files.folder / "naive.onnx", files.size, 2)
     makers = {
-        "eager": partial(torch_candidate, "eager", files, "trained", 2, "fp32", "cpu", graph=False, benchmark=True),
-        "fused": partial(torch_candidate, "fused", files, "fused", 2, "fp32", "cpu", graph=True, benchmark=False),
+        "eager": partial(torch_run, "eager", files, "trained", 2, "fp32", "cpu", graph=False, benchmark=True),
+        "fused": partial(torch_run, "fused", files, "fused", 2, "fp32", "cpu", graph=True, benchmark=False),
         "naive": partial(from_naive_onnx, "naive", naive, files, 2, "CPUExecutionProvider"),
     }
-    compiled = Entry(
-        "compiled", 2, partial(compiled_candidate, "compiled", files, "folded", 2, "cpu"), takes_turns=True
-    )
+    compiled = Entry("compiled", 2, partial(compiled_run, "compiled", files, "folded", 2, "cpu"), takes_turns=True)
     part = compared(files, [Entry(name, 2, make) for name, make in makers.items()], [compiled])
     assert part.status == "ran", part.note
     assert [row["network"] for row in part.rows] == ["eager", "fused", "naive", "compiled"]

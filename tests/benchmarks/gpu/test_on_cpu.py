@@ -16,10 +16,10 @@ import pytest
 import torch
 
 from benchmarks.gpu import description, exports, frames, kill_test, network, runtime_frames, training
-from benchmarks.gpu.candidates import Candidate
-from benchmarks.gpu.ceilings import product_rates
+from benchmarks.gpu.network_runs import NetworkRun
 from benchmarks.gpu.networks_on_disk import NetworkFiles
 from benchmarks.gpu.parts import Part, SkippedError
+from benchmarks.gpu.peak_rates import product_rates
 from benchmarks.gpu.plan import REHEARSED_MODEL, plan_of
 from benchmarks.gpu.summary import COMPILED_FOLDED, FRAME_ROW
 from benchmarks.gpu.workers import Entry
@@ -96,9 +96,9 @@ def options(folder: Path, **changes: Any) -> argparse.Namespace:
     return argparse.Namespace(**{**usual, "files": str(folder), "device": "cpu", **changes})
 
 
-def at_once(files: NetworkFiles, seconds: float = 0.0) -> Candidate:
+def at_once(files: NetworkFiles, seconds: float = 0.0) -> NetworkRun:
     """A network that needs no arithmetic."""
-    return Candidate("at once", "fp32", lambda: time.sleep(seconds), files.reference)
+    return NetworkRun("at once", "fp32", lambda: time.sleep(seconds), files.reference)
 
 
 def quick_groups(files: NetworkFiles, batches: list[int], device: str) -> list[list[Entry]]:

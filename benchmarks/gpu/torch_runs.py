@@ -1,5 +1,4 @@
-"""PyTorch's ways to run the network, made from the files of `networks_on_disk` (see candidates.py for what a candidate
-is).
+"""PyTorch's ways to run the network, made from the files of `networks_on_disk`; network_runs.py says what a run is.
 
 float32 without TF32, or float16 channels-last. `cudnn.benchmark` is of the whole process, and cuDNN's plans are kept
 without regard to it: candidates that differ in it, or that should not share plans, need processes of their own.
@@ -15,44 +14,46 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from benchmarks.gpu.candidates import Candidate
 from benchmarks.gpu.fused_convolutions import fuse_convolutions
+from benchmarks.gpu.network_runs import NetworkRun
 from benchmarks.gpu.networks_on_disk import NetworkFiles
-from benchmarks.gpu.torch_place import Place, place_of
+from benchmarks.gpu.torch_device import TorchDevice, open_torch
 from benchmarks.gpu.workers import Turn
 
-__all__ = ["compiled_candidate", "network_of", "placed", "torch_candidate"]
+__all__ = ["compiled_run", "network_of", "on_device", "torch_run"]
 
 
-def torch_candidate(
+def torch_run(
     name: str, files: NetworkFiles, kind: str, batch: int, precision: str, device: str, *, graph: bool, benchmark: bool
-) -> Candidate:
+) -> NetworkRun:
     """`kind`: "trained", "folded", or "fused" (folded, through cuDNN's fused calls); `graph`: as one CUDA graph."""
-    place = _settle(device, benchmark)
+    torch_device = _settle(device, benchmark)
     network, facts = network_of(files, kind)
-    module, images = placed(network, np.repeat(files.image(), batch, axis=0), precision, place)
+    module, images = on_device(network, np.repeat(files.image(), batch, axis=0), precision, torch_device)
 
     def forward() -> torch.Tensor:
         with torch.inference_mode():
             logits: torch.Tensor = module(images).parsing
         return logits
 
-    return _candidate(name, precision, place, place.captured(forward) if graph else forward, facts)
+    return _run(name, precision, torch_device, torch_device.captured(forward) if graph else forward, facts)
 
 
-def compiled_candidate(name: str, files: NetworkFiles, kind: str, batch: int, device: str) -> Candidate:
+def compiled_run(name: str, files: NetworkFiles, kind: str, batch: int, device: str) -> NetworkRun:
     """torch.compile on the "trained" or the "folded" network, float16, replayed as one CUDA graph; takes a minute.
 
     Compiling needs no GPU and overlaps with others'; from its end on this process holds its turn. Not max-autotune,
     which takes several minutes more for each batch size. On the CPU its front end alone runs (backend "aot_eager").
     """
-    place = _settle(device, benchmark=True)
+    torch_device = _settle(device, benchmark=True)
     network, _ = network_of(files, kind)
-    module, images = placed(network, np.repeat(files.image(), batch, axis=0), "fp16" if place.cuda else "fp32", place)
+    module, images = on_device(
+        network, np.repeat(files.image(), batch, axis=0), "fp16" if torch_device.cuda else "fp32", torch_device
+    )
     turn = Turn(files.turn)
 
     def compiler(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
-        compiled = _inductor(graph, inputs) if place.cuda else graph
+        compiled = _inductor(graph, inputs) if torch_device.cuda else graph
         turn.__enter__()
         return compiled
 
@@ -65,10 +66,10 @@ def compiled_candidate(name: str, files: NetworkFiles, kind: str, batch: int, de
 
     try:
         forward()
-        replay = place.captured(forward)
+        replay = torch_device.captured(forward)
     finally:
         turn.__exit__(None, None, None)
-    return _candidate(name, "fp16" if place.cuda else "fp32", place, replay, {})
+    return _run(name, "fp16" if torch_device.cuda else "fp32", torch_device, replay, {})
 
 
 def network_of(files: NetworkFiles, kind: str) -> tuple[nn.Module, dict[str, Any]]:
@@ -79,23 +80,25 @@ def network_of(files: NetworkFiles, kind: str) -> tuple[nn.Module, dict[str, Any
     return fused, {"coverage": str(coverage), "convolutions fused": coverage.fused + coverage.fused_with_sum}
 
 
-def placed(module: nn.Module, images: NDArray[np.float32], precision: str, place: Place) -> tuple[nn.Module, Any]:
+def on_device(
+    module: nn.Module, images: NDArray[np.float32], precision: str, torch_device: TorchDevice
+) -> tuple[nn.Module, Any]:
     """Network and images on their device, in their precision; float16 channels-last."""
     dtype = torch.float16 if precision == "fp16" else torch.float32
-    module, batch = module.to(place.device, dtype).eval(), torch.from_numpy(images).to(place.device, dtype)
+    module, batch = module.to(torch_device.name, dtype).eval(), torch.from_numpy(images).to(torch_device.name, dtype)
     if precision == "fp16":
         module = module.to(memory_format=torch.channels_last)
         return module, batch.contiguous(memory_format=torch.channels_last)
     return module, batch
 
 
-def _settle(device: str, benchmark: bool) -> Place:
-    place = place_of(device)
+def _settle(device: str, benchmark: bool) -> TorchDevice:
+    torch_device = open_torch(device)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = benchmark
-    if not place.cuda:
+    if not torch_device.cuda:
         torch.set_num_threads(1)  # many processes share the cores
-    return place
+    return torch_device
 
 
 def _inductor(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
@@ -105,15 +108,15 @@ def _inductor(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callab
     return compiled
 
 
-def _candidate(
-    name: str, precision: str, place: Place, forward: Callable[[], torch.Tensor], facts: dict[str, Any]
-) -> Candidate:
+def _run(
+    name: str, precision: str, torch_device: TorchDevice, forward: Callable[[], torch.Tensor], facts: dict[str, Any]
+) -> NetworkRun:
     def step() -> None:
         forward()
-        place.finish()
+        torch_device.finish()
 
     def logits() -> NDArray[Any]:
         values: NDArray[Any] = forward().float().cpu().numpy()
         return values
 
-    return Candidate(name, precision, step, logits, facts=facts)
+    return NetworkRun(name, precision, step, logits, facts=facts)

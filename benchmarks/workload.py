@@ -16,7 +16,7 @@ import onnx
 
 from ce2p_export.onnx_facts import infer_inlined, product_flops, tensor_shapes
 
-__all__ = ["ARITHMETICS", "SIZES", "Arithmetic", "Work", "work_of", "work_of_file"]
+__all__ = ["ARITHMETICS", "SIZES", "Arithmetic", "Workload", "workload_of", "workload_of_file"]
 
 Arithmetic = Literal["fp32", "bf16", "int8"]
 ARITHMETICS: tuple[Arithmetic, ...] = ("fp32", "bf16", "int8")
@@ -27,7 +27,7 @@ _MOVING = {"Flatten", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Tra
 
 
 @dataclass(frozen=True)
-class Work:
+class Workload:
     """Of one forward pass at batch 1, split into quantised products and those in floating point."""
 
     int8_flops: int
@@ -50,12 +50,12 @@ class Work:
         return {arithmetic: flops for arithmetic, flops in split.items() if flops}
 
 
-def work_of_file(path: Path) -> Work:
+def workload_of_file(path: Path) -> Workload:
     """Raises CE2PError for products whose shapes are not known."""
-    return work_of(onnx.load(str(path)))
+    return workload_of(onnx.load(str(path)))
 
 
-def work_of(model: onnx.ModelProto) -> Work:
+def workload_of(model: onnx.ModelProto) -> Workload:
     """A product counts as quantised when its weight and its input come out of DequantizeLinear; then it is computed on
     integers by every runtime that can. Raises CE2PError for products whose shapes are not known."""
     graph = infer_inlined(model).graph
@@ -66,7 +66,7 @@ def work_of(model: onnx.ModelProto) -> Work:
         quantised = all(_dequantised(name, makers) for name in node.input[:2])
         flops[quantised] += count
         values[quantised] += sum(math.prod(shapes[name]) for name in (*node.input[:2], node.output[0]))
-    return Work(flops[True], flops[False], values[True], values[False])
+    return Workload(flops[True], flops[False], values[True], values[False])
 
 
 def _dequantised(name: str, makers: dict[str, onnx.NodeProto]) -> bool:

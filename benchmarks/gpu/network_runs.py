@@ -20,13 +20,13 @@ from ce2p_runtime.backends import Backend, OnnxRuntimeCudaBackend, open_backend
 from ce2p_runtime.backends.base import DeviceBackend
 from ce2p_runtime.process.telemetry import import_onnxruntime
 
-__all__ = ["Candidate", "from_backend", "from_graph", "from_naive_onnx", "graphed_backend"]
+__all__ = ["NetworkRun", "from_backend", "from_graph", "from_naive_onnx", "graphed_backend"]
 
 Images = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Candidate:
+class NetworkRun:
     """One rival at one batch size."""
 
     name: str
@@ -44,7 +44,7 @@ class Candidate:
 
 def from_naive_onnx(
     name: str, file: Path, files: NetworkFiles, batch: int, provider: str = "CUDAExecutionProvider"
-) -> Candidate:
+) -> NetworkRun:
     """ONNX Runtime on somebody's plain export, inputs and outputs bound to device memory."""
     onnxruntime = import_onnxruntime()
     if provider not in onnxruntime.get_available_providers():
@@ -53,13 +53,13 @@ def from_naive_onnx(
     session = onnxruntime.InferenceSession(str(file), providers=[(provider, settings)])
     if session.get_providers()[0] != provider:
         raise SkippedError(f"{provider} did not load; driver, CUDA and cuDNN must match onnxruntime")
-    place = "cuda" if provider.startswith("CUDA") else "cpu"
+    memory = "cuda" if provider.startswith("CUDA") else "cpu"
     binding = session.io_binding()
     binding.bind_ortvalue_input(
-        session.get_inputs()[0].name, onnxruntime.OrtValue.ortvalue_from_numpy(_images(files, batch), place, 0)
+        session.get_inputs()[0].name, onnxruntime.OrtValue.ortvalue_from_numpy(_images(files, batch), memory, 0)
     )
     for output in session.get_outputs():
-        binding.bind_output(output.name, place, 0)
+        binding.bind_output(output.name, memory, 0)
     session.run_with_iobinding(binding)
 
     def step() -> None:
@@ -70,19 +70,19 @@ def from_naive_onnx(
         values: NDArray[Any] = binding.get_outputs()[0].numpy()
         return values
 
-    return Candidate(name, "fp32", step, logits)
+    return NetworkRun(name, "fp32", step, logits)
 
 
 def from_backend(
     name: str, file: Path, files: NetworkFiles, batch: int, backend_name: str, device: str = "cuda"
-) -> Candidate:
+) -> NetworkRun:
     """One of ours (ONNX Runtime CUDA, TensorRT, TensorRT for RTX), bound to device memory as the runtime binds it."""
     return _bound(name, open_backend(file, backend_name, device), _images(files, batch))
 
 
 def from_graph(
     name: str, file: Path, files: NetworkFiles, batch: int, settings: Mapping[str, str] | None = None
-) -> Candidate:
+) -> NetworkRun:
     """Ours in ONNX Runtime, replaying a CUDA graph. `settings`: of its CUDA provider. SkippedError where it cannot."""
     return _bound(name, graphed_backend(file, settings), _images(files, batch))
 
@@ -100,7 +100,7 @@ def _images(files: NetworkFiles, batch: int) -> Images:
     return np.repeat(files.image(), batch, axis=0)
 
 
-def _bound(name: str, backend: Backend, images: Images) -> Candidate:
+def _bound(name: str, backend: Backend, images: Images) -> NetworkRun:
     precision = backend.metadata.precision
     if not isinstance(backend, DeviceBackend):
         raise SkippedError(f"{backend.name} runs on {backend.device} here, not on a GPU")
@@ -125,4 +125,4 @@ def _bound(name: str, backend: Backend, images: Images) -> Candidate:
             stream.synchronize()
         return host.view(tensors[1].dtype).reshape(tensors[1].shape)
 
-    return Candidate(name, precision, step, logits, backend.close)
+    return NetworkRun(name, precision, step, logits, backend.close)

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from benchmarks.gpu.device import GpuDevice
 from benchmarks.gpu.parts import first_line
 
-__all__ = ["Ceilings", "measure", "product_rates"]
+__all__ = ["PeakRates", "measure_peaks", "product_rates"]
 
 SIDE = 8192
 """Of the square matrices multiplied: large enough to fill any GPU."""
 
 
 @dataclass(frozen=True)
-class Ceilings:
+class PeakRates:
     """Rates per second; a rate that could not be measured is None, and floors then rest on the others."""
 
     bytes: float
@@ -40,17 +40,17 @@ class Ceilings:
         return max(times) * 1e3
 
 
-def measure(device: GpuDevice, copied_bytes: int, side: int = SIDE) -> Ceilings:
+def measure_peaks(device: GpuDevice, copied_bytes: int, side: int = SIDE) -> PeakRates:
     """Measure all ceilings that can be measured here; the products need torch and its sight of a GPU."""
     bandwidth = device.copy_bandwidth(copied_bytes)
     try:
         import torch
     except ImportError:
-        return Ceilings(bandwidth, None, None)
+        return PeakRates(bandwidth, None, None)
     if not torch.cuda.is_available():
-        return Ceilings(bandwidth, None, None)
+        return PeakRates(bandwidth, None, None)
     rates = product_rates("cuda", side, ("fp32", "fp16"))
-    return Ceilings(bandwidth, *(rate if isinstance(rate := rates[kind], float) else None for kind in rates))
+    return PeakRates(bandwidth, *(rate if isinstance(rate := rates[kind], float) else None for kind in rates))
 
 
 def product_rates(
@@ -69,7 +69,7 @@ def product_rates(
 def _product_rate(kind: str, device: str, side: int) -> float:
     import torch
 
-    from benchmarks.gpu.torch_place import Place
+    from benchmarks.gpu.torch_device import TorchDevice
 
     torch.backends.cuda.matmul.allow_tf32 = kind == "tf32"
     # Random values: a GPU multiplies zeros faster.
@@ -87,8 +87,8 @@ def _product_rate(kind: str, device: str, side: int) -> float:
         def product() -> object:
             return torch.mm(x, y)
 
-    place = Place(device)
+    torch_device = TorchDevice(device)
     product()
-    best = min(place.milliseconds(product) for _ in range(8))
+    best = min(torch_device.milliseconds(product) for _ in range(8))
     torch.backends.cuda.matmul.allow_tf32 = False
     return 2.0 * side**3 / (best * 1e-3)

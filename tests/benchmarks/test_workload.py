@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.ceiling_sources import Chain, conv_chain
-from benchmarks.work import Work, work_of, work_of_file
+from benchmarks.workload import Workload, workload_of, workload_of_file
 from ce2p_export.onnx_facts import read_onnx
 
 CHAIN = Chain(((8, 4, 3), (4, 8, 1)), 10)
@@ -19,8 +19,8 @@ VALUES = (8 * 100 + 4 * 8 * 9 + 4 * 100, 4 * 100 + 8 * 4 + 8 * 100)
 
 
 def test_a_float_graph_is_all_float() -> None:
-    work = work_of(conv_chain(CHAIN, quantised=False))
-    assert work == Work(0, sum(FLOPS), 0, sum(VALUES))
+    work = workload_of(conv_chain(CHAIN, quantised=False))
+    assert work == Workload(0, sum(FLOPS), 0, sum(VALUES))
     assert work.flops == CHAIN.flops
     assert work.bytes() == 4 * sum(VALUES)
     assert work.bytes("bf16") == 2 * sum(VALUES)
@@ -28,8 +28,8 @@ def test_a_float_graph_is_all_float() -> None:
 
 
 def test_a_quantised_graph_is_all_int8() -> None:
-    work = work_of(conv_chain(CHAIN, quantised=True))
-    assert work == Work(sum(FLOPS), 0, sum(VALUES), 0)
+    work = workload_of(conv_chain(CHAIN, quantised=True))
+    assert work == Workload(sum(FLOPS), 0, sum(VALUES), 0)
     assert work.by_arithmetic() == {"int8": sum(FLOPS)}
     assert work.bytes() == sum(VALUES)
 
@@ -50,15 +50,15 @@ def mixed(between: str | None) -> onnx.ModelProto:
 
 @pytest.mark.parametrize("between", [None, "Sigmoid"])
 def test_a_product_on_floats_counts_as_float_in_a_quantised_graph(between: str | None) -> None:
-    assert work_of(mixed(between)) == Work(FLOPS[0], FLOPS[1], VALUES[0], VALUES[1])
+    assert workload_of(mixed(between)) == Workload(FLOPS[0], FLOPS[1], VALUES[0], VALUES[1])
 
 
 def test_moving_values_between_keeps_a_product_quantised() -> None:
-    assert work_of(mixed("Identity")).float_flops == 0
+    assert workload_of(mixed("Identity")).float_flops == 0
 
 
 def test_a_file_is_counted_as_inspect_counts_it(tiny_model: Path) -> None:
-    work = work_of_file(tiny_model)
+    work = workload_of_file(tiny_model)
     assert work.flops == read_onnx(tiny_model).flops > 0
     assert work.int8_flops == 0
 
@@ -71,4 +71,4 @@ def test_matrix_products_count_their_inner_length() -> None:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [5, 3])],
         [numpy_helper.from_array(np.ones((7, 3), np.float32), "w")],
     )
-    assert work_of(helper.make_model(graph)) == Work(0, 2 * 5 * 7 * 3, 0, 35 + 21 + 15)
+    assert workload_of(helper.make_model(graph)) == Workload(0, 2 * 5 * 7 * 3, 0, 35 + 21 + 15)

@@ -1,6 +1,6 @@
 """Where a PyTorch network runs: an NVIDIA GPU, or the CPU on which the programs here are rehearsed.
 
-The only place that knows what CUDA's streams, graphs and events become on a CPU: nothing, a plain call and a clock.
+The only module that knows what CUDA's streams, graphs and events become on a CPU: nothing, a plain call and a clock.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import torch
 
 from benchmarks.gpu.parts import SkippedError
 
-__all__ = ["Place", "place_of"]
+__all__ = ["TorchDevice", "open_torch"]
 
 
 @dataclass(frozen=True)
-class Place:
+class TorchDevice:
     """A device by PyTorch's name: "cuda" or "cpu"."""
 
-    device: str
+    name: str
 
     @property
     def cuda(self) -> bool:
-        return self.device == "cuda"
+        return self.name == "cuda"
 
     def finish(self) -> None:
         """Wait for everything that was queued."""
@@ -67,8 +67,8 @@ class Place:
         return float(start.elapsed_time(stop)) / repeats
 
 
-def place_of(device: str) -> Place:
+def open_torch(device: str) -> TorchDevice:
     """Raises SkippedError for "cuda" where PyTorch sees no GPU."""
     if device == "cuda" and not torch.cuda.is_available():
         raise SkippedError(f"PyTorch {torch.__version__} sees no CUDA GPU")
-    return Place(device)
+    return TorchDevice(device)

@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.peer_files import STATIC_INT8, Calibration, Workshop
+from benchmarks.rival_files import STATIC_INT8, Calibration, Workshop
 from benchmarks.roofline import float_arithmetic
-from benchmarks.work import Arithmetic, Work, work_of_file
+from benchmarks.workload import Arithmetic, Workload, workload_of_file
 from ce2p.models import CE2P
 from ce2p_runtime import HumanParser, ModelMetadata
 from ce2p_runtime.backends.openvino_core import openvino_core
@@ -64,7 +64,7 @@ class Peer:
     floats: Arithmetic
     """What its products that are not quantised are computed in."""
     parser: HumanParser = field(repr=False)
-    work: Work
+    work: Workload
     file: Path | None = None
 
     @property
@@ -141,7 +141,7 @@ def rivals(
 
     def peer(name: str, run: Run, precision: str, file: Path, floats: Arithmetic = "fp32") -> Peer:
         rival = Rival(name, replace(metadata, precision=precision), run)
-        return Peer(name, False, floats, HumanParser.on(rival, name=name), work_of_file(file), file)
+        return Peer(name, False, floats, HumanParser.on(rival, name=name), workload_of_file(file), file)
 
     yield EAGER, lambda: peer(EAGER, in_torch(net), "fp32", shop.naive())
     if compile_seconds:
@@ -204,7 +204,7 @@ def _ours(file: Path, backend: str, threads: int | None, stems: dict[str, list[s
         known.append(file.stem)
     which = "" if known.index(file.stem) == 0 else f" ({file.stem})"  # a second file of the same kind
     name = f"ours {kind}{which}, {TITLES[backend]}"
-    return Peer(name, True, float_arithmetic(backend, metadata.precision), parser, work_of_file(file), file)
+    return Peer(name, True, float_arithmetic(backend, metadata.precision), parser, workload_of_file(file), file)
 
 
 def in_torch(net: CE2P) -> Run:

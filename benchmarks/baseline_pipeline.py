@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ce2p_runtime.geometry import FrameMapping, frame_mapping
 from ce2p_runtime.model_files.metadata import ModelMetadata
 
-__all__ = ["UsualPipeline", "write_usual_png"]
+__all__ = ["BaselinePipeline", "write_baseline_png"]
 
 Labels = NDArray[np.uint8]
 Network = Callable[[NDArray[np.float32]], Any]
@@ -29,7 +29,7 @@ Network = Callable[[NDArray[np.float32]], Any]
 
 
 @dataclass(frozen=True)
-class UsualPipeline:
+class BaselinePipeline:
     """uint8 BGR [H, W, 3] in, labels uint8 [H, W] out. `metadata` gives geometry and constants.
 
     Only for networks whose extractor warps logits back by an affine matrix, as SCHP's; raises ValueError for others.
@@ -83,7 +83,7 @@ class UsualPipeline:
         return np.ascontiguousarray(image.transpose(2, 0, 1))[None]
 
 
-def write_usual_png(path: Path, labels: Labels, palette: Sequence[tuple[int, int, int]]) -> None:
+def write_baseline_png(path: Path, labels: Labels, palette: Sequence[tuple[int, int, int]]) -> None:
     """As the extractors write it: a palette picture by Pillow."""
     from PIL import Image
 
