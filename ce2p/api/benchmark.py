@@ -5,37 +5,30 @@ Needs no torch, unless the reference is a checkpoint. The documentation's page o
 
 from __future__ import annotations
 
-import dataclasses
-import datetime
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import cv2
 
 from ce2p.benchmarking import report
-from ce2p.benchmarking.accuracy import Accuracy, judge_all, unjudged
+from ce2p.benchmarking.accuracy import judge_all, open_reference_of
 from ce2p.benchmarking.candidates import Opening, open_candidates
-from ce2p.benchmarking.document import Result
+from ce2p.benchmarking.document import Judgement, Result, Row
 from ce2p.benchmarking.frames import drawn_footage, open_footage
-from ce2p.benchmarking.machine_state import MachineState, disturbances
-from ce2p.benchmarking.measuring import measure
+from ce2p.benchmarking.machine_state import MachineState
 from ce2p.benchmarking.plots import PLOTS, write_plots
-from ce2p.benchmarking.throughput import sweep_rounds
+from ce2p.benchmarking.rounds import batch_sweep, stage_times, stream_rates, sweep_rounds
 from ce2p.errors import ConfigError
 from ce2p_runtime.base.destinations import check_destination, check_folder
 from ce2p_runtime.base.text import install_hint
 from ce2p_runtime.errors import CE2PRuntimeError
 from ce2p_runtime.gate import GateReport
-from ce2p_runtime.measuring.machine import machine, source_commit
-from ce2p_runtime.measuring.timing import REST
 
 from .checks import check_pictures
 from .documents import json_text, write_text
 from .notes import Progress, counting, note, without_progress
+from .pictures import choose_pictures
 from .reference import check_reference
 
 __all__ = ["Benchmarked", "benchmark", "check_report"]
@@ -101,11 +94,9 @@ def benchmark(
     A model that some backend does not run is measured on the others, and the result says why it is not measured there.
     Raises CE2PRuntimeError where nothing can be measured, ConfigError, DataError and MediaError for options and files.
     """
-    footage_from, pictures = (None if given is None else Path(given) for given in (source, data))
-    asked = [Path(model) for model in models]
-    _check(rounds, warmup, batches, gate, reference, pictures)
+    footage_from, pictures, compared_with = (None if p is None else Path(p) for p in (source, data, reference))
+    _check(rounds, warmup, batches, gate=gate, reference=reference, data=pictures)
     started = MachineState.now()
-    date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     footage = open_footage(footage_from) if footage_from else drawn_footage(size)
     opening = Opening(device, threads)
     skipped: dict[str, str] = {}
@@ -115,45 +106,43 @@ def benchmark(
         note(f"not measured: {name}: {reason}")
 
     with ExitStack() as opened:
-        candidates, unmet = open_candidates(asked, backends, opening, footage, opened, not_measured)
-        compared_with = None if reference is None else Path(reference)
-        accuracy = judge_all(candidates, compared_with, pictures, opening, progress) if gate else None
-        measured = measure(
-            candidates,
-            opening,
-            rounds=rounds,
-            warmup=warmup,
-            batches=batches if throughput else None,
-            not_measured=not_measured,
-            progress=counting(progress, "rounds"),
-            note=note,
-        )
-        judgements = accuracy.judgements if accuracy else unjudged(candidates)
-        rows = tuple(measured.row(candidate, judgements[candidate.name]) for candidate in candidates)
-    # The load before us, the clocks of a machine that is warm.
-    before = dataclasses.replace(measured.before, load=started.load)
+        asked = [Path(model) for model in models]
+        candidates, unmet = open_candidates(asked, backends, opening, footage, opened=opened, not_measured=not_measured)
+        accuracy = None
+        if gate:
+            with open_reference_of(candidates, compared_with, threads) as exact:
+                chosen, described = choose_pictures(pictures, exact.metadata)
+                accuracy = judge_all({c.name: c.parser for c in candidates}, exact, chosen, described, progress)
+        measured = stage_times({c.name: c for c in candidates}, rounds, warmup, counting(progress, "rounds"))
+        sweep, stream = {}, {}
+        if throughput:
+            note("measuring throughput ...")
+            sweep = batch_sweep(candidates, batches, opening, sweep_rounds(rounds), not_measured)
+            stream = stream_rates(candidates, sweep_rounds(rounds))
+        rows = [
+            Row.of(
+                c.parser,
+                c.file,
+                name=c.name,
+                model=c.short,
+                stages=measured.stages[c.name],
+                throughput=sweep.get(c.name, {}),
+                stream=stream.get(c.name, {}),
+                judgement=accuracy.judgements[c.name] if accuracy else Judgement("not judged"),
+            )
+            for c in candidates
+        ]
     settings = {
         "footage": footage.description,
         "rounds": rounds,
         "warmup": warmup,
-        "rest_ms": REST * 1e3,
         "throughput_rounds": sweep_rounds(rounds) if throughput else 0,
         "batches": list(batches) if throughput else [],
         "device": device,
         "threads": threads or "default",
-        "opencv_threads": cv2.getNumThreads(),
-        "gate": _gate_settings(accuracy),
+        "gate": dict(accuracy.settings) if accuracy else None,
     }
-    result = Result(
-        date=date,
-        machine=machine(),
-        source=source_commit(),
-        state={"before": before.to_dict(), "after": measured.after.to_dict()},
-        settings=settings,
-        rows=rows,
-        skipped=skipped,
-        disturbances=tuple(disturbances(before, measured.after)),
-    )
+    result = measured.result(rows, settings=settings, skipped=skipped, started=started)
     reports = accuracy.reports if accuracy else {}
     failed = {row.name: reports[row.name] for row in rows if row.judgement.standing == "failed"}
     return Benchmarked(result, tuple(unmet), failed)
@@ -168,7 +157,7 @@ def check_report(folder: Path, inputs: Iterable[str | Path], *, overwrite: bool)
 
 
 def _check(
-    rounds: int, warmup: int, batches: Sequence[int], gate: bool, reference: str | Path | None, data: Path | None
+    rounds: int, warmup: int, batches: Sequence[int], *, gate: bool, reference: str | Path | None, data: Path | None
 ) -> None:
     if rounds < 1:
         raise ConfigError(f"--rounds {rounds}: expected at least 1")
@@ -181,12 +170,6 @@ def _check(
     check_pictures(data)
     if reference is not None:
         check_reference(reference)
-
-
-def _gate_settings(accuracy: Accuracy | None) -> dict[str, Any] | None:
-    if accuracy is None:
-        return None
-    return {"reference": accuracy.reference, "pictures": accuracy.pictures, "count": accuracy.count}
 
 
 def _plots(result: Result, folder: Path) -> list[Path]:

@@ -1,6 +1,6 @@
-"""What a benchmark of exported models is made of; `ce2p.benchmark` puts it together.
+"""What benchmarks are made of: `ce2p.benchmark`, and the headline run against others (benchmarks/headline.py).
 
-`frames` what is parsed, `candidates` what is measured, `measuring` the rounds, `throughput` batches and streams,
-`accuracy` the gate, `document` the result as plain types, `report` text and tables, `plots` pictures, `comparison` two
-results.
+`frames` what is parsed, `candidates` files on backends, `rounds` what is timed and how, `accuracy` the gate,
+`machine_state` who disturbed it, `document` the result as plain types, `report` text and tables, `plots` pictures,
+`comparison` two results.
 """

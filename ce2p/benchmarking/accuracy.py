@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from ce2p.api.pictures import choose_pictures
 from ce2p.api.reference import open_reference
+from ce2p_runtime import HumanParser
 from ce2p_runtime.backends import precision_refusal
-from ce2p_runtime.gate import GateReport, Reference, judge
+from ce2p_runtime.gate import GatePicture, GateReport, Reference, judge
 from ce2p_runtime.model_files.engine_file import ENGINE_SUFFIXES
 
-from .candidates import Candidate, Opening
+from .candidates import Candidate
 from .document import Judgement, Standing
 
-__all__ = ["Accuracy", "judge_all", "unjudged"]
+__all__ = ["Accuracy", "judge_all", "open_reference_of"]
 
 Progress = Callable[[str, int, int], None]
 """Called with whose pictures are parsed, how many are done, and how many there are."""
@@ -27,73 +28,74 @@ Progress = Callable[[str, int, int], None]
 class Accuracy:
     """What the gate found."""
 
-    reference: str
-    """What the candidates were compared with, and where it ran."""
-    pictures: str
-    """Which pictures, in words."""
-    count: int
-    judgements: dict[str, Judgement]
+    settings: Mapping[str, Any]
+    """What the candidates were compared with, where that ran, on which pictures and how many."""
+    judgements: Mapping[str, Judgement]
     """By the candidate's name."""
-    reports: dict[str, GateReport]
+    reports: Mapping[str, GateReport]
     """Of those that were judged."""
 
 
 def judge_all(
-    candidates: Sequence[Candidate], reference: Path | None, data: Path | None, opening: Opening, progress: Progress
+    parsers: Mapping[str, HumanParser],
+    reference: HumanParser,
+    pictures: Sequence[GatePicture],
+    described: str,
+    progress: Progress,
 ) -> Accuracy:
-    """Judge every candidate. `reference` None: the first with precision fp32, else the first of all.
+    """Judge every candidate, by name, on `pictures`; `described` says which they are.
 
-    The reference runs where `open_reference` opens it, whatever backends are timed: so float32 on a backend that
-    computes it otherwise is judged, too. Candidates with other classes than the reference are not. Raises what opening
-    the reference, reading `data` or the gate raises.
+    Candidates with other classes than the reference are not judged. Raises what the gate raises.
     """
-    path = reference or _default(candidates)
-    own = _exact(candidates, path)
-    with ExitStack() as opened:
-        size = candidates[0].parser.metadata.input_size
-        parser = own.parser if own else opened.enter_context(open_reference(path, size, threads=opening.threads))
-        pictures, described = choose_pictures(data, parser.metadata)
-        # Files that end in labels and files that end in logits find their way to the frame differently.
-        ways = {c.parser.metadata.geometry.unwarp: c.parser.metadata for c in candidates}
-        references = {}
-        for way, metadata in sorted(ways.items()):
-            told = lambda done, total: progress("reference", done, total)  # noqa: E731
-            references[way] = Reference.of(parser, pictures, None, told, metadata)
+    # Files that end in labels and files that end in logits find their way to the frame differently.
+    ways = {parser.metadata.geometry.unwarp: parser.metadata for parser in parsers.values()}
+    references = {}
+    for way, metadata in sorted(ways.items()):
+        told = lambda done, total: progress("reference", done, total)  # noqa: E731
+        references[way] = Reference.of(reference, pictures, None, told, metadata)
     made = next(iter(references.values()))
     judgements, reports = {}, {}
-    for candidate in candidates:
-        if candidate.parser.metadata.class_names != made.metadata.class_names:
-            judgements[candidate.name] = Judgement("not judged", f"has other classes than {made.name}")
+    for name, parser in parsers.items():
+        if parser.metadata.class_names != made.metadata.class_names:
+            judgements[name] = Judgement("not judged", f"has other classes than {made.name}")
             continue
-        fitting = references[candidate.parser.metadata.geometry.unwarp]
-        report = judge(fitting, candidate.parser, None, lambda done, total, c=candidate: progress(c.name, done, total))  # type: ignore[misc]
-        reports[candidate.name] = report
-        standing: Standing = "failed" if not report.passed else "reference" if candidate is own else "passed"
-        judgements[candidate.name] = Judgement(standing, "", report.to_dict())
-    return Accuracy(f"{made.name} ({made.backend})", described, len(pictures), judgements, reports)
+        fitting = references[parser.metadata.geometry.unwarp]
+        report = judge(fitting, parser, None, lambda done, total, name=name: progress(name, done, total))  # type: ignore[misc]
+        reports[name] = report
+        standing: Standing = "failed" if not report.passed else "reference" if parser is reference else "passed"
+        judgements[name] = Judgement(standing, "", report.to_dict())
+    settings = {
+        "reference": f"{made.name} ({made.backend})",
+        "pictures": described,
+        "count": len(pictures),
+    }
+    return Accuracy(settings, judgements, reports)
 
 
-def unjudged(candidates: Sequence[Candidate]) -> dict[str, Judgement]:
-    """Where no gate was wanted."""
-    return {candidate.name: Judgement("not judged", "") for candidate in candidates}
+@contextmanager
+def open_reference_of(candidates: Sequence[Candidate], path: Path | None, threads: int | None) -> Iterator[HumanParser]:
+    """What candidates are compared with: `path`, or the first model with precision fp32, or the first of all.
+
+    It runs where `open_reference` opens it, whatever backends are timed: so float32 on a backend that computes it
+    otherwise is judged, too. Raises what opening it raises.
+    """
+    models = [c.file for c in candidates if c.parser.metadata.precision == "fp32"]
+    path = path or (models or [candidates[0].file])[0]
+    own = _candidate_like_it(candidates, path)
+    if own is not None:
+        yield own.parser
+        return
+    with open_reference(path, candidates[0].parser.metadata.input_size, threads=threads) as parser:
+        yield parser
 
 
-def _default(candidates: Sequence[Candidate]) -> Path:
-    """The first model in float32, else the first model."""
-    models = [c.parser.model for c in candidates if c.parser.metadata.precision == "fp32"] or [
-        candidates[0].parser.model
-    ]
-    assert models[0] is not None  # noqa: S101  (candidates are opened from files)
-    return models[0]
-
-
-def _exact(candidates: Sequence[Candidate], path: Path) -> Candidate | None:
+def _candidate_like_it(candidates: Sequence[Candidate], path: Path) -> Candidate | None:
     """The candidate that runs the file `path` where a reference runs, which is where `open_reference` opens it.
 
     Without ONNX Runtime, or where it does not run the file, any candidate of that file has to do; the report says what
     the reference ran on.
     """
-    same = [c for c in candidates if c.parser.model is not None and c.parser.model.resolve() == path.resolve()]
+    same = [candidate for candidate in candidates if candidate.file.resolve() == path.resolve()]
     if not same:
         return None
     elsewhere = precision_refusal("onnxruntime", same[0].parser.metadata.precision) is not None

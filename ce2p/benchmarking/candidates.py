@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -46,6 +46,7 @@ class Candidate:
     """Unique among the candidates: the model's short name and the backend's."""
     short: str
     """The model's short name."""
+    file: Path
     backend: str
     """As asked for, so that it can be opened again."""
     parser: HumanParser
@@ -82,6 +83,7 @@ def open_candidates(
     backends: Sequence[str],
     opening: Opening,
     footage: Footage,
+    *,
     opened: ExitStack,
     not_measured: NotMeasured,
 ) -> tuple[list[Candidate], list[BackendError | ModelFileError]]:
@@ -97,7 +99,7 @@ def open_candidates(
     pairs = [(model, backend) for model in names for backend in dict.fromkeys(backends or _backends_of(model))]
     for model, backend in pairs:
         try:
-            candidate = _open(model, names[model], backend, opening, footage, opened)
+            candidate = opened.enter_context(_open(model, names[model], backend, opening, footage))
         except (BackendError, ModelFileError) as error:
             failures[model, backend] = error
             not_measured(f"{names[model]} {backend}", str(error))
@@ -108,15 +110,12 @@ def open_candidates(
     return list(candidates.values()), _unmet([*names, *backends], pairs, failures)
 
 
-def _open(model: Path, short: str, backend: str, opening: Opening, footage: Footage, opened: ExitStack) -> Candidate:
+@contextmanager
+def _open(model: Path, short: str, backend: str, opening: Opening, footage: Footage) -> Iterator[Candidate]:
     """A candidate that has parsed its first frames: some files load and do not run."""
-    with ExitStack() as closing:
-        parser = HumanParser(model, backend=backend, device=opening.device, threads=opening.threads)
-        closing.enter_context(parser)
-        candidate = Candidate(f"{short} {parser.backend.name}", short, backend, parser, footage)
+    with HumanParser(model, backend=backend, device=opening.device, threads=opening.threads) as parser:
         parser.parse_batch(footage.first(parser.group_size))
-        opened.push(closing.pop_all())
-    return candidate
+        yield Candidate(f"{short} {parser.backend.name}", short, model, backend, parser, footage=footage)
 
 
 def _unmet(

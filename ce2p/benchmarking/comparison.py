@@ -25,12 +25,12 @@ AGREEMENT_TOLERANCE = {"pixel_agreement": 0.001, "boundary_agreement": 0.005, "m
 exactly; another version of a backend rounds otherwise."""
 GATE_PASSED = "gate passed"
 """The figure that is 1 or 0."""
-_TIMED = ("decode", "prepare", "network", "labels", "copy", "frame", "whole")
+_TIMED = ("decode", "prepare", "network", "labels", "copy", "png", "frame", "whole")
 _MACHINE = ("cpu", "cores", "memory_gib", "governor", "system", "kernel", "python")
 _SETTINGS = ("footage", "device", "threads", "opencv_threads", "rest_ms", "warmup")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Change:
     """One figure of one candidate, old and new."""
 
@@ -38,7 +38,7 @@ class Change:
     what: str
     old: float | None
     new: float | None
-    ratio: Ratio | None
+    ratio: Ratio | None = None
     """New over old, of times."""
     verdict: Verdict
 
@@ -95,7 +95,7 @@ def compare(old: Result, new: Result, tolerance: float) -> Comparison:
 
 def _times(old: Row, new: Row, tolerance: float, *, comparable: bool) -> list[Change]:
     changes = []
-    whole = old.stages["whole"].median_ms
+    whole = old.stages.get("whole", old.timing).median_ms
     for stage in _TIMED:
         if stage not in old.stages or stage not in new.stages:
             continue
@@ -106,7 +106,8 @@ def _times(old: Row, new: Row, tolerance: float, *, comparable: bool) -> list[Ch
         weighs = max(one.median_ms, other.median_ms) >= MINOR * whole
         verdict = _verdict(ratio, tolerance) if comparable and old.batch == new.batch else "not comparable"
         shown: Verdict = verdict if weighs or verdict == "not comparable" else "no difference"
-        changes.append(Change(new.name, f"{stage} p50 ms", one.median_ms, other.median_ms, ratio, shown))
+        times = {"old": one.median_ms, "new": other.median_ms}
+        changes.append(Change(candidate=new.name, what=f"{stage} p50 ms", **times, ratio=ratio, verdict=shown))
     return changes
 
 
@@ -130,13 +131,14 @@ def _accuracy(old: Row, new: Row, *, comparable: bool) -> list[Change]:
         if comparable and one is not None and other is not None:
             fell = one - other
             verdict = "regression" if fell > allowed else "improvement" if fell < -allowed else "no difference"
-        changes.append(Change(new.name, name.replace("_", " "), one, other, None, verdict))
+        what = name.replace("_", " ")
+        changes.append(Change(candidate=new.name, what=what, old=one, new=other, verdict=verdict))
     held = [_held(row) for row in (old, new)]
     if held != [None, None]:
         verdict = "not comparable"
         if comparable and None not in held:
             verdict = "no difference" if held[0] == held[1] else "regression" if held[0] else "improvement"
-        changes.append(Change(new.name, GATE_PASSED, held[0], held[1], None, verdict))
+        changes.append(Change(candidate=new.name, what=GATE_PASSED, old=held[0], new=held[1], verdict=verdict))
     return changes
 
 
@@ -179,5 +181,5 @@ def _remarks(old: Result, new: Result, same_gate: bool) -> list[str]:
     return found
 
 
-def _by_key(result: Result) -> dict[tuple[str, str, str], Row]:
+def _by_key(result: Result) -> dict[tuple[str, ...], Row]:
     return {row.key: row for row in result.rows}

@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ce2p.errors import DataError
+from ce2p_runtime import HumanParser
+from ce2p_runtime.base.files import file_sha256
 from ce2p_runtime.measuring.samples import FEWEST_FOR_P99, Ratio, noise, paired_ratio_interval
 from ce2p_runtime.measuring.timing import Timing
 from ce2p_runtime.model_files.metadata import untrained_in_words
 
-__all__ = ["SCHEMA", "Judgement", "Result", "Row", "Standing", "read_result"]
+__all__ = ["Judgement", "Result", "Row", "Scope", "Standing", "read_result"]
 
 SCHEMA = 1
 KIND = "ce2p benchmark"
+Scope = Literal["frame", "network"]
+"""What a row's times are of: whole frames, or the network alone. Also the name of the stage that stands for it."""
 Standing = Literal["reference", "passed", "failed", "not judged"]
 
 
@@ -40,7 +44,7 @@ class Judgement:
         return None if value is None else float(value)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One candidate: a model on a backend."""
 
@@ -58,42 +62,62 @@ class Row:
     """Frames per forward pass in `stages`."""
     stages: Mapping[str, Timing]
     """Milliseconds per frame, of the same rounds for all rows."""
-    throughput: Mapping[int, Timing]
+    throughput: Mapping[int, Timing] = field(default_factory=dict)
     """Batch size -> milliseconds per frame."""
-    stream: Mapping[str, Timing]
-    """"overlapped" and "in turn" -> milliseconds per frame."""
+    stream: Mapping[str, Timing] = field(default_factory=dict)
+    """Way -> milliseconds per frame."""
     judgement: Judgement
     untrained: bool = False
     """Whether nobody trained the model."""
+    scope: Scope = "frame"
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What else a benchmark knows about it, as plain types."""
+
+    @classmethod
+    def of(cls, parser: HumanParser, file: Path, **fields: Any) -> Row:
+        """The row of an opened parser whose network is in `file`."""
+        metadata = parser.metadata
+        own = {
+            "file": str(file),
+            "sha256": file_sha256(file),
+            "precision": metadata.precision,
+            "weights": metadata.weights,
+            "input_size": metadata.input_size,
+            "backend": parser.backend.name,
+            "device": parser.backend.device,
+            "batch": parser.group_size,
+            "untrained": metadata.untrained,
+        }
+        return cls(**{**own, **fields})
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> tuple[str, str, str, str]:
         """What the same candidate of another result has in common with this one."""
-        return (self.model, self.backend, self.device.partition(":")[0])
+        return (self.model, self.backend, self.device.partition(":")[0], self.scope)
+
+    @property
+    def timing(self) -> Timing:
+        """Of the stage that stands for the row."""
+        return self.stages[self.scope]
 
     @property
     def noise(self) -> list[str]:
         """Why this row's times are not to be trusted."""
-        return noise(self.stages["frame"].samples)
+        return noise(self.timing.samples)
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "name": self.name,
-            "model": self.model,
-            "file": self.file,
-            "sha256": self.sha256,
-            "precision": self.precision,
-            "weights": self.weights,
+            **{name: getattr(self, name) for name in _TEXTS},
             "untrained": self.untrained,
             "input_size": list(self.input_size),
-            "backend": self.backend,
-            "device": self.device,
             "batch": self.batch,
+            "scope": self.scope,
             "gate": {"standing": self.judgement.standing, "note": self.judgement.note, **self.judgement.figures},
             "stages_ms": {stage: _summary(timing) for stage, timing in self.stages.items()},
             "throughput": {str(size): _rate(timing) for size, timing in self.throughput.items()},
             "stream": {way: _rate(timing) for way, timing in self.stream.items()},
             "noise": self.noise,
+            "facts": dict(self.facts),
         }
 
     @classmethod
@@ -101,13 +125,14 @@ class Row:
         """Raises KeyError, TypeError or ValueError for what `to_dict` did not write."""
         gate = dict(fields["gate"])
         standing, note = gate.pop("standing"), str(gate.pop("note"))
-        if standing not in get_args(Standing):
-            raise ValueError(f"standing {standing!r}")
+        scope = fields.get("scope", "frame")
+        if standing not in get_args(Standing) or scope not in get_args(Scope):
+            raise ValueError(f"standing {standing!r}, scope {scope!r}")
         height, width = fields["input_size"]
         texts = {name: str(fields[name]) for name in _TEXTS}
         stages = {str(stage): _timing(entry) for stage, entry in fields["stages_ms"].items()}
-        if "frame" not in stages or "whole" not in stages:
-            raise ValueError("no times of whole frames")
+        if scope not in stages:
+            raise ValueError(f"no times of the {scope}")
         return cls(
             **texts,
             input_size=(int(height), int(width)),
@@ -117,15 +142,17 @@ class Row:
             stream={str(way): _timing(entry) for way, entry in fields["stream"].items()},
             judgement=Judgement(standing, note, gate),
             untrained=bool(fields.get("untrained", untrained_in_words(texts["weights"]))),
+            scope=scope,
+            facts=dict(fields.get("facts", {})),
         )
 
 
 _TEXTS = ("name", "model", "file", "sha256", "precision", "weights", "backend", "device")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
-    """Everything one run of the command found."""
+    """Everything one run of a benchmark found."""
 
     date: str
     """UTC, ISO 8601."""
@@ -136,26 +163,36 @@ class Result:
     """The machine `before` and `after` the rounds."""
     settings: dict[str, Any]
     rows: tuple[Row, ...]
-    """At least one; ratios are to the first."""
+    """At least one; ratios are to the first of the same scope."""
     skipped: dict[str, str]
     """Candidates that were not measured, and why."""
     disturbances: tuple[str, ...]
     """Signs that the machine was not ours alone."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What else a benchmark knows, as plain types."""
 
     @property
     def warnings(self) -> list[str]:
         """All signs of noise, one line each."""
-        return [*self.disturbances, *(f"{row.name}: {text}" for row in self.rows for text in row.noise)]
+        several = len({row.scope for row in self.rows}) > 1
+        scope = {row.scope: f"{row.scope}: " if several else "" for row in self.rows}
+        noises = [f"{scope[row.scope]}{row.name}: {text}" for row in self.rows for text in row.noise]
+        return [*self.disturbances, *noises]
 
-    def ratio(self, row: Row, stage: str = "frame") -> Ratio:
-        """A row's times over the first row's, by paired rounds."""
-        return paired_ratio_interval(row.stages[stage].samples, self.rows[0].stages[stage].samples)
+    def first(self, scope: Scope) -> Row:
+        """The row that others of this scope are compared with."""
+        return next(row for row in self.rows if row.scope == scope)
+
+    def ratio(self, row: Row, stage: str | None = None, to: Row | None = None) -> Ratio:
+        """A row's times over those of `to`, by paired rounds. None: the stage that stands for it, and the first row."""
+        stage, to = stage or row.scope, to or self.first(row.scope)
+        return paired_ratio_interval(row.stages[stage].samples, to.stages[stage].samples)
 
     def verdict(self, row: Row) -> str:
         """What may be said of a row's speed against the first row's: nothing good unless its labels are good."""
         if row.judgement.standing == "failed":
             return "fails the gate"
-        if row is self.rows[0]:
+        if row is self.first(row.scope):
             return "the first"
         found = self.ratio(row).verdict
         unjudged = found == "faster" and row.judgement.standing == "not judged"
@@ -165,7 +202,7 @@ class Result:
         """Plain types, ready for json.dump: every sample, and what follows from them."""
         rows = []
         for row in self.rows:
-            ratios = {stage: vars(self.ratio(row, stage)) for stage in ("network", "frame")}
+            ratios = {stage: vars(self.ratio(row, stage)) for stage in ("network", "frame") if stage in row.stages}
             rows.append({**row.to_dict(), "over_first": {**ratios, "verdict": self.verdict(row)}})
         return {
             "kind": KIND,
@@ -179,6 +216,7 @@ class Result:
             "skipped": self.skipped,
             "disturbances": list(self.disturbances),
             "warnings": self.warnings,
+            "facts": dict(self.facts),
         }
 
 
@@ -200,14 +238,15 @@ def read_result(path: Path) -> Result:
         if not rows:
             raise ValueError("no candidates")
         return Result(
-            str(document["date"]),
-            dict(document["machine"]),
-            document["source"],
-            dict(document["state"]),
-            dict(document["settings"]),
-            rows,
-            dict(document["skipped"]),
-            tuple(map(str, document["disturbances"])),
+            date=str(document["date"]),
+            machine=dict(document["machine"]),
+            source=document["source"],
+            state=dict(document["state"]),
+            settings=dict(document["settings"]),
+            rows=rows,
+            skipped=dict(document["skipped"]),
+            disturbances=tuple(map(str, document["disturbances"])),
+            facts=dict(document.get("facts", {})),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{path}: lacks or garbles a field ({error}), {cure}") from error

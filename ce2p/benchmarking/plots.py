@@ -1,4 +1,4 @@
-"""Three pictures of a result: latency by component, throughput over batch sizes, speed against agreement.
+"""Pictures of a result: latency by component, throughput over batch sizes, speed against agreement.
 
 Drawn by matplotlib, which is optional (the extra `plots`), without its global state. Colours are those of
 Okabe and Ito, which people with any colour vision tell apart.
@@ -7,7 +7,8 @@ Okabe and Ito, which people with any colour vision tell apart.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,22 +22,35 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["FORMATS", "PLOTS", "write_plots"]
+__all__ = [
+    "COLOURS",
+    "FAILED",
+    "FORMATS",
+    "GREY",
+    "PLOTS",
+    "draw_bars",
+    "noisy_text",
+    "plotting",
+    "save",
+    "write_plots",
+]
 
 FORMATS = (".png", ".svg")
-_COLOURS = {
+COLOURS = {
     "decode": "#999999",
     "prepare": "#E69F00",
     "network": "#0072B2",
     "labels": "#009E73",
     "copy": "#CC79A7",
+    "png": "#CC79A7",
     "other": "#F0E442",
 }
+"""By stage."""
 _SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#999999")
 _MARKERS = "osD^vP*X"
-_FAILED = "#D55E00"
+FAILED = "#D55E00"
 """Means nothing else in any of them."""
-_GREY = "#555555"
+GREY = "#555555"
 _TITLE_WIDTH = 90
 """Characters of a line under the title."""
 _WIDTH = 9.0
@@ -48,57 +62,85 @@ def write_plots(result: Result, folder: Path) -> list[Path]:
 
     Raises ModuleNotFoundError without matplotlib, before anything is written.
     """
-    import matplotlib
-
     written = []
-    # Text stays text in the SVG, and the same result gives the same file.
-    with matplotlib.rc_context({"font.size": 10, "svg.fonttype": "none", "svg.hashsalt": "ce2p"}):
+    with plotting():
         for name, draw in _DRAWN.items():
             figure = draw(result)
-            if figure is None:
-                continue
-            for suffix in FORMATS:
-                written.append(folder / f"{name}{suffix}")
-                with atomic_path(written[-1]) as temporary:
-                    figure.savefig(temporary, dpi=150, metadata={"Date": None} if suffix == ".svg" else None)
+            if figure is not None:
+                written += save(figure, folder / name)
     return written
 
 
+@contextmanager
+def plotting() -> Iterator[None]:
+    """Text stays text in SVG, and the same result gives the same file. Raises ModuleNotFoundError."""
+    import matplotlib
+
+    with matplotlib.rc_context({"font.size": 10, "svg.fonttype": "none", "svg.hashsalt": "ce2p"}):
+        yield
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write a figure in all FORMATS as `stem` with their suffixes."""
+    written = [stem.with_suffix(suffix) for suffix in FORMATS]
+    for path in written:
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
+    return written
+
+
+def draw_bars(
+    axes: Axes,
+    rows: Sequence[Row],
+    stages: Sequence[str],
+    total: str,
+    *,
+    colour: Callable[[Row, str], str] = lambda row, stage: COLOURS[stage],
+) -> None:
+    """A bar of stacked `stages` at p50 for each row, with a whisker from the p50 of `total` to its p95, and its p50.
+
+    Bars of rows that fail the gate are hatched. Stages too short to be seen are left out.
+    """
+    ends = [0.0] * len(rows)
+    longest = max(row.stages[total].p95_ms for row in rows)
+    for stage in stages:
+        widths = [row.stages[stage].median_ms if stage in row.stages else 0.0 for row in rows]
+        if max(widths) < 0.005 * longest:
+            continue
+        bars = axes.barh(range(len(rows)), widths, 0.6, ends, label=stage, edgecolor="white", linewidth=0.6)
+        for bar, row in zip(bars, rows, strict=True):
+            bar.set(color=colour(row, stage), edgecolor="white", hatch="////" if _fails(row) else None)
+        ends = [end + width for end, width in zip(ends, widths, strict=True)]
+    times = [row.stages[total] for row in rows]
+    middles, tails = [t.median_ms for t in times], [t.p95_ms - t.median_ms for t in times]
+    whisker: dict[str, Any] = {"fmt": "none", "ecolor": "black", "elinewidth": 1.2, "capsize": 4}
+    label = f"p50 to p95 of the {total}"
+    axes.errorbar(middles, range(len(rows)), xerr=([0.0] * len(rows), tails), label=label, **whisker)
+    for place, (timing, end) in enumerate(zip(times, ends, strict=True)):
+        text = f"{timing.median_ms:.0f}" if timing.median_ms >= 1000 else f"{timing.median_ms:.1f}"
+        axes.text(max(timing.p95_ms, end) + 0.012 * longest, place, text, va="center")
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlim(0, 1.15 * longest)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="x", color="#dddddd", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def noisy_text(result: Result) -> str:
+    """What stands beside the settings of a run that was disturbed."""
+    count = len(result.warnings)
+    return f"; NOISY, {count} warning{'s' if count > 1 else ''}" if count else ""
+
+
 def _latency(result: Result) -> Figure:
-    """Stacked bars of the components at p50, with a whisker from the whole's p50 to its p95."""
     rows = result.rows
     figure, axes = _canvas(result, "Latency of a picture by component", 1.9 + 0.55 * len(rows))
-    places = range(len(rows))
-    left = [0.0] * len(rows)
-    for stage in (name for name in COMPONENTS if any(name in row.stages for row in rows)):
-        widths = [row.stages[stage].median_ms if stage in row.stages else 0.0 for row in rows]
-        if max(widths) < 0.005 * max(row.stages["whole"].median_ms for row in rows):
-            continue  # too thin to be seen
-        axes.barh(places, widths, 0.6, left, color=_COLOURS[stage], label=stage, edgecolor="white", linewidth=0.6)
-        left = [start + width for start, width in zip(left, widths, strict=True)]
-    whole = [row.stages["whole"] for row in rows]
-    middles, tails = [t.median_ms for t in whole], [t.p95_ms - t.median_ms for t in whole]
-    axes.errorbar(
-        middles,
-        places,
-        xerr=([0.0] * len(rows), tails),
-        fmt="none",
-        ecolor="black",
-        elinewidth=1.2,
-        capsize=4,
-        label="p50 to p95 of the whole",
-    )
-    furthest = max(t.p95_ms for t in whole)
-    for place, row in zip(places, rows, strict=True):
-        timing = row.stages["whole"]
-        axes.text(
-            max(timing.p95_ms, left[place]) + 0.012 * furthest, place, f"p50 {timing.median_ms:.1f} ms", va="center"
-        )
-    axes.set_yticks(list(places), [_label(row) for row in rows])
-    _colour_failures(axes, rows)
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1.25 * furthest)
-    axes.set_xlabel("milliseconds per picture, from encoded picture to labels of its size")
+    draw_bars(axes, rows, COMPONENTS, "whole")
+    axes.set_yticks(range(len(rows)), [_label(row) for row in rows])
+    for text, row in zip(axes.get_yticklabels(), rows, strict=True):
+        if _fails(row):
+            text.set_color(FAILED)
+    axes.set_xlabel("milliseconds per picture at p50, from encoded picture to labels of its size")
     _legend_below(figure, axes, columns=7)
     return figure
 
@@ -121,7 +163,7 @@ def _throughput(result: Result) -> Figure | None:
             color=_SERIES[index % len(_SERIES)],
             markersize=7,
             alpha=0.9,
-            linestyle="--" if row.judgement.standing == "failed" else "-",
+            linestyle="--" if _fails(row) else "-",
             label=_label(row).replace("\n", ", "),
         )
     axes.set_xticks(range(len(sizes)), [str(size) for size in sizes])
@@ -140,7 +182,7 @@ def _agreement(result: Result) -> Figure | None:
         return None
     figure, axes = _canvas(result, "Speed against agreement with the reference", 4.6 + 0.16 * len(rows))
     for index, row in _numbered(result, rows):
-        failed = row.judgement.standing == "failed"
+        failed = _fails(row)
         axes.scatter(
             [1e3 / row.stages["frame"].median_ms],
             [_disagreement(row)],
@@ -148,12 +190,12 @@ def _agreement(result: Result) -> Figure | None:
             zorder=3,
             marker=_MARKERS[index % len(_MARKERS)],
             color=_SERIES[index % len(_SERIES)],
-            edgecolors=_FAILED if failed else "white",
+            edgecolors=FAILED if failed else "white",
             linewidths=2 if failed else 0.8,
             label=_label(row).replace("\n", ", "),
         )
     for precision, limit in sorted(_limits(rows).items(), key=lambda item: item[1]):
-        axes.axhline(1 - limit, color=_GREY, linestyle=":", linewidth=1.2)
+        axes.axhline(1 - limit, color=GREY, linestyle=":", linewidth=1.2)
         axes.annotate(
             f"gate of {precision}: {100 * limit:.6g} %",
             (1, 1 - limit),
@@ -163,7 +205,7 @@ def _agreement(result: Result) -> Figure | None:
             ha="right",
             va="bottom",
             fontsize=9,
-            color=_GREY,
+            color=GREY,
         )
     # Agreement crowds at 100 %, so what is drawn is the share that differs, from none at the top on.
     differing = [_disagreement(row) for row in rows] + [1 - limit for limit in _limits(rows).values()]
@@ -199,15 +241,17 @@ def _canvas(result: Result, title: str, height: float, rounds: str = "rounds") -
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     axes = figure.add_subplot()
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
-    count = len(result.warnings)
-    noisy = f"; NOISY, {count} warning{'s' if count > 1 else ''}" if count else ""
-    settings = f"{result.settings['footage']}; {result.settings[rounds]} rounds{noisy}"
+    settings = f"{result.settings['footage']}; {result.settings[rounds]} rounds{noisy_text(result)}"
     below = [line for text in (machine_line(result), settings) for line in textwrap.wrap(text, _TITLE_WIDTH)]
-    axes.set_title("\n".join(below), loc="left", fontsize=8.5, color=_GREY)
+    axes.set_title("\n".join(below), loc="left", fontsize=8.5, color=GREY)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="x" if title.startswith("Latency") else "y", color="#dddddd", linewidth=0.8)
+    axes.grid(axis="y", color="#dddddd", linewidth=0.8)
     axes.set_axisbelow(True)
     return figure, axes
+
+
+def _fails(row: Row) -> bool:
+    return row.judgement.standing == "failed"
 
 
 def _label(row: Row) -> str:
@@ -215,12 +259,6 @@ def _label(row: Row) -> str:
     failed = {"failed": " - FAILS THE GATE", "not judged": " - labels not judged"}.get(row.judgement.standing, "")
     name = row.model if len(row.model) <= 40 else f"{row.model[:10]}…{row.model[-29:]}"
     return f"{name}\n{row.backend} on {row.device}{failed}"
-
-
-def _colour_failures(axes: Axes, rows: tuple[Row, ...]) -> None:
-    for text, row in zip(axes.get_yticklabels(), rows, strict=True):
-        if row.judgement.standing == "failed":
-            text.set_color(_FAILED)
 
 
 def _legend_below(figure: Figure, axes: Axes, columns: int) -> None:

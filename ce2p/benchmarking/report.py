@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ce2p_runtime.measuring.samples import FEWEST_FOR_P99
@@ -12,31 +12,45 @@ from ce2p_runtime.measuring.timing import Timing
 
 from .candidates import COMPONENTS
 from .document import Result, Row
-from .throughput import IN_TURN, OVERLAPPED
+from .rounds import IN_TURN, OVERLAPPED
 
 __all__ = [
+    "Column",
+    "Table",
     "accuracy_table",
     "conditions",
     "csv_text",
+    "gate_text",
     "latency_table",
     "machine_line",
     "markdown",
     "method",
+    "ms_text",
     "p99_note",
     "remarks",
+    "rounds_line",
     "share_text",
+    "table_of",
     "throughput_table",
 ]
 
 Cells = tuple[str, ...]
 Table = tuple[Cells, list[Cells]]
+Column = tuple[str, Callable[[Row], str]]
+"""A title, and what stands below it for a row."""
 _OTHER_SHOWN = 0.01
 """`other` gets a column where it is a larger share of a frame."""
+_SHARES = ("pixel_agreement", "boundary_agreement", "mean_iou")
+
+
+def table_of(rows: Iterable[Row], *columns: Column) -> Table:
+    """A line for each row."""
+    return tuple(title for title, _ in columns), [tuple(cell(row) for _, cell in columns) for row in rows]
 
 
 def method(result: Result) -> list[str]:
     """How it was measured, in a few lines."""
-    settings, gate = result.settings, result.settings["gate"]
+    gate = result.settings["gate"]
     checked = (
         f"Labels: the gate, {gate['count']} pictures ({gate['pictures']}) against {gate['reference']}, each candidate "
         "on the backend that was timed."
@@ -44,15 +58,23 @@ def method(result: Result) -> list[str]:
         else "Labels: NOT compared (--no-gate), so no speed here says anything about a usable result."
     )
     return [
-        f"Times: {settings['rounds']} rounds after {settings['warmup']} that do not count; each runs every candidate "
-        f"once, in a new order, after {settings['rest_ms']:.0f} ms of rest. Milliseconds per frame; p50 is the median, "
-        "p95 and p99 are nearest ranks.",
+        rounds_line(result),
         "Stages: decode a frame, prepare = crop and normalise, network, labels = logits to labels of the frame's size, "
         "copy = to and from a GPU; frame = from decoded pixels to labels; whole = with decode. Not counted: loading, "
         "compiling, writing results.",
         "Ratios: median over paired rounds, 95 % bootstrap interval; one that spans 1 is no difference.",
         checked,
     ]
+
+
+def rounds_line(result: Result) -> str:
+    """How times were taken."""
+    settings = result.settings
+    return (
+        f"Times: {settings['rounds']} rounds after {settings['warmup']} that do not count; each runs every candidate "
+        f"once, in a new order, after {settings['rest_ms']:.0f} ms of rest. Milliseconds per frame; p50 is the median, "
+        "p95 and p99 are nearest ranks."
+    )
 
 
 def machine_line(result: Result) -> str:
@@ -79,7 +101,7 @@ def conditions(result: Result) -> list[str]:
     ]
 
 
-def _clocks(state: dict[str, Any]) -> str:
+def _clocks(state: Mapping[str, Any]) -> str:
     medians = [state[when]["clocks"] for when in ("before", "after")]
     if None in medians:
         return "unknown"
@@ -88,27 +110,22 @@ def _clocks(state: dict[str, Any]) -> str:
 
 def latency_table(result: Result) -> Table:
     """Stages, percentiles, ratio and agreement of every candidate."""
-    stages = _shown_stages(result)
-    mark = "" if _enough_for_p99(result) else "*"
-    columns = ("model", *stages, "frame p50", "p95", f"p99{mark}", "whole p50", "frame / first", "pixels", "gate")
-    rows = []
-    for row in result.rows:
-        frame = row.stages["frame"]
-        batch = f", batch {row.batch}" if row.batch > 1 else ""
-        rows.append(
-            (
-                f"{row.model}\n{row.backend} on {row.device}{batch}",
-                *(_ms(row.stages.get(stage)) for stage in stages),
-                _ms(frame),
-                f"{frame.p95_ms:.1f}",
-                f"{frame.p99_ms:.1f}",
-                _ms(row.stages["whole"]),
-                "\n".join((*str(result.ratio(row)).split(" ", 1), result.verdict(row))),
-                share_text(row.judgement.share("pixel_agreement")),
-                _gate(row),
-            )
-        )
-    return columns, rows
+    return table_of(
+        result.rows,
+        ("model", lambda row: f"{row.model}\n{_runs_on(row)}"),
+        *[stage_column(stage) for stage in _shown_stages(result)],
+        ("frame p50", lambda row: ms_text(row.timing)),
+        ("p95", lambda row: f"{row.timing.p95_ms:.1f}"),
+        ("p99" if _enough_for_p99(result) else "p99*", lambda row: f"{row.timing.p99_ms:.1f}"),
+        stage_column("whole", "whole p50"),
+        ("frame / first", lambda row: "\n".join((*str(result.ratio(row)).split(" ", 1), result.verdict(row)))),
+        share_column("pixel_agreement", "pixels"),
+        ("gate", gate_text),
+    )
+
+
+def _runs_on(row: Row) -> str:
+    return f"{row.backend} on {row.device}" + (f", batch {row.batch}" if row.batch > 1 else "")
 
 
 def remarks(result: Result) -> list[str]:
@@ -119,12 +136,12 @@ def remarks(result: Result) -> list[str]:
     meaningless = [
         f"{model}: its weights are untrained, so its labels, and the gate on them, mean nothing" for model in untrained
     ]
-    return [*failures, *notes, *meaningless]
+    return list(dict.fromkeys([*failures, *notes, *meaningless]))
 
 
 def p99_note(result: Result) -> str:
     """The footnote of p99; empty where there are enough rounds."""
-    rounds = len(result.rows[0].stages["frame"].samples)
+    rounds = len(result.rows[0].timing.samples)
     return "" if _enough_for_p99(result) else f"* of {rounds} rounds (fewer than {FEWEST_FOR_P99}) p99 is the slowest"
 
 
@@ -133,100 +150,89 @@ def throughput_table(result: Result) -> Table | None:
     sizes = sorted({size for row in result.rows for size in row.throughput})
     if not sizes and not any(row.stream for row in result.rows):
         return None
-    columns = ("frames/s", *(f"batch {size}" for size in sizes), "stream", "not overlapped", "gate")
-    rows = []
-    for row in result.rows:
-        rates = [_rate(row.throughput.get(size)) for size in sizes]
-        stream = [_rate(row.stream.get(way)) for way in (OVERLAPPED, IN_TURN)]
-        rows.append((row.name, *rates, *stream, _gate(row)))
-    return columns, rows
+    return table_of(
+        result.rows,
+        ("frames/s", lambda row: row.name),
+        *[(f"batch {size}", lambda row, size=size: _rate(row.throughput.get(size))) for size in sizes],
+        ("stream", lambda row: _rate(row.stream.get(OVERLAPPED))),
+        ("not overlapped", lambda row: _rate(row.stream.get(IN_TURN))),
+        ("gate", gate_text),
+    )
 
 
 def accuracy_table(result: Result) -> Table | None:
     """The gate's figures; None without a gate."""
     if not result.settings["gate"]:
         return None
-    names = ("pixel_agreement", "boundary_agreement", "mean_iou", "truth_miou")
-    columns = ("gate", "precision", "pixels", "boundary band", "mean IoU", "mIoU of truth", "worst picture", "verdict")
-    rows = [
-        (
-            row.name,
-            row.precision,
-            *(share_text(row.judgement.share(name)) for name in names),
-            str(row.judgement.figures.get("worst", "")),
-            _gate(row),
-        )
-        for row in result.rows
-    ]
-    return columns, rows
+    return table_of(
+        result.rows,
+        ("gate", lambda row: row.name),
+        ("precision", lambda row: row.precision),
+        share_column("pixel_agreement", "pixels"),
+        share_column("boundary_agreement", "boundary band"),
+        share_column("mean_iou", "mean IoU"),
+        share_column("truth_miou", "mIoU of truth"),
+        ("worst picture", lambda row: str(row.judgement.figures.get("worst", ""))),
+        ("verdict", gate_text),
+    )
 
 
 def csv_text(result: Result) -> str:
     """One line for each candidate and stage."""
     text = io.StringIO()
+    named = ("candidate", "model", "backend", "device", "precision", "batch")
+    times = ("p50_ms", "p95_ms", "p99_ms", "rounds", "p99_is_slowest")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        (
-            "candidate",
-            "model",
-            "backend",
-            "device",
-            "precision",
-            "batch",
-            "stage",
-            "p50_ms",
-            "p95_ms",
-            "p99_ms",
-            "rounds",
-            "p99_is_slowest",
-            "gate",
-            "pixel_agreement",
-            "boundary_agreement",
-            "mean_iou",
-        )
-    )
+    writer.writerow((*named, "stage", *times, "gate", *_SHARES))
     for row in result.rows:
-        shares = [row.judgement.share(name) for name in ("pixel_agreement", "boundary_agreement", "mean_iou")]
+        shares = [row.judgement.share(name) for name in _SHARES]
+        judged = (row.judgement.standing, *("" if share is None else f"{share:.6f}" for share in shares))
         for stage, timing in row.stages.items():
             rounds = len(timing.samples)
-            writer.writerow(
-                (
-                    row.name,
-                    row.model,
-                    row.backend,
-                    row.device,
-                    row.precision,
-                    row.batch,
-                    stage,
-                    *(f"{value:.4f}" for value in (timing.median_ms, timing.p95_ms, timing.p99_ms)),
-                    rounds,
-                    rounds < FEWEST_FOR_P99,
-                    row.judgement.standing,
-                    *("" if share is None else f"{share:.6f}" for share in shares),
-                )
-            )
+            figures = (f"{value:.4f}" for value in (timing.median_ms, timing.p95_ms, timing.p99_ms))
+            about = (row.name, row.model, row.backend, row.device, row.precision, row.batch)
+            writer.writerow((*about, stage, *figures, rounds, rounds < FEWEST_FOR_P99, *judged))
     return text.getvalue()
 
 
-def markdown(result: Result, pictures: Sequence[str] = ()) -> str:
-    """The whole report. `pictures`: file names beside it."""
-    lines = ["# ce2p benchmark", "", *(f"- {line}" for line in conditions(result)), ""]
+def markdown(
+    result: Result,
+    pictures: Sequence[str] = (),
+    *,
+    title: str = "ce2p benchmark",
+    sections: Mapping[str, Table | None] | None = None,
+    how: Sequence[str] | None = None,
+) -> str:
+    """The whole report. `pictures`: file names beside it; `sections`: tables by title, and `how`: the method, where
+    they are not those of `ce2p benchmark`."""
+    footnote = ""
+    if sections is None:
+        footnote = p99_note(result).replace("*", "\\*")
+        sections = {
+            "Latency, ms per frame": latency_table(result),
+            "Throughput": throughput_table(result),
+            "Accuracy": accuracy_table(result),
+        }
+    lines = [f"# {title}", "", *_list(conditions(result))]
     if result.warnings:
-        lines += ["**This run was noisy:**", "", *(f"- {text}" for text in result.warnings), ""]
-    lines += ["## Latency, ms per frame", "", *_markdown_table(latency_table(result)), ""]
-    if p99_note(result):
-        lines += [p99_note(result).replace("*", "\\*"), ""]
-    for title, table in (("Throughput", throughput_table(result)), ("Accuracy", accuracy_table(result))):
+        lines += ["**This run was noisy:**", "", *_list(result.warnings)]
+    for heading, table in sections.items():
         if table is not None:
-            lines += [f"## {title}", "", *_markdown_table(table), ""]
+            lines += [f"## {heading}", "", *_markdown_table(table), ""]
+        if footnote:
+            lines += [footnote, ""]
+            footnote = ""
     skipped = [f"not measured: {name}: {reason}" for name, reason in result.skipped.items()]
     if told := [*remarks(result), *skipped]:
-        lines += ["## Remarks", "", *(f"- {line}" for line in told), ""]
+        lines += ["## Remarks", "", *_list(told)]
     for picture in pictures:
         lines += [f"![{picture}]({picture})", ""]
-    lines += ["## Method", "", *(f"- {line}" for line in method(result)), ""]
-    lines += ["## Files", "", *(f"- {row.name}: {row.file}, sha256 {row.sha256}" for row in result.rows), ""]
-    return "\n".join(lines)
+    files = dict.fromkeys(f"{row.name}: {row.file}, sha256 {row.sha256}" for row in result.rows)
+    return "\n".join([*lines, "## Method", "", *_list(how or method(result)), "## Files", "", *_list(list(files))])
+
+
+def _list(items: Sequence[str]) -> list[str]:
+    return [*(f"- {item}" for item in items), ""]
 
 
 def _markdown_table(table: Table) -> list[str]:
@@ -238,16 +244,27 @@ def _markdown_table(table: Table) -> list[str]:
 def _shown_stages(result: Result) -> list[str]:
     """Components that some candidate has; `other` where it matters."""
     there = {stage for row in result.rows for stage in row.stages}
-    if all(row.stages["other"].median_ms < _OTHER_SHOWN * row.stages["frame"].median_ms for row in result.rows):
+    if all(row.stages["other"].median_ms < _OTHER_SHOWN * row.timing.median_ms for row in result.rows):
         there.discard("other")
     return [stage for stage in COMPONENTS if stage in there]
 
 
 def _enough_for_p99(result: Result) -> bool:
-    return len(result.rows[0].stages["frame"].samples) >= FEWEST_FOR_P99
+    return len(result.rows[0].timing.samples) >= FEWEST_FOR_P99
 
 
-def _ms(timing: Timing | None) -> str:
+def stage_column(stage: str, title: str = "") -> Column:
+    """A stage's median; empty for rows that do not have it."""
+    return title or stage, lambda row: ms_text(row.stages.get(stage))
+
+
+def share_column(name: str, title: str) -> Column:
+    """A share of the gate's."""
+    return title, lambda row: share_text(row.judgement.share(name))
+
+
+def ms_text(timing: Timing | None) -> str:
+    """The median; empty for what was not measured."""
     return "" if timing is None else f"{timing.median_ms:.1f}"
 
 
@@ -260,5 +277,6 @@ def share_text(share: float | None) -> str:
     return "" if share is None else f"{int(share * 1e5 + 1e-6) / 1e3:.3f} %"
 
 
-def _gate(row: Row) -> str:
+def gate_text(row: Row) -> str:
+    """What the gate says of a row, a failure in capitals."""
     return {"failed": "FAILED"}.get(row.judgement.standing, row.judgement.standing)

@@ -44,20 +44,20 @@ def judgement(standing: Standing = "passed", pixels: float = 0.9995, precision: 
 
 def row(model: str = "a.onnx", backend: str = "onnxruntime", **changes: Any) -> Row:
     plain = Row(
-        f"{model} {backend}",
-        model,
-        f"models/{model}",
-        "0" * 64,
-        "fp32",
-        "trained",
-        (473, 473),
-        backend,
-        "cpu",
-        1,
-        stages(),
-        {1: timing(105.0), 4: timing(95.0)},
-        {"overlapped": timing(106.0), "in turn": timing(111.0)},
-        judgement("reference", 1.0),
+        name=f"{model} {backend}",
+        model=model,
+        file=f"models/{model}",
+        sha256="0" * 64,
+        precision="fp32",
+        weights="trained",
+        input_size=(473, 473),
+        backend=backend,
+        device="cpu",
+        batch=1,
+        stages=stages(),
+        throughput={1: timing(105.0), 4: timing(95.0)},
+        stream={"overlapped": timing(106.0), "in turn": timing(111.0)},
+        judgement=judgement("reference", 1.0),
     )
     return dataclasses.replace(plain, **changes)
 
@@ -88,14 +88,14 @@ def result(*rows: Row, **changes: Any) -> Result:
     }
     state = {"clocks": {"lowest": 2000.0, "median": 2500.0, "highest": 2600.0}, "load": [0.1, 0.1, 0.1]}
     plain = Result(
-        "2026-01-02T03:04:05+00:00",
-        machine,
-        {"commit": "0123456789abcdef", "dirty": True},
-        {"before": state, "after": state},
-        settings,
-        rows or (row(),),
-        {},
-        (),
+        date="2026-01-02T03:04:05+00:00",
+        machine=machine,
+        source={"commit": "0123456789abcdef", "dirty": True},
+        state={"before": state, "after": state},
+        settings=settings,
+        rows=rows or (row(),),
+        skipped={},
+        disturbances=(),
     )
     return dataclasses.replace(plain, **changes)
 

@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 
 from ce2p.benchmarking.document import read_result
+from ce2p.benchmarking.report import markdown
 from ce2p.errors import DataError
-from tests.benchmarking.made_up import WOBBLE, judgement, result, row, stages, three
+from tests.benchmarking.made_up import WOBBLE, judgement, result, row, stages, three, timing
+
+RESULTS = Path(__file__).parents[2] / "benchmarks/results"
 
 
 def written(tmp_path: Path, document: dict[str, Any]) -> Path:
@@ -24,6 +27,9 @@ def test_what_is_written_is_read_back_whole(tmp_path: Path) -> None:
     first = three()
     again = read_result(written(tmp_path, first.to_dict()))
     assert again == first
+    network = row(scope="network", stages={"network": stages()["network"]}, facts={"ours": True})
+    told = result(row(), network, facts={"ceilings": {"fp32": 1e9}})
+    assert read_result(written(tmp_path, told.to_dict())) == told
     assert again.to_dict() == first.to_dict()
 
 
@@ -112,13 +118,32 @@ def test_foreign_and_damaged_documents_get_one_line(
 
 def test_every_missing_field_gets_one_line(tmp_path: Path) -> None:
     document = three().to_dict()
-    needed: list[tuple[str | int, ...]] = [(key,) for key in document if key != "warnings"]
-    derived = {"over_first", "noise", "untrained"}  # the last one is read off the words of older files
+    needed: list[tuple[str | int, ...]] = [(key,) for key in document if key not in {"warnings", "facts"}]
+    derived = {"over_first", "noise", "untrained", "scope", "facts"}  # the last three are new: older files do without
     needed += [("candidates", 1, key) for key in document["candidates"][1] if key not in derived]
     needed += [("candidates", 0, "stages_ms", "frame"), ("candidates", 0, "stages_ms", "frame", "samples")]
     for path in needed:
         with pytest.raises(DataError):
             read_result(written(tmp_path, without(document, *path)))
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*/benchmark.json")), ids=lambda path: path.parent.name)
+def test_published_results_are_read(path: Path) -> None:
+    found = read_result(path)
+    assert found.rows
+    assert found.rows[0].timing.samples
+    assert "Method" in markdown(found)
+
+
+def test_networks_and_frames_are_compared_among_themselves() -> None:
+    """A run of both: ratios are to the first of the same scope, and noise says of which it is."""
+    noisy = {"network": timing(50.0, (1.0, 1.0, 1.0, 1.0, 1.0, 1.4))}
+    networks = [row("a.onnx", scope="network"), row("b.onnx", scope="network", stages=noisy)]
+    found = result(networks[0], row("a.onnx"), networks[1], row("b.onnx", stages=stages(210.0)))
+    assert found.ratio(found.rows[3]).value == pytest.approx(215.2 / 105.2)
+    assert [found.first(scope).scope for scope in ("network", "frame")] == ["network", "frame"]
+    assert found.warnings == ["network: b.onnx onnxruntime: p95 lies 40% above p50 (more than 15%)"]
+    assert len({row.key for row in found.rows}) == 4
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1, 2]", "\x00\x01", '{"kind": "ce2p benchmark"', "null"])

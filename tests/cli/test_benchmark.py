@@ -21,12 +21,13 @@ import pytest
 from numpy.typing import NDArray
 
 from ce2p import __main__ as command
-from ce2p.benchmarking import accuracy, throughput
+from ce2p.api import benchmark as front_door
 from ce2p.benchmarking import candidates as opening_module
+from ce2p.benchmarking import rounds
 from ce2p.benchmarking.candidates import Candidate, Opening, by_stage, short_names
 from ce2p.benchmarking.document import read_result
 from ce2p.benchmarking.frames import Footage, drawn_footage, open_footage
-from ce2p.benchmarking.throughput import IN_TURN, OVERLAPPED, batch_sweep, stream_rates, sweep_rounds
+from ce2p.benchmarking.rounds import IN_TURN, OVERLAPPED, batch_sweep, stream_rates, sweep_rounds
 from ce2p.checkpoints import save_checkpoint
 from ce2p.cli.benchmark import run
 from ce2p.errors import CE2PError, ConfigError, DataError
@@ -47,7 +48,7 @@ SIZE = (60, 50)
 
 @pytest.fixture(autouse=True)
 def _few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accuracy, "choose_pictures", partial(accuracy.choose_pictures, count=3))
+    monkeypatch.setattr(front_door, "choose_pictures", partial(front_door.choose_pictures, count=3))
 
 
 @dataclass(frozen=True)
@@ -291,6 +292,10 @@ class FakeParser:
         return [SimpleNamespace(timings=timings) for _ in frames]
 
 
+def candidate(name: str, parser: Any, backend: str = "onnxruntime") -> Candidate:
+    return Candidate(name, name, Path(f"{name}.onnx"), backend, parser, footage=numbered())
+
+
 def numbered(count: int = 3) -> Footage:
     """Frames that hold their own number, over and over."""
     return Footage("numbers", lambda: (np.full((2, 5, 3), index % count, np.uint8) for index in range(10**9)))
@@ -298,7 +303,7 @@ def numbered(count: int = 3) -> Footage:
 
 def test_a_call_takes_its_frames_in_turn_and_gives_stages_in_our_names() -> None:
     parser = FakeParser([0.001, 0.002], group_size=2)
-    measured = Candidate("x", "x", "auto", parser, numbered())  # type: ignore[arg-type]
+    measured = candidate("x", parser)
     assert measured()["network"] == 0.001
     second = measured()
     assert parser.seen == [0, 1, 2, 0]
@@ -309,7 +314,7 @@ def test_a_call_takes_its_frames_in_turn_and_gives_stages_in_our_names() -> None
 
 def test_a_call_of_several_frames_is_counted_per_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening_module, "timed", lambda run: (10.0, run()))
-    measured = Candidate("x", "x", "auto", FakeParser([1.0], group_size=2), numbered())()  # type: ignore[arg-type]
+    measured = candidate("x", FakeParser([1.0], group_size=2))()
     assert (measured["decode"], measured["frame"], measured["whole"]) == (5.0, 5.0, 10.0)
 
 
@@ -417,7 +422,7 @@ def test_streams_parse_the_same_frames_in_both_ways(tiny_model: Path) -> None:
             return super()._forward(frames)
 
     with Watched(tiny_model, backend="onnxruntime", threads=1) as parser:
-        found = stream_rates([Candidate("x", "x", "onnxruntime", parser, numbered())], rounds=1)
+        found = stream_rates([candidate("x", parser)], rounds=1)
         assert set(found["x"]) == {OVERLAPPED, IN_TURN}
         assert seen == [0, 1, 2, 0, 1, 2, 0, 1] * 4  # two ways, one warm-up round and one that counts
 
@@ -431,8 +436,8 @@ def test_a_static_batch_is_not_measured_at_other_sizes_and_a_refusing_backend_is
         HumanParser(tiny_model, threads=1, backend="onnxruntime") as one,
         HumanParser(dynamic_model, threads=1, backend="onnxruntime") as many,
     ):
-        both = [Candidate("one", "one", "onnxruntime", one, numbered())]
-        both.append(Candidate("many", "many", "onnxruntime", many, numbered()))
+        both = [candidate("one", one)]
+        both.append(candidate("many", many))
         found = batch_sweep(both, (2,), Opening("cpu", 1), 1, told)
         assert {name: list(sizes) for name, sizes in found.items()} == {"one": [1], "many": [2]}
 
@@ -458,10 +463,10 @@ def test_rates_are_per_frame(dynamic_model: Path, monkeypatch: pytest.MonkeyPatc
             call()
         return {name: Timing.of([80.0]) for name in runs}
 
-    monkeypatch.setattr(throughput, "interleave", pretend)
-    monkeypatch.setattr(throughput, "HumanParser", Watched)
+    monkeypatch.setattr(rounds, "interleave", pretend)
+    monkeypatch.setattr(rounds, "HumanParser", Watched)
     with Watched(dynamic_model, threads=1, backend="onnxruntime") as parser:
-        measured = [Candidate("x", "x", "onnxruntime", parser, numbered())]
+        measured = [candidate("x", parser)]
         rates = batch_sweep(measured, (1, 4), Opening("cpu", 1), 1, pytest.fail)["x"]
         assert {size: timing.samples for size, timing in rates.items()} == {1: (80.0,), 4: (20.0,)}
         assert parsed == [1, 4]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ce2p.api import benchmark as front_door
+from ce2p.api.export import export
 from ce2p.api.pictures import choose_pictures
-from ce2p.benchmarking import accuracy
 from ce2p.checkpoints import save_checkpoint
 from ce2p.models import CE2PConfig, untrained
 from ce2p_export import GraphOptions, export_onnx, open_source
@@ -19,7 +20,7 @@ QUICK = ("--size", "60x50", "--rounds", 1, "--warmup", 0, "--no-throughput", "--
 
 @pytest.fixture(autouse=True)
 def _few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accuracy, "choose_pictures", lambda data, metadata: choose_pictures(data, metadata, 1))
+    monkeypatch.setattr(front_door, "choose_pictures", lambda data, metadata: choose_pictures(data, metadata, 1))
 
 
 @pytest.fixture(scope="module")
@@ -30,16 +31,27 @@ def bf16(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_onnx(source, GraphOptions((97, 97), precision="bf16"), path).path
 
 
+@pytest.fixture(scope="module")
+def int8(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same network in int8, on the fewest synthetic pictures."""
+    path = tmp_path_factory.mktemp("int8") / "tiny_int8.onnx"
+    network = {"family": "schp", "random": True, "imgsz": 97}
+    return export("lip-r18-os16", path, **network, precision="int8", gate=False, calib_count=1).path  # type: ignore[arg-type]
+
+
 def test_a_benchmark_measures_what_runs_and_says_what_does_not(
-    ce2p: Run, tiny_model: Path, bf16: Path, tmp_path: Path
+    ce2p: Run, tiny_model: Path, bf16: Path, int8: Path, tmp_path: Path
 ) -> None:
-    ending = ce2p("benchmark", tiny_model, bf16, *QUICK, "-o", "out", "--json", "result.json")
+    """One file that a backend does not run, between two that run everywhere."""
+    ending = ce2p("benchmark", tiny_model, bf16, int8, *QUICK, "-o", "out", "--json", "result.json")
     assert ending.status == 0, ending.err  # every file was measured somewhere
     document = json.loads((tmp_path / "result.json").read_text())
     assert [row["name"] for row in document["candidates"]] == [
         "tiny.onnx onnxruntime",
         "tiny.onnx openvino",
         "tiny_bf16.onnx openvino",
+        "tiny_int8.onnx onnxruntime",
+        "tiny_int8.onnx openvino",
     ]
     (reason,) = document["skipped"].values()
     assert list(document["skipped"]) == ["tiny_bf16.onnx onnxruntime"]

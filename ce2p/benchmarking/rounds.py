@@ -1,25 +1,35 @@
-"""Frames per second: over batch sizes, and of a stream with and without decoding ahead."""
+"""What is timed: stages in interleaved rounds, then frames per second over batch sizes and of a stream."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import dataclasses
+import datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
+
+import cv2
 
 from ce2p_runtime import BackendError, HumanParser
 from ce2p_runtime.backends import DeviceBackend
-from ce2p_runtime.measuring.timing import Timing, interleave
+from ce2p_runtime.measuring.machine import machine, source_commit
+from ce2p_runtime.measuring.timing import REST, Timing, interleave, interleave_stages
 from ce2p_runtime.media.sources import SourceFrame
 from ce2p_runtime.process.threads import prefetch
 
 from .candidates import Candidate, NotMeasured, Opening
+from .document import Result, Row
 from .frames import DRAWN, Frame
+from .machine_state import MachineState, disturbances
 
-__all__ = ["IN_TURN", "OVERLAPPED", "WARMUP", "batch_sweep", "stream_rates", "sweep_rounds"]
+__all__ = ["IN_TURN", "OVERLAPPED", "WARMUP", "Measured", "batch_sweep", "stage_times", "stream_rates", "sweep_rounds"]
 
 OVERLAPPED, IN_TURN = "overlapped", "in turn"
+"""The ways to take a stream: decoding ahead in a thread, and one frame after the other."""
 WARMUP = 1
 """Rounds per batch size that do not count: the networks are warm already, their new shapes are not."""
 _GROUPS_ON_GPU = 4
@@ -30,6 +40,62 @@ _STREAMED = 8
 """Frames per call of a stream, at least."""
 
 Rates = dict[str, dict[int, Timing]]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came of interleaved rounds."""
+
+    stages: Mapping[str, Mapping[str, Timing]]
+    """By what ran and stage."""
+    before: MachineState
+    after: MachineState
+
+    def result(
+        self,
+        rows: Sequence[Row],
+        *,
+        settings: Mapping[str, Any],
+        skipped: Mapping[str, str],
+        started: MachineState,
+        facts: Mapping[str, Any] | None = None,
+    ) -> Result:
+        """The document of a run that ends now, on this machine. `started`: the machine before anything was opened."""
+        # The load before us, the clocks of a machine that is warm.
+        before = dataclasses.replace(self.before, load=started.load)
+        return Result(
+            date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            machine=machine(),
+            source=source_commit(),
+            state={"before": before.to_dict(), "after": self.after.to_dict()},
+            settings={**settings, "rest_ms": REST * 1e3, "opencv_threads": cv2.getNumThreads()},
+            rows=tuple(rows),
+            skipped=dict(skipped),
+            disturbances=tuple(disturbances(before, self.after)),
+            facts=dict(facts or {}),
+        )
+
+
+def stage_times(
+    runs: Mapping[str, Callable[[], Mapping[str, float]]],
+    rounds: int,
+    warmup: int,
+    progress: Callable[[int, int], None],
+) -> Measured:
+    """Time `runs`, each of which gives milliseconds by stage, once in each of the interleaved rounds.
+
+    The machine is looked at when the first round that counts begins, and after the last one.
+    """
+    before = MachineState.now()
+
+    def each_round(done: int, total: int) -> None:
+        nonlocal before
+        if done == warmup:
+            before = MachineState.now()
+        progress(done, total)
+
+    stages = interleave_stages(runs, rounds, warmup, REST, each_round)
+    return Measured(stages, before, MachineState.now())
 
 
 def sweep_rounds(rounds: int) -> int:
@@ -96,10 +162,8 @@ def _at_batch(candidate: Candidate, size: int, opening: Opening, opened: ExitSta
         return parser
     if not isinstance(parser.backend, DeviceBackend):
         return HumanParser.on(parser.backend, name=parser.name, batch=size)  # closed with the candidate
-    assert parser.model is not None  # noqa: S101  (candidates are opened from files)
-    return opened.enter_context(
-        HumanParser(parser.model, backend=candidate.backend, device=opening.device, threads=opening.threads, batch=size)
-    )
+    again = partial(HumanParser, candidate.file, backend=candidate.backend, device=opening.device)
+    return opened.enter_context(again(threads=opening.threads, batch=size))
 
 
 def _overlapped(candidate: Candidate, count: int) -> None:
