@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from ce2p_runtime import HumanParser
 
     from .api.benchmark import benchmark
+    from .api.data import check_data, draw_data, merge_sbd
     from .api.engine import build_engine
     from .api.export import export
     from .api.models import build, load
     from .api.score import score, score_instances
+    from .api.train import train
     from .api.verify import verify
 
     open = HumanParser  # not in __all__: a star import leaves Python's own
@@ -30,10 +32,14 @@ __all__ = [
     "benchmark",
     "build",
     "build_engine",
+    "check_data",
+    "draw_data",
     "export",
     "load",
+    "merge_sbd",
     "score",
     "score_instances",
+    "train",
     "verify",
 ]
 
@@ -43,10 +49,14 @@ _WHERE = {
     "benchmark": "ce2p.api.benchmark",
     "build": "ce2p.api.models",
     "build_engine": "ce2p.api.engine",
+    "check_data": "ce2p.api.data",
+    "draw_data": "ce2p.api.data",
     "export": "ce2p.api.export",
     "load": "ce2p.api.models",
+    "merge_sbd": "ce2p.api.data",
     "score": "ce2p.api.score",
     "score_instances": "ce2p.api.score",
+    "train": "ce2p.api.train",
     "verify": "ce2p.api.verify",
 }
 

@@ -5,22 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from ce2p_runtime.base.progress import Progress, without_progress
+
 __all__ = ["LOGGER", "Progress", "counting", "note", "without_progress"]
 
 LOGGER = "ce2p"
 """Name of the logger that remarks go to, at level INFO; the command line prints them."""
 
-Progress = Callable[[str, int, int], None]
-"""Called with (what is being done, steps done, steps in all); 0 of 0 where a step has no parts."""
-
 
 def note(text: str) -> None:
     """Say something that is no error and no result."""
     logging.getLogger(LOGGER).info("%s", text)
-
-
-def without_progress(step: str, done: int, total: int) -> None:
-    """For callers who do not ask how far the work is."""
 
 
 def counting(progress: Progress, step: str) -> Callable[[int, int], None]:

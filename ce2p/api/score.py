@@ -25,7 +25,7 @@ from ce2p_runtime.backends.averaging import AveragedBackend
 from ce2p_runtime.media.pictures import write_picture
 from ce2p_runtime.model_files.engine_file import ENGINE_SUFFIXES
 
-from .notes import Progress, counting, note, without_progress
+from .notes import Progress, note, without_progress
 
 if TYPE_CHECKING:  # it loads torch, which exported files do without
     from ce2p_export import Source
@@ -134,7 +134,7 @@ def score(
         samples, described = _samples(root, labels, split, limit)
         if parser.metadata.untrained:
             note("note: these weights are untrained: the scores mean nothing")
-        scores = score_samples(parser, samples, labels, counting(progress, "scoring"))
+        scores = score_samples(parser, samples, labels, progress)
         scores = dataclasses.replace(scores, model=f"{scores.model}; {described}")
         if worst is not None:
             _paint_worst(Path(worst), parser, scores, samples)
@@ -165,7 +165,7 @@ def score_instances(
         raise ConfigError(f"{root}: instances are scored on CIHP's layout, this is {layout}; correct --data")
     labels = label_set(layout)
     samples, described = _samples(root, labels, split, limit)
-    scores = score_results(samples, Path(results), labels, strict=strict, progress=counting(progress, "scoring"))
+    scores = score_results(samples, Path(results), labels, strict=strict, progress=progress)
     scores = dataclasses.replace(scores, model=f"{scores.model}; {described}")
     return ScoredInstances(scores, published("mce2p", labels.dataset, "r101", 16), described)
 

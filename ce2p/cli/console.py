@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     Task,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -30,7 +32,7 @@ from ce2p.api.documents import json_text, write_text
 from ce2p_runtime.base.text import printable
 from ce2p_runtime.errors import MediaError
 
-__all__ = ["fact_list", "progress_bar", "quietly", "remark", "say", "table", "write_json"]
+__all__ = ["fact_list", "progress_bar", "quietly", "remark", "say", "shows_bars", "step_bars", "table", "write_json"]
 
 _FILE_WIDTH = 140
 """Characters of a table's line where nobody says how wide a line is: in files and pipes."""
@@ -65,8 +67,40 @@ def progress_bar(unit: str = "") -> Iterator[Progress]:
         TimeRemainingColumn(),
         _PlainColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=_remarks, disable=_remarks.quiet or not _remarks.is_terminal) as progress:
+    with Progress(*columns, console=_remarks, disable=not shows_bars()) as progress:
         yield progress
+
+
+def shows_bars() -> bool:
+    """Whether anybody sees progress bars."""
+    return _remarks.is_terminal and not _remarks.quiet
+
+
+@contextmanager
+def step_bars(unit: str = "", *, announced: bool = False) -> Iterator[Callable[..., None]]:
+    """The `progress` of the front door's functions: a bar for each step while it has parts left.
+
+    What is yielded may be called from any thread, with a note beside the bar as a fourth argument. `announced`: a line,
+    too, whenever another step begins.
+    """
+    lock, said = threading.Lock(), ""
+    tasks: dict[str, TaskID] = {}
+    with progress_bar(unit) as bars:
+
+        def tell(step: str, done: int, total: int, note: str = "") -> None:
+            nonlocal said
+            with lock:
+                if announced and step != said and step not in tasks:
+                    remark(f"{step} ...")
+                    said = step
+                if done < total and step not in tasks:
+                    tasks[step] = bars.add_task(step, total=total, completed=done, note=note)
+                elif done < total:
+                    bars.update(tasks[step], completed=done, note=note)
+                elif step in tasks:
+                    bars.remove_task(tasks.pop(step))
+
+        yield tell
 
 
 def say(text: str, style: str = "") -> None:

@@ -82,7 +82,7 @@ def _make_data(folder: Path, seed: int) -> None:
             val=VAL_PICTURES,
             size=SIZE,
             seed=seed,
-            progress=lambda done, total: advance(done, ""),
+            progress=lambda step, done, total: advance(done, ""),
         )
 
 
@@ -90,25 +90,7 @@ def _train(data: Path, folder: Path, epochs: int, seed: int) -> Path:
     """A run of `ce2p train` with the tiny recipe; the checkpoint it ends with."""
     started = time.perf_counter()
     overrides = (f"epochs={epochs}", f"seed={seed}", f"input_size=[{SIZE[0]}, {SIZE[1]}]")
-    train.run(
-        train.TrainRequest(
-            MODEL,
-            data,
-            RECIPE,
-            overrides,
-            folder,
-            resume=False,
-            init=None,
-            backbone=None,
-            device="auto",
-            workers=None,
-            compiled=False,
-            deterministic=False,
-            validate_every=0,
-            validate_limit=None,
-            snapshot_minutes=10,
-        )
-    )
+    train.run(MODEL, data, recipe=RECIPE, overrides=overrides, output=folder, validate_every=0)
     say(f"training the tiny network: {epochs} epochs, {time.perf_counter() - started:.0f} s")
     return folder / "last.safetensors"
 

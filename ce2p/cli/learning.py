@@ -64,26 +64,24 @@ def train(
     """
     # Before torch starts its threads: see `demo`.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from ce2p.cli.train import TrainRequest, run
+    from ce2p.cli.train import run
 
     run(
-        TrainRequest(
-            model=model,
-            data=data,
-            recipe=recipe,
-            overrides=tuple(overrides or ()),
-            output=output,
-            resume=resume,
-            init=init,
-            backbone=backbone,
-            device=device,
-            workers=workers,
-            compiled=compiled,
-            deterministic=deterministic,
-            validate_every=validate_every,
-            validate_limit=validate_limit,
-            snapshot_minutes=snapshot_minutes,
-        )
+        model,
+        data,
+        recipe=recipe,
+        overrides=tuple(overrides or ()),
+        output=output,
+        resume=resume,
+        init=init,
+        backbone=backbone,
+        device=device,
+        workers=workers,
+        compiled=compiled,
+        deterministic=deterministic,
+        validate_every=validate_every,
+        validate_limit=validate_limit,
+        snapshot_minutes=snapshot_minutes,
     )
 
 
@@ -180,7 +178,7 @@ def check(
     """
     from ce2p.cli.data import run_check
 
-    run_check(root, dataset, splits.split(",") if splits else None, json, overwrite=overwrite)
+    run_check(root, json=json, overwrite=overwrite, dataset=dataset, splits=splits.split(",") if splits else ())
 
 
 @data_app.command()
@@ -196,7 +194,7 @@ def synthetic(
     from ce2p.cli.arguments import image_size
     from ce2p.cli.data import run_synthetic
 
-    run_synthetic(root, dataset, train=train, val=val, size=image_size(size, "--size"), seed=seed)
+    run_synthetic(root, dataset=dataset, train=train, val=val, size=image_size(size, "--size"), seed=seed)
 
 
 @data_app.command()

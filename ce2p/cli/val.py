@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from ce2p.errors import ConfigError
 from ce2p.evaluation.scores import comparison_notes
 from ce2p_runtime.base.files import atomic_path
 
-from .console import progress_bar, say, table, write_json
+from .console import say, step_bars, table, write_json
 from .preflight import check_json, check_report
 
 __all__ = ["parse_scales", "run"]
@@ -44,7 +43,7 @@ def run(
     if instances is not None:
         if model is not None:
             raise ConfigError("--instances scores results on disk, without a network; leave MODEL out")
-        with _bar() as progress:
+        with step_bars("pictures") as progress:
             of_people = score_instances(instances, data, strict=strict, progress=progress, **options)
         _deliver(of_people, output, json, lambda: _report_instances(of_people))
         return
@@ -52,7 +51,7 @@ def run(
         raise ConfigError("nothing to score; expected a MODEL, or --instances with a folder of results")
     if strict:
         raise ConfigError("--strict: is about AP^r, which is scored from results; add --instances FOLDER")
-    with _bar() as progress:
+    with step_bars("pictures") as progress:
         scored = score(model, data, worst=output and output / _WORST_SHEET, progress=progress, **options)
     _deliver(scored, output, json, lambda: _report(scored))
     if output is not None and json != "-":
@@ -101,11 +100,3 @@ def _report_instances(scored: ScoredInstances) -> None:
     table("Together", ("score", "ours %", "published", "difference"), scores.mean_rows(figures))
     for line in (*comparison_notes(figures), scores.matching):
         say(line)
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar as a function of (step, done, total)."""
-    with progress_bar("pictures") as progress:
-        task = progress.add_task("scoring", total=None, note="")
-        yield lambda step, done, total: progress.update(task, completed=done, total=total)

@@ -16,6 +16,8 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ce2p_runtime.base.progress import Progress, without_progress
+
 from ..errors import DataError
 from ..labels import IGNORE, LabelSet
 from .annotations import exif_orientation, read_ids, read_image, read_labels
@@ -26,8 +28,6 @@ from .layouts import Sample
 __all__ = ["Kind", "Problem", "Report", "check_split", "require_classes"]
 
 Kind = Literal["split", "repeated id", "missing", "unreadable", "size", "label value", "empty", "no class", "instances"]
-Progress = Callable[[int, int], None]
-"""Called with how many pictures are done and how many there are."""
 _Map = TypeVar("_Map")
 
 
@@ -108,7 +108,7 @@ class _Finding:
 
 
 def check_split(
-    labels: LabelSet, samples: Sequence[Sample], progress: Progress | None = None, *, workers: int | None = None
+    labels: LabelSet, samples: Sequence[Sample], progress: Progress = without_progress, *, workers: int | None = None
 ) -> Report:
     """Read every file of `samples` (from `open_split(..., check_files=False)`) and report, whatever is wrong with them.
 
@@ -135,8 +135,7 @@ def check_split(
                 pixels += finding.histogram[:classes]
                 pictures += finding.histogram[:classes] > 0
                 ignored += int(finding.histogram[IGNORE])
-            if progress:
-                progress(done, len(samples))
+            progress("checking", done, len(samples))
     empty = sum(problem.kind == "empty" for problem in problems)
     if empty and not pixels[1:].any():
         problems.append(_no_class(samples, ignored > 0))

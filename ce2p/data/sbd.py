@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ce2p_runtime.base.files import atomic_path
+from ce2p_runtime.base.progress import Progress, without_progress
 
 from ..errors import DataError
 from ..labels import IGNORE, label_set
@@ -36,8 +37,6 @@ TRAINAUG_PICTURES = 10_582
 """How many the rule above gives on the complete VOC 2012 and SBD."""
 
 _SBD_HOMES = ("", "dataset", "benchmark_RELEASE/dataset")
-Progress = Callable[[int, int], None]
-"""Called with how many annotations are there and how many there will be."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Merged:
         return self.from_voc + self.from_sbd
 
 
-def merge_sbd(voc: Path, sbd: Path, progress: Progress | None = None) -> Merged:
+def merge_sbd(voc: Path, sbd: Path, progress: Progress = without_progress) -> Merged:
     """Write `SegmentationClassAug/*.png` and `ImageSets/Segmentation/trainaug.txt` into a VOC 2012 folder.
 
     Annotations are 8-bit grey class ids, which public loaders read too. Files that are there stay untouched, each new
@@ -80,8 +79,7 @@ def merge_sbd(voc: Path, sbd: Path, progress: Progress | None = None) -> Merged:
         else:
             plain = home / "SegmentationClass" / f"{name}.png"
             _write(target, read_labels(plain) if name in own else _read_mat(source / "cls" / f"{name}.mat", load))
-        if progress:
-            progress(done, len(names))
+        progress("merging", done, len(names))
     if not written_before:
         with atomic_path(id_list) as temporary:
             temporary.write_text("".join(f"{name}\n" for name in names), encoding="ascii")

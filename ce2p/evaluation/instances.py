@@ -25,12 +25,14 @@ ZhaoJ9014/Multi-Human-Parsing_MHP). What is published was computed with that cod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ce2p_runtime.base.progress import Progress, without_progress
 
 from ..data.layouts import Sample
 from ..errors import DataError
@@ -43,8 +45,6 @@ from .scores import PictureScore, Scores
 
 __all__ = ["part_overlaps", "person_overlaps", "score_instances"]
 
-Progress = Callable[[int, int], None]
-
 
 def score_instances(
     samples: Sequence[Sample],
@@ -52,7 +52,7 @@ def score_instances(
     labels: LabelSet,
     *,
     strict: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = without_progress,
 ) -> InstanceScores:
     """Score the results of every sample against its annotation; each file is read once.
 
@@ -72,8 +72,7 @@ def score_instances(
         own.add(truth.labels, found.labels)
         matrix.counts += own.counts
         pictures.append(PictureScore(sample.name, own.mean_iou_present(), own.pixel_accuracy()))
-        if progress:
-            progress(done, len(samples))
+        progress("scoring", done, len(samples))
     if not people.positives:
         raise DataError(f"{results}: no person in the ground truth of {len(samples)} pictures, expected at least one")
     ap_p, pcp = people.scores()

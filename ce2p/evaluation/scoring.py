@@ -8,13 +8,14 @@ neighbour where its extractor, and so the runtime, warps the logits.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ce2p_runtime import HumanParser, ModelMetadata
+from ce2p_runtime.base.progress import Progress, without_progress
 from ce2p_runtime.media.sources import SourceFrame
 from ce2p_runtime.process.threads import prefetch
 
@@ -27,14 +28,14 @@ from .scores import PictureScore, Scores
 
 __all__ = ["check_classes", "read_pair", "score"]
 
-Progress = Callable[[int, int], None]
-"""Called with how many pictures are done and how many there are."""
 Picture = NDArray[np.uint8]
 _AHEAD = 4
 """Pictures read ahead of the network."""
 
 
-def score(parser: HumanParser, samples: Sequence[Sample], labels: LabelSet, progress: Progress | None = None) -> Scores:
+def score(
+    parser: HumanParser, samples: Sequence[Sample], labels: LabelSet, progress: Progress = without_progress
+) -> Scores:
     """Parse every sample and compare with its annotation.
 
     Raises ConfigError where the network has other classes than `labels`; DataError for no samples, for a sample without
@@ -59,8 +60,7 @@ def score(parser: HumanParser, samples: Sequence[Sample], labels: LabelSet, prog
             own.add(truth, result.labels)
             matrix.counts += own.counts
             pictures.append(PictureScore(sample.name, own.mean_iou_present(), own.pixel_accuracy()))
-            if progress:
-                progress(len(pictures), len(samples))
+            progress("scoring", len(pictures), len(samples))
     return Scores(labels, matrix.counts, tuple(pictures), str(parser))
 
 

@@ -15,15 +15,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ce2p_runtime.base.progress import Progress, without_progress
 from ce2p_runtime.labels import PASCAL_PALETTE
 from ce2p_runtime.media.png import encode_png
 
@@ -32,10 +33,8 @@ from .annotations import DATASETS, Annotated, annotated_at
 from .classes import CUSTOM_LABELS
 from .dataset import Split
 
-__all__ = ["Progress", "write_dataset", "write_lip_folder"]
+__all__ = ["write_dataset", "write_lip_folder"]
 
-Progress: TypeAlias = Callable[[int, int], None]
-"""Called with how many samples are written and how many there will be."""
 
 _JPEG_QUALITY: Final = 95
 _CIHP_SPLITS: Final[dict[Split, str]] = {"train": "Training", "val": "Validation"}
@@ -85,7 +84,7 @@ def write_dataset(
     size: tuple[int, int],
     seed: int = 0,
     whole_figures: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = without_progress,
 ) -> None:
     """Write `train` and `val` samples of `size` = (height, width) into the new folder `root`.
 
@@ -115,8 +114,7 @@ def write_dataset(
             samples = (annotated_at(dataset, seed, i, size, split, whole_figures=whole_figures) for i in range(count))
             for _ in _write_split(partial, dataset, split, samples):
                 done += 1
-                if progress:
-                    progress(done, train + val)
+                progress("drawing people", done, train + val)
         if dataset == "custom":
             _write_lines(partial / "classes.txt", CUSTOM_LABELS.names)
         if root.exists():
@@ -134,7 +132,7 @@ def write_lip_folder(
     val: int,
     size: tuple[int, int],
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress = without_progress,
 ) -> None:
     """Write a data set in LIP's layout: `write_dataset` for "lip"."""
     write_dataset(root, "lip", train=train, val=val, size=size, seed=seed, progress=progress)

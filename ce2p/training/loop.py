@@ -26,6 +26,7 @@ from ..preprocessing import preprocessing_for
 from .batches import to_network_input
 from .distributed import Processes
 from .losses import Criterion
+from .memory import peak_memory
 from .optimisers import check_memory, new_optimiser
 from .recipe import TrainConfig
 from .schedules import learning_rate
@@ -59,6 +60,11 @@ class StepReport:
     """Over all processes."""
     waiting: float
     """Share of the time that was spent waiting for data."""
+    epochs: int
+    """Of the whole run."""
+    device: torch.device
+    peak_memory: int
+    """Bytes (`memory.peak_memory`)."""
 
 
 class Observer(Protocol):
@@ -203,6 +209,9 @@ class Trainer:
             losses=losses,
             pictures_per_second=window.steps * self.config.batch / seconds,
             waiting=waited / seconds,
+            epochs=self.config.epochs,
+            device=self.processes.device,
+            peak_memory=peak_memory(self.processes.device),
         )
 
     def _correct(self, epoch: int) -> None:

@@ -93,8 +93,8 @@ class Run:
     validate: Validate | None
     validate_every: int = 1
     snapshot_seconds: float = 600
-    on_step: Callable[[StepReport], None] = lambda report: None
-    on_scores: Callable[[int, Mapping[str, float], bool], None] = lambda epoch, scores, best: None
+    on_step: Callable[[StepReport], object] = lambda report: None
+    on_scores: Callable[[int, Mapping[str, float], bool], object] = lambda epoch, scores, best: None
     best: float = -1.0
     _saved_at: float = field(default_factory=time.monotonic)
     _logs: RunLogs | None = None

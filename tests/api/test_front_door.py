@@ -13,7 +13,7 @@ import pytest
 import ce2p
 from ce2p import __main__ as command
 from ce2p.checkpoints import save_checkpoint
-from ce2p.errors import ConfigError
+from ce2p.errors import ConfigError, DataError
 from ce2p.models import CE2P
 from ce2p.synthetic import write_lip_folder
 from ce2p_runtime import HumanParser, MediaError
@@ -122,6 +122,39 @@ def test_a_network_is_verified_scored_and_timed(checkpoint: Path, people: Path, 
         timed.save(tmp_path / "report")
     with ce2p.open(made.path, backend="onnxruntime", device="cpu") as parser:
         assert isinstance(parser, HumanParser)
+
+
+def test_people_are_drawn_checked_and_trained_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ce2p")
+    told: list[tuple[str, int, int]] = []
+    scored: list[tuple[int, float, bool]] = []
+    data = tmp_path / "people"
+    ce2p.draw_data(data, train=4, val=1, size=(64, 64), progress=lambda *step: told.append(step))
+    checked = ce2p.check_data(data, progress=lambda *step: told.append(step))
+    assert (checked.problems, list(checked.splits)) == ((), ["train", "val"])
+    checked.require()
+    trained = ce2p.train(
+        "lip-r18-os16",
+        data,
+        recipe="tiny",
+        overrides=("input_size=64", "batch=4", "epochs=1", "loss.class_weights=true"),
+        output=tmp_path / "run",
+        device="cpu",
+        validate_every=1,
+        progress=lambda *step: told.append(step),
+        on_step=lambda report: told.append(("training", report.step, report.total_steps)),
+        on_scores=lambda epoch, scores, best: scored.append((epoch, scores["mean_iou"], best)),
+    )
+    assert {("drawing people", 5, 5), ("checking train", 4, 4), ("counting classes", 4, 4), ("training", 1, 1)} <= {
+        *told
+    }
+    assert scored == [(0, trained.best_miou, True)]
+    assert (trained.best, trained.epochs, trained.leads) == (tmp_path / "run/best.safetensors", 1, True)
+    assert trained.last.exists()
+    assert "starting from random weights" in caplog.text
+    (data / "train_images/train_000000.jpg").unlink()
+    with pytest.raises(DataError, match=r"train_000000\.jpg: no such file"):
+        ce2p.check_data(data, splits=["train"]).require()
 
 
 def test_an_untrained_network_says_so_and_judges_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

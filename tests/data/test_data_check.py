@@ -203,7 +203,7 @@ def test_progress_counts_every_picture(lip: Path) -> None:
     (lip / "train_images/b.jpg").unlink()
     calls: list[tuple[int, int]] = []
     check_split(
-        LIP, open_split("lip", lip, "train", check_files=False), lambda done, total: calls.append((done, total))
+        LIP, open_split("lip", lip, "train", check_files=False), lambda step, done, total: calls.append((done, total))
     )
     assert calls == [(1, 3), (2, 3), (3, 3)]
 
@@ -223,7 +223,7 @@ def test_an_interrupted_check_does_not_read_on(tmp_path: Path, monkeypatch: pyte
         time.sleep(0.002)
         return np.zeros((12, 10, 3), np.uint8)
 
-    def interrupt(done: int, total: int) -> None:
+    def interrupt(step: str, done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(check_module, "read_image", slowly)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ce2p.cli.announcements import show_announcements
 from ce2p.cli.data import run_check, run_sbd, run_synthetic
 from ce2p.errors import DataError
 from ce2p.labels import label_set, read_label_set
@@ -24,6 +25,12 @@ class Seen:
     out: str
     err: str
     error: str | None
+
+
+@pytest.fixture(autouse=True)
+def remarks() -> None:
+    """What the front door says on its way is printed, as in every command."""
+    show_announcements()
 
 
 @pytest.fixture
@@ -43,7 +50,7 @@ def check(
     capsys.readouterr()
     error = None
     try:
-        run_check(root, dataset, splits, target)
+        run_check(root, dataset=dataset, splits=splits or (), json=target)
     except DataError as caught:
         error = str(caught)
         assert "\n" not in error
@@ -284,15 +291,15 @@ def test_synthetic_data_sets_of_every_layout_are_free_of_problems(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], dataset: str
 ) -> None:
     root = tmp_path / "people"
-    run_synthetic(root, dataset, train=2, val=1, size=(96, 80), seed=0)
+    run_synthetic(root, dataset=dataset, train=2, val=1, size=(96, 80), seed=0)
     assert f"wrote 2 training and 1 validation pictures of 96x80 to {root}" in capsys.readouterr().out
     seen = check(capsys, root, dataset)
     assert seen.error is None
     assert cells(seen.out, "train")[1:5] == ["2", "96x80", "96x80", "96x80"]
     with pytest.raises(DataError, match="exists already"):
-        run_synthetic(root, dataset, train=2, val=1, size=(96, 80), seed=0)
+        run_synthetic(root, dataset=dataset, train=2, val=1, size=(96, 80), seed=0)
     with pytest.raises(DataError):
-        run_synthetic(tmp_path / "other", dataset, train=-1, val=1, size=(96, 80), seed=0)
+        run_synthetic(tmp_path / "other", dataset=dataset, train=-1, val=1, size=(96, 80), seed=0)
 
 
 def test_sbd_tells_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -319,7 +326,7 @@ def test_checking_needs_no_torch(lip: Path) -> None:
         "sys.meta_path.insert(0, Block())\n"
         "from pathlib import Path\n"
         "from ce2p.cli.data import run_check\n"
-        f"run_check(Path({str(lip)!r}), None, None, None)\n"
+        f"run_check(Path({str(lip)!r}))\n"
     )
     environment = {"PYTHONPATH": ":".join(str(ROOT / part) for part in (".", "export", "runtime")), "PATH": ""}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)

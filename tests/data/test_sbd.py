@@ -53,7 +53,7 @@ def refusal(voc: Path, sbd: Path) -> str:
 def test_the_union_without_voc_val_with_vocs_annotations_where_there_are(folders: tuple[Path, Path]) -> None:
     voc, sbd = folders
     calls: list[tuple[int, int]] = []
-    merged = merge_sbd(voc.parent.parent, sbd, lambda done, total: calls.append((done, total)))
+    merged = merge_sbd(voc.parent.parent, sbd, lambda step, done, total: calls.append((done, total)))
     assert (merged.pictures, merged.from_voc, merged.from_sbd, merged.kept) == (4, 2, 2, 0)
     assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert merged.id_list.read_text().split() == MERGED

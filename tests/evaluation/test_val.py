@@ -65,7 +65,7 @@ def test_scores_are_those_of_a_loop_over_the_parser(exported: Path, data: Path) 
     samples, labels = open_split("lip", data, "val"), label_set("lip")
     told: list[tuple[int, int]] = []
     with HumanParser(exported, backend="onnxruntime", device="cpu", batch=2) as parser:
-        scores = score(parser, samples, labels, lambda done, total: told.append((done, total)))
+        scores = score(parser, samples, labels, lambda step, done, total: told.append((done, total)))
         matrix, pictures = ConfusionMatrix(20), []
         for sample in samples:
             assert sample.labels is not None

@@ -120,8 +120,8 @@ def test_the_pixels_centre_decides_the_label_and_coverage_the_colour() -> None:
 
 def test_a_written_folder_reads_back(tmp_path: Path) -> None:
     root = tmp_path / "data" / "lip"
-    calls: list[tuple[int, int]] = []
-    write_lip_folder(root, train=3, val=2, size=SMALL, seed=9, progress=lambda done, total: calls.append((done, total)))
+    calls: list[tuple[int, ...]] = []
+    write_lip_folder(root, train=3, val=2, size=SMALL, seed=9, progress=lambda step, *done: calls.append(done))
     assert calls == [(n, 5) for n in range(1, 6)]
     assert [path.name for path in root.parent.iterdir()] == ["lip"]
     counts: dict[Split, int] = {"train": 3, "val": 2}
@@ -138,7 +138,7 @@ def test_a_written_folder_reads_back(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_write_leaves_nothing(tmp_path: Path) -> None:
-    def interrupt(done: int, total: int) -> None:
+    def interrupt(step: str, done: int, total: int) -> None:
         if done == 2:
             raise KeyboardInterrupt
 

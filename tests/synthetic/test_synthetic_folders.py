@@ -80,7 +80,7 @@ def contents(root: Path) -> dict[str, bytes]:
 def test_a_written_folder_is_read_back_by_the_readers_of_the_real_one(dataset: str, tmp_path: Path) -> None:
     root = tmp_path / "set"
     calls: list[tuple[int, int]] = []
-    write_dataset(root, dataset, train=2, val=1, size=SIZE, seed=4, progress=lambda *done: calls.append(done))
+    write_dataset(root, dataset, train=2, val=1, size=SIZE, seed=4, progress=lambda step, *done: calls.append(done))
     assert calls == [(1, 3), (2, 3), (3, 3)]
     assert contents(root).keys() == FILES[dataset]
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
@@ -212,7 +212,7 @@ def test_mistakes_are_named_and_leave_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_write_leaves_nothing(tmp_path: Path) -> None:
-    def interrupt(done: int, total: int) -> None:
+    def interrupt(step: str, done: int, total: int) -> None:
         if done == 2:
             raise KeyboardInterrupt
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -173,15 +174,27 @@ def test_a_loss_that_is_no_number_ends_the_run_with_the_step(trainer: Make) -> N
 def test_rows_after_the_snapshot_are_cut_from_the_logs(tmp_path: Path) -> None:
     from ce2p.training.logs import RunLogs
 
+    report = StepReport(
+        epoch=0,
+        step=0,
+        total_steps=30,
+        learning_rate=0.1,
+        losses={},
+        pictures_per_second=8.0,
+        waiting=0.01,
+        epochs=1,
+        device=torch.device("cpu"),
+        peak_memory=0,
+    )
     first = RunLogs(tmp_path)
     for step in (10, 20, 30):
-        first.losses(StepReport(0, step, 30, 0.1, {"loss": 1.0 / step}, pictures_per_second=8.0, waiting=0.01))
+        first.losses(dataclasses.replace(report, step=step, losses={"loss": 1.0 / step}))
     first.scores(30, 0, {"mean_iou": 0.5})
     first.close()
     with (tmp_path / "losses.csv").open("a") as file:
         file.write("35,0,0.1")  # what a kill left of a row
     second = RunLogs(tmp_path, first_step=20)
-    second.losses(StepReport(0, 30, 30, 0.1, {"loss": 7.0}, pictures_per_second=8.0, waiting=0.01))
+    second.losses(dataclasses.replace(report, step=30, losses={"loss": 7.0}))
     second.close()
     rows = list(csv.DictReader((tmp_path / "losses.csv").open(newline="")))
     assert [(row["step"], row["loss"]) for row in rows] == [("10", "0.1"), ("20", "0.05"), ("30", "7.0")]

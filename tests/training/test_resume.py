@@ -11,15 +11,15 @@ import multiprocessing
 import os
 import signal
 import time
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from ce2p.cli.train import TrainRequest, run
+import ce2p
 from ce2p.errors import CheckpointError, ConfigError
 from ce2p.synthetic import write_lip_folder
 
@@ -28,7 +28,8 @@ KILLS = 10
 # everything and started nothing forks lives that cost no imports; but a loader's workers end at once in such a life.
 SPAWN = multiprocessing.get_context("spawn")
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["ce2p.cli.train"])
+SERVER.set_forkserver_preload(["ce2p.api.train"])
+Options = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -38,50 +39,34 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def request(data: Path, output: Path, *overrides: str, **changes: object) -> TrainRequest:
-    """A short run on the CPU that saves after every step."""
-    plain = TrainRequest(
-        "lip-r18-os16",
-        data,
-        "tiny",
-        ("input_size=64", "batch=4", "epochs=6", *overrides),
-        output,
-        resume=False,
-        init=None,
-        backbone=None,
-        device="cpu",
-        workers=0,
-        compiled=False,
-        deterministic=False,
-        validate_every=1,
-        validate_limit=None,
-        snapshot_minutes=0.0,
-    )
-    return replace(plain, **changes)  # type: ignore[arg-type]
+def request(data: Path, output: Path, *overrides: str, **changes: object) -> Options:
+    """`ce2p.train`'s options for a short run on the CPU that saves after every step."""
+    plain = {"model": "lip-r18-os16", "recipe": "tiny", "device": "cpu", "workers": 0, "validate_every": 1}
+    values = ("input_size=64", "batch=4", "epochs=6", *overrides)
+    return {**plain, "data": data, "overrides": values, "output": output, "snapshot_minutes": 0.0, **changes}
 
 
-def live(wanted: TrainRequest) -> None:
+def live(wanted: Options) -> None:
     torch.set_num_threads(1)
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
-        run(wanted)
+        ce2p.train(**wanted)
 
 
-def life(wanted: TrainRequest, *, snapshots: int | None = None, seconds: float = 0) -> int:
+def life(wanted: Options, *, snapshots: int | None = None, seconds: float = 0) -> int:
     """Run it in a process; with `snapshots`, kill it `seconds` after it has written that many. Its exit status."""
-    process = (SPAWN if wanted.workers else SERVER).Process(target=live, args=(wanted,))
+    process = (SPAWN if wanted["workers"] else SERVER).Process(target=live, args=(wanted,))
     process.start()
-    assert wanted.output is not None
     assert process.pid is not None
-    seen, last = 0, newest(wanted.output)
+    seen, last = 0, newest(wanted["output"])
     while snapshots is not None and process.is_alive():
         if seen >= snapshots:
             process.join(seconds)
             os.kill(process.pid, signal.SIGKILL)
             break
-        if newest(wanted.output) != last:
-            seen, last = seen + 1, newest(wanted.output)
+        if newest(wanted["output"]) != last:
+            seen, last = seen + 1, newest(wanted["output"])
         time.sleep(0.002)
     process.join()
     assert process.exitcode is not None
@@ -128,9 +113,9 @@ def test_resuming_needs_the_same_run(data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     assert life(request(data, folder, "epochs=1")) == 0
     with pytest.raises(ConfigError, match="holds a run already; --resume goes on"):
-        run(request(data, folder, "epochs=1"))
+        ce2p.train(**request(data, folder, "epochs=1"))
     with pytest.raises(ConfigError, match=r"config\.yaml: the run has 'epochs: 1', this command 'epochs: 2'"):
-        run(request(data, folder, "epochs=2", resume=True))
+        ce2p.train(**request(data, folder, "epochs=2", resume=True))
     names = (data / "train_id.txt").read_text().split()
     fewer = tmp_path / "fewer"
     fewer.mkdir()
@@ -139,10 +124,10 @@ def test_resuming_needs_the_same_run(data: Path, tmp_path: Path) -> None:
     (fewer / "train_id.txt").unlink()
     (fewer / "train_id.txt").write_text("\n".join(names[:8]))
     with pytest.raises(ConfigError, match="trained on 16 pictures, --data has 8"):
-        run(request(fewer, folder, "epochs=1", resume=True))
+        ce2p.train(**request(fewer, folder, "epochs=1", resume=True))
     with pytest.raises(ConfigError, match="no run to resume"):
-        run(request(data, tmp_path / "nothing", resume=True))
+        ce2p.train(**request(data, tmp_path / "nothing", resume=True))
     newest = sorted((folder / "snapshots").iterdir())[-1]
     newest.write_bytes(newest.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="remove it to resume from the one before it"):
-        run(request(data, folder, "epochs=1", resume=True))
+        ce2p.train(**request(data, folder, "epochs=1", resume=True))

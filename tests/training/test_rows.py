@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 
 import ce2p
-from ce2p.cli.train import TrainRequest, run
 from ce2p.data.annotations import read_image, read_labels
 from ce2p.data.layouts import open_split
 from ce2p.labels import label_set
@@ -79,24 +78,15 @@ def test_a_row_trains_exports_and_parses(
         monkeypatch.setattr(CE2PConfig, "of", quarter_width)
     dataset = row.partition("-")[0]
     folder = tmp_path / "run"
-    run(
-        TrainRequest(
-            row,
-            data(dataset),
-            None,
-            (*SHORT, RATES[full]),
-            folder,
-            resume=False,
-            init=None,
-            backbone=None,
-            device="cpu",
-            workers=0,
-            compiled=False,
-            deterministic=False,
-            validate_every=0,
-            validate_limit=None,
-            snapshot_minutes=60,
-        )
+    ce2p.train(
+        row,
+        data(dataset),
+        overrides=(*SHORT, RATES[full]),
+        output=folder,
+        device="cpu",
+        workers=0,
+        validate_every=0,
+        snapshot_minutes=60,
     )
     losses = [float(line["loss"]) for line in csv.DictReader((folder / "losses.csv").open())]
     assert len(losses) == 2  # the means of two epochs of three steps

@@ -1,0 +1,14 @@
+"""How long work tells its caller how far it is: one kind of function for all packages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+__all__ = ["Progress", "without_progress"]
+
+Progress = Callable[[str, int, int], None]
+"""Called with (what is being done, parts done, parts in all); 0 of 0 where a step has no parts."""
+
+
+def without_progress(step: str, done: int, total: int) -> None:
+    """For callers who do not ask how far the work is."""
