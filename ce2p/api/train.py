@@ -21,8 +21,8 @@ from ce2p.training.distributed import joined_processes
 from ce2p.training.initial_weights import load_backbone, load_weights
 from ce2p.training.loop import StepReport
 from ce2p.training.memory import keep_freed_memory
-from ce2p.training.recipe import TrainConfig, resolve
-from ce2p.training.run import Run, RunFolder, Validate
+from ce2p.training.recipe import resolve
+from ce2p.training.run import Run, RunFolder
 from ce2p_runtime.base.progress import Progress, without_progress
 
 from .notes import note
@@ -114,7 +114,9 @@ def train(
             for text in initialised:
                 note(text)
             if validate_every:
-                validate = _validate(config, labels, data, validate_limit, processes.device, folder)
+                scored_on = _scored_on(labels, data, validate_limit)
+                pictures = folder.path / "pictures"
+                validate = validator(scored_on, labels, config.input_size, processes.device, pictures)
         else:
             progress = without_progress
         trainer = build_trainer(
@@ -165,14 +167,11 @@ def _initialise(net: CE2P, init: str | Path | None, backbone: str | Path | None,
     return ["starting from random weights; the published recipes start from ImageNet's: --backbone FILE"]
 
 
-def _validate(
-    config: TrainConfig, labels: LabelSet, data: Path, limit: int | None, device: torch.device, folder: RunFolder
-) -> Validate:
+def _scored_on(labels: LabelSet, data: Path, limit: int | None) -> Sequence[Sample]:
     try:
-        samples = open_split(labels.dataset, data, "val")[:limit]
+        return open_split(labels.dataset, data, "val")[:limit]
     except DataError as error:
         raise DataError(f"{error}; or train without scores: --val-every 0") from None
-    return validator(samples, labels, config.input_size, device, folder.path / "pictures")
 
 
 def _workers(on_gpu: bool) -> int:
