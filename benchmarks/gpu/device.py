@@ -17,8 +17,8 @@ from benchmarks.gpu.parts import SkippedError
 from ce2p_runtime.cuda.compiler import compile_ptx
 from ce2p_runtime.cuda.toolchains import find_compiler
 from ce2p_runtime.measuring.timing import Timing, interleave_stages
-from ce2p_runtime.ops.launches import KernelSource, Launch
-from tests.kernels.cases import POISON
+from ce2p_runtime.ops.launches import ArrayAt, KernelSource, Launch
+from tests.kernels.cases import CLASS_COUNTS, POISON
 
 __all__ = ["GpuDevice", "Graph", "compile_all", "interleave_on_gpu"]
 
@@ -36,6 +36,8 @@ def compile_all(sources: Sequence[KernelSource]) -> str:
 
 class GpuDevice:
     """Device 0. Raises SkippedError where there is no driver or no GPU."""
+
+    class_counts = CLASS_COUNTS
 
     def __init__(self) -> None:
         try:
@@ -89,30 +91,29 @@ class GpuDevice:
         """Device memory of `size` bytes, not cleared."""
         return int(self.call("cuMemAlloc", size))
 
-    def poisoned(self, shape: tuple[int, ...], dtype: Any) -> int:
+    def poisoned(self, shape: tuple[int, ...], dtype: Any) -> ArrayAt:
         """See tests.kernels.cases.Device."""
         dtype = np.dtype(dtype)
         size = max(int(np.prod(shape)) * dtype.itemsize, 1)
         address = self.allocate(size)
         self._arrays[address] = (shape, dtype)
         self.call("cuMemsetD8", address, POISON, size)
-        return address
+        return ArrayAt(address, shape)
 
-    def to_device(self, array: NDArray[Any]) -> int:
+    def to_device(self, array: NDArray[Any]) -> ArrayAt:
         """See tests.kernels.cases.Device."""
         array = np.ascontiguousarray(array)
-        address = self.poisoned(array.shape, array.dtype)
-        self.call("cuMemcpyHtoD", address, array.ctypes.data, array.nbytes)
+        memory = self.poisoned(array.shape, array.dtype)
+        self.call("cuMemcpyHtoD", memory.address, array.ctypes.data, array.nbytes)
         self.call("cuCtxSynchronize")  # the stream does not wait for the default one
-        return address
+        return memory
 
-    def to_host(self, address: int) -> NDArray[Any]:
+    def to_host(self, array: ArrayAt) -> NDArray[Any]:
         """See tests.kernels.cases.Device."""
-        shape, dtype = self._arrays[address]
-        array = np.empty(shape, dtype)
+        found = np.empty(*self._arrays[array.address])
         self.call("cuStreamSynchronize", self.stream)
-        self.call("cuMemcpyDtoH", array.ctypes.data, address, array.nbytes)
-        return array
+        self.call("cuMemcpyDtoH", found.ctypes.data, array.address, found.nbytes)
+        return found
 
     def run(self, source: KernelSource, launch: Launch) -> None:
         """See tests.kernels.cases.Device. Asynchronous, on `stream`."""

@@ -17,10 +17,11 @@ from torch import nn
 
 from benchmarks.gpu.device import GpuDevice
 from benchmarks.gpu.torch_device import TorchDevice
+from ce2p_runtime.cuda.kernels import kernel_sources
 from ce2p_runtime.frame_steps import label_launches, needs_input_labels, prepare_launch
 from ce2p_runtime.geometry import frame_mapping
 from ce2p_runtime.model_files.metadata import ModelMetadata
-from ce2p_runtime.ops.launches import KernelSource, label_map_source, warp_normalize_source
+from ce2p_runtime.ops.launches import ArrayAt, Launch
 
 __all__ = ["FramePath"]
 
@@ -51,7 +52,7 @@ class FramePath:
         self._mapping = frame_mapping(metadata.geometry, frame_size, metadata.input_size)
         self._upload = upload
         dtype = torch.float16 if half else torch.float32
-        self._sources = warp_normalize_source(half), label_map_source(half, metadata.align_corners)
+        self._sources = kernel_sources(metadata, half, half)
         self.frame = self._pinned((*frame_size, 3))
         """Where the host puts the next frame."""
         self.labels = self._pinned(frame_size)
@@ -93,10 +94,16 @@ class FramePath:
         if self._upload:
             self.device_frame.copy_(self.frame, non_blocking=True)
         pitch = self._mapping.frame_size[1] * 3
-        prepare = prepare_launch(
-            self._metadata, self._mapping, self.device_frame.data_ptr(), pitch, 1, self._input.data_ptr()
+        self._launch(
+            prepare_launch(
+                self._metadata,
+                self._mapping,
+                self.device_frame.data_ptr(),
+                self._input.data_ptr(),
+                pitch=pitch,
+                items=1,
+            )
         )
-        self._launch(self._sources[0], prepare)
         image = self._input.contiguous(memory_format=torch.channels_last) if self._half else self._input
         parsing = self._module(image).parsing
         if self._logits is None:
@@ -105,20 +112,19 @@ class FramePath:
         for launch in label_launches(
             self._metadata,
             self._mapping,
-            self._logits.data_ptr(),
-            tuple(self._logits.shape),
+            ArrayAt(self._logits.data_ptr(), tuple(self._logits.shape)),
             self._inner.data_ptr(),
             self.device_labels.data_ptr(),
         ):
-            self._launch(self._sources[1], launch)
+            self._launch(launch)
         if self._upload:
             self.labels.copy_(self.device_labels, non_blocking=True)
         return self.device_labels
 
-    def _launch(self, source: KernelSource, launch: object) -> None:
+    def _launch(self, launch: Launch) -> None:
         if self._torch_device.cuda:
             self._gpu.follow(torch.cuda.current_stream().cuda_stream)
-        self._gpu.run(source, launch)  # type: ignore[arg-type]
+        self._gpu.run(self._sources[launch.op], launch)
 
     def _pinned(self, shape: tuple[int, ...]) -> torch.Tensor:
         return torch.zeros(shape, dtype=torch.uint8, pin_memory=self._torch_device.cuda)

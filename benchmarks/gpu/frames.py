@@ -32,9 +32,9 @@ from benchmarks.scenes import photo
 from ce2p.labels import label_set
 from ce2p.models import parse_model_name
 from ce2p_export.torch_backend import TorchBackend
+from ce2p_runtime.cuda.kernels import kernel_sources
 from ce2p_runtime.measuring.timing import interleave
 from ce2p_runtime.model_files.metadata import ModelMetadata
-from ce2p_runtime.ops.launches import label_map_source, warp_normalize_source
 
 SIZES = {"full": FRAME, "tiny": (108, 192)}
 _USUAL_ROUNDS = 3
@@ -85,7 +85,7 @@ def kernel_path(
     half = precision == "fp16"
     torch.backends.cudnn.benchmark = True
     gpu = GpuDevice()
-    compile_all([warp_normalize_source(half), label_map_source(half, metadata.align_corners)])
+    compile_all([*kernel_sources(metadata, half, half).values()])
     module, _ = on_device(network_of(files, "fused")[0], files.image(), precision, torch_device)
     forms = {
         FRAME_ROW: {"graph": True, "upload": True},

@@ -17,17 +17,10 @@ from benchmarks.scenes import photo
 from ce2p_runtime.geometry import frame_mapping
 from ce2p_runtime.model_files.metadata import Geometry, Normalisation
 from ce2p_runtime.ops import edge_fusion_reference, label_map_reference, warp_normalize_reference
-from ce2p_runtime.ops.launches import (
-    KernelSource,
-    Launch,
-    edge_fusion_launch,
-    edge_fusion_source,
-    label_map_source,
-    label_resize_launch,
-    label_warp_launch,
-    warp_normalize_launch,
-    warp_normalize_source,
-)
+from ce2p_runtime.ops.edge_fusion import edge_fusion_launch, edge_fusion_source
+from ce2p_runtime.ops.label_map import label_map_source, label_resize_launch, label_warp_launch
+from ce2p_runtime.ops.launches import ArrayAt, KernelSource, Launch
+from ce2p_runtime.ops.warp_normalize import warp_normalize_launch, warp_normalize_source
 
 __all__ = ["CLASSES", "SCALES", "SCHP", "Case", "Scale", "fusion_case", "label_case", "sources", "warp_case"]
 
@@ -99,12 +92,12 @@ def fusion_case(device: GpuDevice, scale: Scale, batch: int, half: bool, any_siz
     points = scale.branches[0][0] * scale.branches[0][1]
     moved = batch * size * (scale.channels * sum(h * w for h, w in scale.branches) + CLASSES * points)
     source = _fusion_source(scale, half, any_sizes)
-    addresses = device.to_device(weight), device.to_device(bias)
+    classifier = device.to_device(weight), device.to_device(bias)
 
-    def launch() -> tuple[Launch, int]:
-        branches = tuple(device.to_device(_repeated(branch, batch)) for branch in one)
+    def launch() -> tuple[Launch, ArrayAt]:
+        branches = [device.to_device(_repeated(branch, batch)) for branch in one]
         logits = device.poisoned((batch, CLASSES, *scale.branches[0]), dtype)
-        return edge_fusion_launch(branches, scale.branches, batch, scale.channels, *addresses, logits), logits  # type: ignore[arg-type]
+        return edge_fusion_launch(branches, *classifier, logits), logits
 
     launches = [launch() for _ in range(_sets(scale, moved))]
     device.run(source, launches[0][0])
@@ -113,13 +106,13 @@ def fusion_case(device: GpuDevice, scale: Scale, batch: int, half: bool, any_siz
     _close(device.to_host(launches[0][1])[-1], expected, 2e-3 if half else 1e-5)
     name = f"edge_fusion {'fp16' if half else 'fp32'}{', any sizes' if any_sizes else ''}"
     # 2 per class and channel on the classifier's unit; about 20 per channel for two interpolations on the plain one.
-    classifier, rest = 2.0 * batch * points * scale.channels * CLASSES, 20.0 * batch * points * scale.channels
+    products, rest = 2.0 * batch * points * scale.channels * CLASSES, 20.0 * batch * points * scale.channels
     return Case(
         name,
         batch,
         moved,
-        rest if half else rest + classifier,
-        classifier if half else 0.0,
+        rest if half else rest + products,
+        products if half else 0.0,
         tuple(_running(device, source, made) for made, _ in launches),
     )
 
@@ -134,13 +127,10 @@ def warp_case(device: GpuDevice, scale: Scale, batch: int, half: bool) -> Case:
     moved = batch * (used + 3 * scale.network[0] * scale.network[1] * size)
     source = warp_normalize_source(half)
 
-    def launch() -> tuple[Launch, int]:
+    def launch() -> tuple[Launch, ArrayAt]:
         frames = device.to_device(_repeated(frame, batch))
         out = device.poisoned((batch, 3, *scale.network), np.float16 if half else np.float32)
-        made = warp_normalize_launch(
-            frames, scale.frame, scale.frame[1] * 3, mapping.forward, scale.network, IMAGENET, out, batch
-        )
-        return made, out
+        return warp_normalize_launch(frames, scale.frame[1] * 3, mapping.forward, IMAGENET, out), out
 
     launches = [launch() for _ in range(_sets(scale, moved))]
     device.run(source, launches[0][0])
@@ -160,19 +150,18 @@ def label_case(device: GpuDevice, scale: Scale, batch: int, logits: NDArray[Any]
     """label_map of frames: both kernels, logits to input size to the frame."""
     mapping = frame_mapping(SCHP, scale.frame, scale.network)
     assert mapping.unwarp is not None
-    shape = (batch, *logits.shape)
     inner_bytes, frame_bytes = scale.network[0] * scale.network[1], scale.frame[0] * scale.frame[1]
     moved = batch * (logits.nbytes + 2 * inner_bytes + frame_bytes)
     source = label_map_source(False, True)
 
-    def launch() -> tuple[tuple[Launch, Launch], int]:
+    def launch() -> tuple[tuple[Launch, Launch], ArrayAt]:
         on_device = device.to_device(_repeated(logits, batch))
         inner = device.poisoned((batch, *scale.network), np.uint8)
         labels = device.poisoned((batch, *scale.frame), np.uint8)
         assert mapping.unwarp is not None
         both = (
-            label_resize_launch(on_device, shape, scale.network, inner),
-            label_warp_launch(on_device, shape, inner, mapping.unwarp, scale.network, scale.frame, labels),
+            label_resize_launch(on_device, inner),
+            label_warp_launch(on_device, inner, mapping.unwarp, labels),
         )
         return both, labels
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.gpu.kernel_checks [--cases 150] [--seed N]
 
-The cases are those that run on the CPU in every test run (tests/kernels/cases.py); the seed is new each time and stands
+The cases are those that run on the CPU in every test run (tests/kernels); the seed is new each time and stands
 in the result, so that a failure can be repeated.
 """
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import secrets
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -20,40 +19,28 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu.device import GpuDevice, compile_all
 from benchmarks.gpu.parts import Part, part_main
-from ce2p_runtime.ops.launches import KernelSource, Launch
-from tests.kernels.cases import Counts, Device, check_edge_fusion, check_label_map, check_warp_normalize
-
-# Each class count is compiled by itself: those of the datasets, and the smallest and largest.
-CLASS_COUNTS = (2, 7, 12, 18, 20, 25, 59)
-
-
-def checks_on(device: Device) -> dict[str, Callable[[np.random.Generator], Counts]]:
-    """Kernels -> one random case of them."""
-    return {
-        "warp_normalize, crop": lambda rng: check_warp_normalize(device, rng),
-        "label_resize, label_warp, label_nearest": lambda rng: check_label_map(device, rng),
-        "edge_fusion": lambda rng: check_edge_fusion(device, rng, CLASS_COUNTS),
-    }
+from ce2p_runtime.ops.launches import ArrayAt, KernelSource, Launch
+from tests.kernels.cases import CLASS_COUNTS, Device, checks
 
 
 def check_all(part: Part, device: Device, cases: int, seed: int) -> None:
-    """Fill `part` with one row per kernel. Raises AssertionError at the first wrong result."""
-    for name, check in checks_on(device).items():
+    """Fill `part` with one row per op. Raises AssertionError at the first wrong result."""
+    for name, check in checks().items():
         total: Counter[str] = Counter()
         for case in range(cases):
-            total.update(check(np.random.default_rng([seed, case])))
+            total.update(check(device, np.random.default_rng([seed, case])))
             device.free_all()
-        part.rows.append({"kernels": name, "cases": cases, "seed": seed, **total})
+        part.rows.append({"op": name, "cases": cases, "seed": seed, **total})
         part.save()
 
 
 def sources_of(cases: int, seed: int) -> list[KernelSource]:
     """What the same cases will ask to have compiled."""
     recorder = _Recorder()
-    for check in checks_on(recorder).values():
+    for check in checks().values():
         for case in range(cases):
             with suppress(_RecordedError):
-                check(np.random.default_rng([seed, case]))
+                check(recorder, np.random.default_rng([seed, case]))
     return list(recorder.sources)
 
 
@@ -64,16 +51,18 @@ class _RecordedError(Exception):
 class _Recorder:
     """A device that remembers the source of a case's first launch."""
 
+    class_counts = CLASS_COUNTS
+
     def __init__(self) -> None:
         self.sources: dict[KernelSource, None] = {}
 
-    def to_device(self, array: NDArray[Any]) -> int:
-        return 0
+    def to_device(self, array: NDArray[Any]) -> ArrayAt:
+        return ArrayAt(0, array.shape)
 
-    def poisoned(self, shape: tuple[int, ...], dtype: Any) -> int:
-        return 0
+    def poisoned(self, shape: tuple[int, ...], dtype: Any) -> ArrayAt:
+        return ArrayAt(0, shape)
 
-    def to_host(self, address: int) -> NDArray[Any]:
+    def to_host(self, array: ArrayAt) -> NDArray[Any]:
         raise _RecordedError
 
     def run(self, source: KernelSource, launch: Launch) -> None:

@@ -16,14 +16,9 @@ from .errors import ModelFileError, UndecidedError
 from .geometry import FrameMapping, frame_mapping
 from .model_files.metadata import ModelMetadata
 from .ops import crop, label_map, warp_labels, warp_normalize
-from .ops.launches import (
-    Launch,
-    crop_launch,
-    label_nearest_launch,
-    label_resize_launch,
-    label_warp_launch,
-    warp_normalize_launch,
-)
+from .ops.label_map import label_nearest_launch, label_resize_launch, label_warp_launch
+from .ops.launches import ArrayAt, Launch
+from .ops.warp_normalize import crop_launch, warp_normalize_launch
 
 __all__ = [
     "check_frame",
@@ -69,13 +64,14 @@ def network_input(metadata: ModelMetadata, frames: Sequence[NDArray[np.uint8]]) 
 
 
 def prepare_launch(
-    metadata: ModelMetadata, mapping: FrameMapping, frames: int, pitch: int, items: int, out: int
+    metadata: ModelMetadata, mapping: FrameMapping, frames: int, out: int, *, pitch: int, items: int
 ) -> Launch:
     """`prepare_batch` on the GPU, for `items` frames of one size that lie one after the other at address `frames`."""
-    size = (mapping.frame_size, pitch, mapping.forward, mapping.input_size)
+    source = ArrayAt(frames, (items, *mapping.frame_size, 3))
     if metadata.input_kind == "uint8":
-        return crop_launch(frames, *size, out, items)
-    return warp_normalize_launch(frames, *size, metadata.normalisation, out, items)
+        return crop_launch(source, pitch, mapping.forward, ArrayAt(out, (items, *mapping.input_size, 3)))
+    target = ArrayAt(out, (items, 3, *mapping.input_size))
+    return warp_normalize_launch(source, pitch, mapping.forward, metadata.normalisation, target)
 
 
 def check_output(metadata: ModelMetadata, output: NDArray[Any], count: int, name: str) -> None:
@@ -119,30 +115,25 @@ def labels_of(metadata: ModelMetadata, output: NDArray[Any], mapping: FrameMappi
 
 
 def label_launches(
-    metadata: ModelMetadata,
-    mapping: FrameMapping,
-    output: int,
-    shape: tuple[int, ...],
-    input_labels: int,
-    labels: int,
+    metadata: ModelMetadata, mapping: FrameMapping, output: ArrayAt, input_labels: int, labels: int
 ) -> list[Launch]:
-    """`labels_of` on the GPU, for frames of one size: outputs [N, ...] = `shape` to labels uint8 [N, H, W].
+    """`labels_of` on the GPU, for frames of one size: outputs [N, ...] to labels uint8 [N, H, W] at an address.
 
     `input_labels`: room for uint8 [N, S_h, S_w] where `needs_input_labels`.
     """
-    size, frame_size, matrix = mapping.input_size, mapping.frame_size, mapping.unwarp
-    items = shape[0]
+    items, matrix = output.shape[0], mapping.unwarp
+    target = ArrayAt(labels, (items, *mapping.frame_size))
     if metadata.output_kind == "labels":
-        return [label_nearest_launch(output, items, size, matrix, frame_size, labels)]
-    logits = (items, shape[1], shape[2], shape[3])
+        return [label_nearest_launch(output, matrix, target)]
     if not needs_input_labels(metadata):
-        return [label_resize_launch(output, logits, frame_size, labels)]
-    first = label_resize_launch(output, logits, size, input_labels)
+        return [label_resize_launch(output, target)]
+    inner = ArrayAt(input_labels, (items, *mapping.input_size))
+    first = label_resize_launch(output, inner)
     if metadata.geometry.unwarp == "labels":
-        return [first, label_nearest_launch(input_labels, items, size, matrix, frame_size, labels)]
+        return [first, label_nearest_launch(inner, matrix, target)]
     if matrix is None:
         raise ValueError("logits are warped by a matrix, but this frame's mapping has none")
-    return [first, label_warp_launch(output, logits, input_labels, matrix, size, frame_size, labels)]
+    return [first, label_warp_launch(output, inner, matrix, target)]
 
 
 def needs_input_labels(metadata: ModelMetadata) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ce2p_runtime.ops.launches import KernelSource, Launch
 
-__all__ = ["EmulatedKernels", "LaunchError", "emulate"]
+__all__ = ["EmulatedKernels", "LaunchError", "emulate", "kernel_names"]
 
 _HERE = Path(__file__).parent
 _KERNEL = re.compile(r'extern "C" __global__ void(?: __launch_bounds__\([^;{]*?\))? (ce2p_\w+)\(')
@@ -66,9 +66,14 @@ def emulate(source: KernelSource, extra: str = "", flags: tuple[str, ...] = ()) 
     return _compiled(source, extra, flags)
 
 
+def kernel_names(source: KernelSource, extra: str = "") -> tuple[str, ...]:
+    """The kernels that a source, with `extra` C++ appended, defines."""
+    return tuple(_KERNEL.findall(source.file.read_text() + extra))
+
+
 @cache
 def _compiled(source: KernelSource, extra: str, flags: tuple[str, ...]) -> EmulatedKernels:
-    kernels = tuple(_KERNEL.findall(source.file.read_text() + extra))
+    kernels = kernel_names(source, extra)
     folder = Path(tempfile.mkdtemp(prefix="cuda_on_cpu_"))
     unit, library = folder / "kernels.cpp", folder / "kernels.so"
     entries = "\n".join(_ENTRY.replace("NAME", kernel) for kernel in kernels)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import mmap
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ce2p_runtime.ops.launches import KernelSource, Launch
+from ce2p_runtime.ops.launches import ArrayAt, KernelSource, Launch
 from tests.cuda_on_cpu import EmulatedKernels, emulate
-from tests.kernels.cases import CLASS_COUNTS, FEW_CLASS_COUNTS, POISON
+from tests.kernels.cases import CLASS_COUNTS, POISON
+from tests.kernels.edge_fusion import FEW_CLASS_COUNTS
 
 __all__ = ["EmulatedDevice"]
 
@@ -25,25 +27,22 @@ class EmulatedDevice:
     """Memory whose last byte lies before a page that cannot be touched; reading past the end ends the process.
 
     Another such page lies before the first page of each array. `flags`: more compiler flags, such as sanitizers.
-    `class_counts`: those that edge_fusion is compiled for.
     """
 
-    def __init__(
-        self, seed: int = 0, flags: tuple[str, ...] = (), class_counts: tuple[int, ...] = tuple(CLASS_COUNTS)
-    ) -> None:
+    def __init__(self, seed: int = 0, flags: tuple[str, ...] = (), class_counts: Sequence[int] = CLASS_COUNTS) -> None:
         self.seed = seed
         self._flags = flags
-        self._class_counts = class_counts
+        self.class_counts = tuple(class_counts)
         self._mappings: list[mmap.mmap] = []
         self._arrays: dict[int, NDArray[Any]] = {}
 
-    def to_device(self, array: NDArray[Any]) -> int:
+    def to_device(self, array: NDArray[Any]) -> ArrayAt:
         """See Device."""
-        address = self.poisoned(array.shape, array.dtype)
-        self._arrays[address][...] = array
-        return address
+        memory = self.poisoned(array.shape, array.dtype)
+        self._arrays[memory.address][...] = array
+        return memory
 
-    def poisoned(self, shape: tuple[int, ...], dtype: Any) -> int:
+    def poisoned(self, shape: tuple[int, ...], dtype: Any) -> ArrayAt:
         """See Device."""
         dtype = np.dtype(dtype)
         size = int(np.prod(shape)) * dtype.itemsize
@@ -59,20 +58,20 @@ class EmulatedDevice:
         array.reshape(-1).view(np.uint8)[...] = POISON
         self._mappings.append(mapping)
         self._arrays[array.ctypes.data] = array
-        return int(array.ctypes.data)
+        return ArrayAt(int(array.ctypes.data), shape)
 
-    def to_host(self, address: int) -> NDArray[Any]:
+    def to_host(self, array: ArrayAt) -> NDArray[Any]:
         """See Device."""
-        return self._arrays[address]
+        return self._arrays[array.address]
 
     def run(self, source: KernelSource, launch: Launch) -> None:
         """See Device."""
         self.seed += 1
-        if launch.kernel == "ce2p_edge_fusion":
+        if launch.op == "edge_fusion":
             defines = dict(source.defines)
             launch = dataclasses.replace(launch, kernel=f"ce2p_edge_fusion_c{defines['CE2P_CLASSES']}")
             usual = (defines["CE2P_STEP8"], defines["CE2P_STEP16"]) == ("2", "4")
-            counts = self._class_counts if usual else tuple(c for c in self._class_counts if c in FEW_CLASS_COUNTS)
+            counts = self.class_counts if usual else tuple(c for c in self.class_counts if c in FEW_CLASS_COUNTS)
             _fusion_kernels(source, counts, self._flags).run(launch, self.seed)
         else:
             emulate(source, flags=self._flags).run(launch, self.seed)

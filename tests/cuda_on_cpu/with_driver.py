@@ -15,7 +15,6 @@ import tempfile
 from pathlib import Path
 
 from ce2p_runtime.cuda.compiler import ptx_header
-from ce2p_runtime.ops import launches
 from ce2p_runtime.ops.launches import KernelSource
 from tests.cuda_on_cpu import EmulatedKernels, emulate
 
@@ -55,8 +54,7 @@ class _Emulation:
         header = ptx_header(image)
         if header is None:
             return -1
-        file = Path(launches.__file__).with_name(header["file"])
-        self._modules.append(emulate(KernelSource(file, tuple(sorted(header["defines"].items())))))
+        self._modules.append(emulate(KernelSource.of(Path(header["file"]).stem, **header["defines"])))
         return len(self._modules) - 1
 
     def _find(self, module: int, name: bytes) -> int | None:

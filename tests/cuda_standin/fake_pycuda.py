@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import threading
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from ce2p_runtime.ops import launches
 from ce2p_runtime.ops.launches import KernelSource, Launch
 from tests.cuda_on_cpu import EmulatedKernels, emulate
 
@@ -23,13 +23,11 @@ from .machine import Stream as Queue
 
 __all__ = ["make_pycuda"]
 
-_OPS = launches.label_map_source(half=False, align_corners=True).file.parent
-
 
 @cache
 def _emulated(header: str) -> EmulatedKernels:
     facts = json.loads(header)
-    return emulate(KernelSource(_OPS / facts["file"], tuple(sorted(facts["defines"].items()))))
+    return emulate(KernelSource.of(Path(facts["file"]).stem, **facts["defines"]))
 
 
 def make_pycuda(machine: Machine) -> dict[str, ModuleType]:
@@ -188,7 +186,7 @@ def make_pycuda(machine: Machine) -> dict[str, ModuleType]:
         def __call__(self, *arguments: Any, grid: Any, block: Any, stream: Any) -> None:
             if not all(isinstance(argument, np.number) for argument in arguments):
                 raise TypeError("invalid type on parameter")
-            launch = Launch(self._name, grid, arguments, block)
+            launch = Launch("", self._name, grid, arguments, block)
             touched = [int(argument) for argument in arguments if isinstance(argument, np.uint64)]
             seed = machine.random.randrange(1 << 30)
             machine.enqueue(stream.handle, Operation(self._name, lambda: self._kernels.run(launch, seed), touched))

@@ -7,6 +7,7 @@ an order shuffled anew between any two barriers.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -15,17 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ce2p_runtime.ops.launches import (
-    KernelSource,
-    Launch,
-    edge_fusion_launch,
-    edge_fusion_source,
-    label_map_source,
-    label_nearest_launch,
-    label_resize_launch,
-    label_warp_launch,
-    warp_normalize_launch,
-)
+from ce2p_runtime.model_files.metadata import Normalisation
+from ce2p_runtime.ops import FUSED_OPS, label_map
+from ce2p_runtime.ops.bilinear import bilinear_resize
+from ce2p_runtime.ops.edge_fusion import edge_fusion_launch, edge_fusion_source
+from ce2p_runtime.ops.label_map import label_map_source, label_nearest_launch, label_resize_launch, label_warp_launch
+from ce2p_runtime.ops.launches import ArrayAt, KernelSource, Launch
+from ce2p_runtime.ops.warp_normalize import warp_normalize_launch
 from tests.cuda_on_cpu import LaunchError, emulate
 
 ROOT = Path(__file__).parents[2]
@@ -34,8 +31,12 @@ LARGEST_SHARE_OF_TIES = 1e-5
 """Labels may differ from the reference's where two classes are bitwise equal after rounding; that rarely."""
 
 
-def sweep(kernel: str, cases: int, seed: int, *flags: str) -> dict[str, int]:
-    command = [sys.executable, "-m", "tests.kernels.sweep", kernel, "--cases", str(cases), "--seed", str(seed), *flags]
+def at(array: np.ndarray) -> ArrayAt:
+    return ArrayAt(array.ctypes.data, array.shape)
+
+
+def sweep(op: str, cases: int, seed: int, *flags: str) -> dict[str, int]:
+    command = [sys.executable, "-m", "tests.kernels.sweep", op, "--cases", str(cases), "--seed", str(seed), *flags]
     environment = {"PYTHONPATH": ":".join(str(path) for path in (ROOT, ROOT / "export", ROOT / "runtime"))}
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin", **environment}
@@ -59,17 +60,14 @@ def test_edge_fusion_kernels_stay_within_the_rounding_bound() -> None:
     assert sweep("edge_fusion", 125, 0)["values"] > 1e6
 
 
-@pytest.mark.parametrize("kernel", ["label_map", "warp_normalize", "edge_fusion"])
-def test_kernels_are_clean_under_the_undefined_behaviour_sanitizer(kernel: str) -> None:
+@pytest.mark.parametrize("op", FUSED_OPS)
+def test_kernels_are_clean_under_the_undefined_behaviour_sanitizer(op: str) -> None:
     """Misaligned vector access, integer overflow, indices outside shared arrays."""
-    assert sweep(kernel, 12, 1, "--sanitize")
+    assert sweep(op, 12, 1, "--sanitize")
 
 
 def test_a_full_frame_takes_the_shortcut_and_gives_the_reference_labels() -> None:
     """Network size and a large frame, where most pixels lie inside a class."""
-    from ce2p_runtime.ops import label_map
-    from ce2p_runtime.ops.bilinear import bilinear_resize
-
     rng = np.random.default_rng(5)
     coarse = rng.normal(0, 4, (1, 20, 12, 12)).astype(np.float32)
     logits = np.ascontiguousarray(bilinear_resize(coarse, (119, 119), align_corners=True))
@@ -77,10 +75,8 @@ def test_a_full_frame_takes_the_shortcut_and_gives_the_reference_labels() -> Non
     size, frame = (473, 473), (1080, 1920)
     inner, outer = np.full((1, *size), 99, np.uint8), np.full((1, *frame), 99, np.uint8)
     kernels = emulate(label_map_source(False, True))
-    kernels.run(label_resize_launch(logits.ctypes.data, logits.shape, size, inner.ctypes.data))
-    kernels.run(
-        label_warp_launch(logits.ctypes.data, logits.shape, inner.ctypes.data, matrix, size, frame, outer.ctypes.data)
-    )
+    kernels.run(label_resize_launch(at(logits), at(inner)))
+    kernels.run(label_warp_launch(at(logits), at(inner), matrix, at(outer)))
     expected = label_map(logits[0], matrix, size, frame, align_corners=True)
     assert (outer[0] != expected).sum() <= outer.size * LARGEST_SHARE_OF_TIES
 
@@ -94,16 +90,7 @@ def test_results_do_not_depend_on_the_order_of_threads() -> None:
     results = []
     for seed in range(3):
         logits = np.empty((1, 20, *sizes[0]), np.float32)
-        addresses = tuple(branch.ctypes.data for branch in branches)
-        launch = edge_fusion_launch(
-            addresses,
-            sizes,
-            1,
-            50,
-            weight.ctypes.data,
-            bias.ctypes.data,
-            logits.ctypes.data,  # type: ignore[arg-type]
-        )
+        launch = edge_fusion_launch([at(branch) for branch in branches], at(weight), at(bias), at(logits))
         emulate(edge_fusion_source(False, 20, True, 0.01, (21, 11, 6))).run(launch, seed)
         results.append(logits)
     assert (results[0] == results[1]).all()
@@ -138,11 +125,9 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> KernelSource:
 
 
 def run_faulty(source: KernelSource, kernel: str, grid: int = 1, seed: int = 0) -> np.ndarray:
-    from ce2p_runtime.ops import launches
-
     out = np.zeros(256, np.int32)
-    folder = f"-I{Path(launches.__file__).parent}"
-    launch = Launch(kernel, (grid, 1, 1), (np.uint64(out.ctypes.data),))
+    folder = f"-I{KernelSource.of('label_map').file.parent}"
+    launch = Launch("faulty", kernel, (grid, 1, 1), (np.uint64(out.ctypes.data),))
     emulate(source, flags=(folder,)).run(launch, seed)
     return out
 
@@ -163,19 +148,17 @@ def test_the_emulation_wipes_shared_memory_between_blocks(faulty: KernelSource) 
 
 def test_a_launch_with_other_arguments_than_the_kernels_is_refused() -> None:
     labels = np.zeros((1, 4, 4), np.uint8)
-    launch = label_nearest_launch(labels.ctypes.data, 1, (4, 4), None, (4, 4), labels.ctypes.data)
-    wrong = Launch(launch.kernel, launch.grid, launch.arguments[:-1])
+    launch = label_nearest_launch(at(labels), None, at(labels))
+    wrong = dataclasses.replace(launch, arguments=launch.arguments[:-1])
     with pytest.raises(LaunchError, match="arguments"):
         emulate(label_map_source(False, True)).run(wrong)
 
 
 def test_impossible_launches_are_refused_before_they_are_made() -> None:
-    from ce2p_runtime.model_files.metadata import Normalisation
-
     plain = Normalisation("bgr", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     with pytest.raises(ValueError, match="rows of 30 bytes"):
-        warp_normalize_launch(0, (8, 10), 29, None, (4, 4), plain, 0)
+        warp_normalize_launch(ArrayAt(0, (1, 8, 10, 3)), 29, None, plain, ArrayAt(0, (1, 3, 4, 4)))
     with pytest.raises(ValueError, match="at least one item"):
-        label_resize_launch(0, (0, 3, 4, 4), (8, 8), 0)
+        label_resize_launch(ArrayAt(0, (0, 3, 4, 4)), ArrayAt(0, (0, 8, 8)))
     with pytest.raises(ValueError, match="1 to 64 classes"):
         edge_fusion_source(False, 65, True, 0.0, (8, 4, 2))

@@ -18,14 +18,9 @@ from onnx import TensorProto
 
 from ce2p_runtime.cuda.compiler import compile_ptx, source_sha256
 from ce2p_runtime.errors import BackendError
-from ce2p_runtime.ops.launches import (
-    BLOCK,
-    FUSION_TILE,
-    LABEL_TILE,
-    KernelSource,
-    edge_fusion_source,
-    label_map_source,
-)
+from ce2p_runtime.ops.edge_fusion import FUSION_TILE, edge_fusion_source
+from ce2p_runtime.ops.label_map import label_map_source
+from ce2p_runtime.ops.launches import BLOCK, PICTURE_TILE, KernelSource
 
 from ..fusions import edge_fusion, label_map
 from ..fusions.ce2p_ops import DOMAIN
@@ -125,7 +120,7 @@ def _register_label_map() -> None:
         source = label_map_source(logits.dtype == trt.float16, bool(align_corners))
         batch, classes, low_height, low_width = (logits.shape_expr[axis] for axis in range(4))
         arguments = _arguments(trtp, [classes, low_height, low_width, height, width])
-        launch = _launch(trtp, outputs[0].shape_expr[2], outputs[0].shape_expr[1], batch, LABEL_TILE)
+        launch = _launch(trtp, outputs[0].shape_expr[2], outputs[0].shape_expr[1], batch, PICTURE_TILE)
         return "ce2p_label_resize", compile_ptx(source), launch, arguments
 
     trtp.register(LABEL_MAP)(describe)

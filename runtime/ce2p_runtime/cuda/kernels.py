@@ -10,7 +10,8 @@ from pathlib import Path
 from ..base.files import atomic_path, file_sha256
 from ..errors import ModelFileError
 from ..model_files.metadata import ModelMetadata
-from ..ops.launches import KernelSource, Launch, label_map_source, warp_normalize_source
+from ..ops import FUSED_OPS
+from ..ops.launches import KernelSource, Launch
 from .compiler import compile_ptx, ptx_header, source_sha256
 from .driver import Module, Resources, Stream
 
@@ -27,9 +28,10 @@ class CarriedKernels:
     files: Mapping[str, str] = field(default_factory=dict)
 
 
-def kernel_sources(metadata: ModelMetadata, input_half: bool, output_half: bool) -> tuple[KernelSource, ...]:
-    """What the steps before and after a network are compiled from. Half: the network's own input or logits are."""
-    return warp_normalize_source(input_half), label_map_source(output_half, metadata.align_corners)
+def kernel_sources(metadata: ModelMetadata, input_half: bool, output_half: bool) -> dict[str, KernelSource]:
+    """What the ops before and after a network are compiled from. Half: the network's own input or logits are."""
+    around = {name: op.around_network for name, op in FUSED_OPS.items()}
+    return {name: source(metadata, input_half, output_half) for name, source in around.items() if source is not None}
 
 
 def write_kernels(
@@ -40,8 +42,8 @@ def write_kernels(
     Raises BackendError when there is no compiler, MediaError when a file cannot be written.
     """
     written = {}
-    for source in kernel_sources(metadata, input_half, output_half):
-        path = folder / f"{stem}.{source.file.stem}.ptx"
+    for op, source in kernel_sources(metadata, input_half, output_half).items():
+        path = folder / f"{stem}.{op}.ptx"
         with atomic_path(path) as temporary:
             temporary.write_bytes(compile_ptx(source))
         written[path.name] = file_sha256(path)
@@ -49,7 +51,7 @@ def write_kernels(
 
 
 class Kernels:
-    """Loaded kernels, launched by name."""
+    """Loaded kernels, by op."""
 
     def __init__(self, modules: Mapping[str, Module], origin: str) -> None:
         self._modules = modules
@@ -58,8 +60,7 @@ class Kernels:
 
     def launch(self, launch: Launch, stream: Stream) -> None:
         """Queue a kernel. The context must be current."""
-        stem = "label_map" if launch.kernel.startswith("ce2p_label_") else "warp_normalize"
-        self._modules[stem].launch(launch, stream)
+        self._modules[launch.op].launch(launch, stream)
 
 
 def load_kernels(
@@ -71,12 +72,12 @@ def load_kernels(
     no compiler or the driver refuses the kernels.
     """
     sources = kernel_sources(metadata, input_half, output_half)
-    found = [_carried_ptx(carried, source) for source in sources]
-    chosen = [compile_ptx(source) if ptx is None else ptx for source, ptx in zip(sources, found, strict=True)]
-    origin = "from beside the engine" if None not in found else "compiled here"
-    if carried.files and None in found:
+    found = {op: _carried_ptx(carried, source) for op, source in sources.items()}
+    complete = None not in found.values()
+    origin = "from beside the engine" if complete else "compiled here"
+    if carried.files and not complete:
         logger.warning("the kernels beside the engine are of another ce2p version; compiled here instead")
-    modules = {source.file.stem: resources.module(ptx) for source, ptx in zip(sources, chosen, strict=True)}
+    modules = {op: resources.module(ptx or compile_ptx(sources[op])) for op, ptx in found.items()}
     return Kernels(modules, f"kernels {origin}")
 
 

@@ -26,6 +26,7 @@ from ..backends.base import DeviceBackend
 from ..errors import BackendError
 from ..frame_steps import check_frame, label_launches, needs_input_labels, prepare_launch
 from ..geometry import FrameMapping, frame_mapping
+from ..ops.launches import ArrayAt
 from ..process.locking import one_at_a_time
 from .arrays import DeviceArray, DeviceFrame, as_device_frame, is_device_array
 from .driver import DeviceBuffer, Resources
@@ -216,7 +217,7 @@ class GpuPipeline:
         for run in plan.runs:
             address = run.frame.address if run.frame is not None else _address(slot.frames) + run.frame_offset
             target = memory.address + run.first * item_bytes
-            launch = prepare_launch(self._metadata, run.mapping, address, run.pitch, run.items, target)
+            launch = prepare_launch(self._metadata, run.mapping, address, target, pitch=run.pitch, items=run.items)
             self._kernels.launch(launch, self._compute)
 
     def _make_labels(self, slot: Slot, plan: Plan) -> None:
@@ -227,8 +228,7 @@ class GpuPipeline:
             launches = label_launches(
                 self._metadata,
                 run.mapping,
-                memory.address + run.first * item_bytes,
-                (run.items, *tensor.shape[1:]),
+                ArrayAt(memory.address + run.first * item_bytes, (run.items, *tensor.shape[1:])),
                 self._input_labels.address + run.first * height * width,
                 _address(slot.labels) + run.label_offset,
             )

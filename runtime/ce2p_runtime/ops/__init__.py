@@ -4,11 +4,15 @@
 `label_map` makes the frame's label map from the logits. `bilinear` is the interpolation they share.
 """
 
+from .edge_fusion import OP as EDGE_FUSION
 from .edge_fusion import edge_fusion_reference
+from .label_map import OP as LABEL_MAP
 from .label_map import label_map, label_map_reference, warp_labels
+from .warp_normalize import OP as WARP_NORMALIZE
 from .warp_normalize import crop, crop_reference, warp_normalize, warp_normalize_reference
 
 __all__ = [
+    "FUSED_OPS",
     "crop",
     "crop_reference",
     "edge_fusion_reference",
@@ -18,3 +22,6 @@ __all__ = [
     "warp_normalize",
     "warp_normalize_reference",
 ]
+
+FUSED_OPS = {op.name: op for op in (WARP_NORMALIZE, LABEL_MAP, EDGE_FUSION)}
+"""Every op by its name. Tests, benchmarks, the kernels of the GPU pipeline and the TensorRT plugins go over these."""

@@ -14,14 +14,21 @@ module is the definition that the body and the CUDA kernel are tested against.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from .bilinear import bilinear_resize
+from .launches import ArrayAt, FusedOp, KernelSource, Launch, ints
 
-__all__ = ["edge_fusion_reference"]
+__all__ = ["FUSION_TILE", "OP", "edge_fusion_launch", "edge_fusion_reference", "edge_fusion_source", "fusion_step"]
 
 Floats = NDArray[np.float32]
+
+OP = FusedOp("edge_fusion", around_network=None, in_graph=True)
+FUSION_TILE = (8, 32)
+"""Rows and columns of output pixels per block of ce2p_edge_fusion (kRows, kCols)."""
 
 
 def edge_fusion_reference(
@@ -47,6 +54,47 @@ def edge_fusion_reference(
     items, channels = fused.shape[:2]
     logits = weight @ fused.reshape(items, channels, -1) + bias[:, np.newaxis]
     return logits.reshape(items, len(weight), *size)
+
+
+def edge_fusion_source(
+    half: bool, classes: int, align_corners: bool, slope: float, heights: Sequence[int]
+) -> KernelSource:
+    """ce2p_edge_fusion for one network; `heights` of a, b and c in pixels. Raises ValueError above 64 classes."""
+    if not 1 <= classes <= 64:
+        raise ValueError(f"edge_fusion is made for 1 to 64 classes, got {classes}")
+    return KernelSource.of(
+        OP.name,
+        CE2P_HALF=int(half),
+        CE2P_CLASSES=classes,
+        CE2P_ALIGN_CORNERS=int(align_corners),
+        CE2P_SLOPE=f"{float(slope)!r}f",
+        CE2P_STEP8=fusion_step(heights[1], heights[0], align_corners),
+        CE2P_STEP16=fusion_step(heights[2], heights[0], align_corners),
+    )
+
+
+def fusion_step(source: int, target: int, align_corners: bool) -> int:
+    """How edge_fusion.cu may read a branch of `source` rows for `target` rows: 2 or 4 rows share three, or 0: any way.
+
+    Row r of an 8-row tile falls r·scale below the tile's first row, whose place between two source rows is anything in
+    [0, 1). The kernel expects floor(phase + r·scale) in {near, near + 1} with near = (r - 1) // step, hence
+    near <= r·scale and r·scale <= near + 1 for r = 1 to 7: scale in [3/7, 1/2] for 2, in [1/5, 1/4] for 4.
+    """
+    scale = source / target
+    if align_corners:
+        scale = (source - 1) / (target - 1) if target > 1 else 0.0
+    if 3 / 7 <= scale <= 1 / 2:
+        return 2
+    return 4 if 1 / 5 <= scale <= 1 / 4 else 0
+
+
+def edge_fusion_launch(branches: Sequence[ArrayAt], weight: ArrayAt, bias: ArrayAt, logits: ArrayAt) -> Launch:
+    """Branches a, b, c [N, K, h, w], weight [C, K] and bias [C] to logits [N, C, h4, w4]."""
+    items, channels, *size = branches[0].shape
+    addresses = (array.address for array in (*branches, weight, bias))
+    sizes = (side for branch in branches for side in branch.shape[2:])
+    arguments = (*map(np.uint64, addresses), *ints(channels, *sizes), np.uint64(logits.address))
+    return Launch.over(OP.name, "ce2p_edge_fusion", arguments, items=items, size=tuple(size), tile=FUSION_TILE)
 
 
 def _check_shapes(a: Floats, b: Floats, c: Floats, weight: Floats, bias: Floats) -> None:

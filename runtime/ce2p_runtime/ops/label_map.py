@@ -24,7 +24,7 @@ alike for CE2P's geometry up to 1080p).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -34,8 +34,19 @@ from .bilinear import AxisTaps, affine_taps, bilinear_resize, blend, resize_taps
 from .label_map_cells import paint_axes, paint_points
 from .label_map_dense import paint_points_dense, points_at_once
 from .label_map_lattice import InputLattice, LogitLattice
+from .launches import Argument, ArrayAt, FusedOp, KernelSource, Launch, doubles, ints
 
-__all__ = ["area_matrix", "label_map", "label_map_reference", "reference_values", "warp_labels"]
+__all__ = [
+    "OP",
+    "label_map",
+    "label_map_reference",
+    "label_map_source",
+    "label_nearest_launch",
+    "label_resize_launch",
+    "label_warp_launch",
+    "reference_values",
+    "warp_labels",
+]
 
 Size = tuple[int, int]
 Matrix = NDArray[np.float64]
@@ -147,7 +158,7 @@ def warp_labels(labels: Labels, matrix: Matrix | None, frame_size: Size) -> Labe
     if labels.ndim != 2 or labels.dtype != np.uint8 or min(labels.shape + tuple(frame_size)) < 1:
         raise ValueError(f"expected uint8 labels [S_h, S_w], got {labels.dtype} {labels.shape} for frame {frame_size}")
     if matrix is None:
-        matrix = area_matrix(labels.shape, frame_size)
+        matrix = _area_matrix(labels.shape, frame_size)
     matrix = settle_matrix(matrix, frame_size)
     # One zero row and column at the end serve every sample outside.
     padded = np.pad(labels, ((0, 1), (0, 1)))
@@ -161,6 +172,49 @@ def warp_labels(labels: Labels, matrix: Matrix | None, frame_size: Size) -> Labe
         x, y = _grid(matrix, slice(top, min(top + step, frame_size[0])), frame_size[1])
         out[top : top + step] = padded[_nearest(y, labels.shape[0]), _nearest(x, labels.shape[1])]
     return out
+
+
+def label_map_source(half: bool, align_corners: bool) -> KernelSource:
+    """ce2p_label_resize, ce2p_label_warp and ce2p_label_nearest, for float or half logits."""
+    return KernelSource.of(OP.name, CE2P_HALF=int(half), CE2P_ALIGN_CORNERS=int(align_corners))
+
+
+def label_resize_launch(logits: ArrayAt, labels: ArrayAt) -> Launch:
+    """Logits [N, C, h, w] to labels uint8 [N, H, W]: best class of the bilinear resize."""
+    arguments = (np.uint64(logits.address), *ints(*logits.shape[1:], *labels.shape[1:]), np.uint64(labels.address))
+    return Launch.over(OP.name, "ce2p_label_resize", arguments, items=logits.shape[0], size=labels.shape[1:])
+
+
+def label_warp_launch(logits: ArrayAt, input_labels: ArrayAt, matrix: Matrix, labels: ArrayAt) -> Launch:
+    """Labels of frames, uint8 [N, H, W], as `label_map` defines them with a matrix.
+
+    `input_labels`: what `label_resize_launch` made of the same logits at the input's size, uint8 [N, S_h, S_w].
+    """
+    first = (np.uint64(logits.address), *ints(*logits.shape[1:]))
+    return _warp_launch("ce2p_label_warp", first, input_labels, matrix, labels)
+
+
+def label_nearest_launch(input_labels: ArrayAt, matrix: Matrix | None, labels: ArrayAt) -> Launch:
+    """Labels of frames, uint8 [N, H, W], from input labels by nearest neighbour: `warp_labels`."""
+    if matrix is None:
+        matrix = _area_matrix(input_labels.shape[1:], labels.shape[1:])
+    return _warp_launch("ce2p_label_nearest", (), input_labels, matrix, labels)
+
+
+def _warp_launch(
+    kernel: str, first: tuple[Argument, ...], input_labels: ArrayAt, matrix: Matrix, labels: ArrayAt
+) -> Launch:
+    items, height, width = labels.shape
+    source = (np.uint64(input_labels.address), *ints(*input_labels.shape[1:]))
+    target = (*doubles(settle_matrix(matrix, (height, width))), *ints(height, width), np.uint64(labels.address))
+    return Launch.over(OP.name, kernel, (*first, *source, *target), items=items, size=(height, width))
+
+
+OP = FusedOp(
+    "label_map",
+    around_network=lambda metadata, input_half, output_half: label_map_source(output_half, metadata.align_corners),
+    in_graph=True,
+)
 
 
 def _checked(logits: Floats, input_size: Size, frame_size: Size) -> Floats:
@@ -224,7 +278,7 @@ def _nearest(coordinate: NDArray[np.float64], size: int) -> NDArray[np.intp]:
     return np.where((index >= 0) & (index < size), index, size).astype(np.intp)
 
 
-def area_matrix(source: Size, frame_size: Size) -> Matrix:
+def _area_matrix(source: Sequence[int], frame_size: Sequence[int]) -> Matrix:
     """Frame pixel to source pixel for a plain resize of pixel areas."""
     scale_y, scale_x = source[0] / frame_size[0], source[1] / frame_size[1]
     return np.array([[scale_x, 0, 0.5 * scale_x - 0.5], [0, scale_y, 0.5 * scale_y - 0.5]])
@@ -232,7 +286,7 @@ def area_matrix(source: Size, frame_size: Size) -> Matrix:
 
 def _nearest_reference(labels: Labels, matrix: Matrix | None, frame_size: Size) -> Labels:
     """Nearest neighbour by its definition, pixel grid in full."""
-    matrix = settle_matrix(area_matrix(labels.shape, frame_size) if matrix is None else matrix, frame_size)
+    matrix = settle_matrix(_area_matrix(labels.shape, frame_size) if matrix is None else matrix, frame_size)
     x, y = _grid(matrix, slice(0, frame_size[0]), frame_size[1])
     col, row = np.floor(x + 0.5), np.floor(y + 0.5)
     inside = (col >= 0) & (col < labels.shape[1]) & (row >= 0) & (row < labels.shape[0])

@@ -32,14 +32,18 @@ from numpy.typing import NDArray
 
 from ..model_files.metadata import Normalisation
 from .bilinear import AxisTaps, affine_taps, blend, resize_taps
+from .launches import Argument, ArrayAt, FusedOp, KernelSource, Launch, doubles, ints
 
 __all__ = [
+    "OP",
     "crop",
+    "crop_launch",
     "crop_reference",
-    "invert_affine",
     "normalisation_table",
     "warp_normalize",
+    "warp_normalize_launch",
     "warp_normalize_reference",
+    "warp_normalize_source",
 ]
 
 Size = tuple[int, int]
@@ -55,7 +59,7 @@ def crop_reference(frame: Pixels, matrix: Matrix | None, size: Size) -> Pixels:
         rows = resize_taps(frame.shape[0], size[0], align_corners=False)
         cols = resize_taps(frame.shape[1], size[1], align_corners=False)
         return _sample(frame, _upright(rows), cols)
-    inverse = invert_affine(matrix)
+    inverse = _inverted(matrix)
     x, y = np.arange(size[1], dtype=np.float64), np.arange(size[0], dtype=np.float64)[:, np.newaxis]
     u = x * inverse[0, 0] + y * inverse[0, 1] + inverse[0, 2]
     v = x * inverse[1, 0] + y * inverse[1, 1] + inverse[1, 2]
@@ -123,8 +127,59 @@ def normalisation_table(normalisation: Normalisation) -> Floats:
     return table
 
 
-def invert_affine(matrix: Matrix) -> Matrix:
-    """The 2x3 matrix that takes input pixels back to the frame. Raises ValueError as `crop` does."""
+def warp_normalize_source(half: bool) -> KernelSource:
+    """ce2p_warp_normalize (float or half output) and ce2p_crop."""
+    return KernelSource.of(OP.name, CE2P_HALF=int(half))
+
+
+def warp_normalize_launch(
+    frames: ArrayAt, pitch: int, matrix: Matrix | None, normalisation: Normalisation, out: ArrayAt
+) -> Launch:
+    """Frames of one size to the network's input [N, 3, S_h, S_w]; meaning and errors as `warp_normalize`.
+
+    `frames`: uint8 BGR [N, H, W, 3], whose rows lie `pitch` bytes apart; `out`: aligned to 16 bytes.
+    """
+    gain = [normalisation.scale / std for std in normalisation.std]
+    offset = [-mean / std for mean, std in zip(normalisation.mean, normalisation.std, strict=True)]
+    constants = (*map(np.float32, gain), *map(np.float32, offset), np.int32(normalisation.colour_order == "rgb"))
+    return _launch("ce2p_warp_normalize", frames, pitch, matrix, constants, out, size=out.shape[2:])
+
+
+def crop_launch(frames: ArrayAt, pitch: int, matrix: Matrix | None, out: ArrayAt) -> Launch:
+    """Frames of one size to input pixels, uint8 BGR [N, S_h, S_w, 3]; otherwise as `warp_normalize_launch`."""
+    return _launch("ce2p_crop", frames, pitch, matrix, (), out, size=out.shape[1:3])
+
+
+def _launch(
+    kernel: str,
+    frames: ArrayAt,
+    pitch: int,
+    matrix: Matrix | None,
+    constants: tuple[Argument, ...],
+    out: ArrayAt,
+    *,
+    size: tuple[int, ...],
+) -> Launch:
+    items, height, width, _ = frames.shape
+    if min(height, width, *size) < 1 or pitch < width * 3:
+        raise ValueError(
+            f"expected a frame, an input and rows of {width * 3} bytes, got {(height, width)}, {size}, {pitch}"
+        )
+    inverse = np.zeros((2, 3)) if matrix is None else _inverted(matrix)
+    source = (np.uint64(frames.address), *ints(height, width, pitch, matrix is None), *doubles(inverse))
+    arguments = (*source, *constants, *ints(*size), np.uint64(out.address))
+    return Launch.over(OP.name, kernel, arguments, items=items, size=size)
+
+
+OP = FusedOp(
+    "warp_normalize",
+    around_network=lambda metadata, input_half, output_half: warp_normalize_source(input_half),
+    in_graph=False,
+)
+
+
+def _inverted(matrix: Matrix) -> Matrix:
+    """The 2x3 matrix that takes input pixels back to the frame."""
     return np.asarray(cv2.invertAffineTransform(_checked(matrix)), dtype=np.float64)
 
 

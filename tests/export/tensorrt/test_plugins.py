@@ -34,14 +34,9 @@ from ce2p_export.tensorrt.plugins import (
 from ce2p_export.tensorrt.preparation import check_classes, load_onnx, prepare
 from ce2p_runtime.backends.tensorrt_log import process_log
 from ce2p_runtime.errors import BackendError
-from ce2p_runtime.ops.launches import (
-    KernelSource,
-    Launch,
-    edge_fusion_launch,
-    edge_fusion_source,
-    label_map_source,
-    label_resize_launch,
-)
+from ce2p_runtime.ops.edge_fusion import edge_fusion_launch, edge_fusion_source
+from ce2p_runtime.ops.label_map import label_map_source, label_resize_launch
+from ce2p_runtime.ops.launches import ArrayAt, KernelSource, Launch
 from tests.export.tensorrt.graphs import written
 from tests.export.tensorrt.symbolic import Setter, Symbols
 from tests.trt_on_cpu import Found
@@ -167,8 +162,7 @@ def test_edge_fusion(bench: Bench, half: bool, dynamic: bool) -> None:
     assert driven.combinations == [("FLOAT",) * 6, ("HALF",) * 6]
     assert driven.tactics == []
     assert driven.compiled == [edge_fusion_source(half, 20, True, float(np.float32(0.01)), (119, 60, 30))]
-    sizes = tuple(shape[2:] for shape in shapes[:3])
-    launch = edge_fusion_launch((0, 0, 0), sizes, 3, 256, 0, 0, 0)  # type: ignore[arg-type]
+    launch = edge_fusion_launch([ArrayAt(0, shape) for shape in shapes[:3]], *[ArrayAt(0, ())] * 3)
     same_launch(driven, launch, inputs=5)
 
 
@@ -184,7 +178,7 @@ def test_label_map(bench: Bench, half: bool, dynamic: bool) -> None:
     assert driven.output_constant == (not dynamic, True, True)
     assert driven.combinations == [("FLOAT", "INT8"), ("HALF", "INT8")]
     assert driven.compiled == [label_map_source(half, False)]
-    same_launch(driven, label_resize_launch(0, (2, 7, 119, 89), (473, 353), 0), inputs=1)
+    same_launch(driven, label_resize_launch(ArrayAt(0, (2, 7, 119, 89)), ArrayAt(0, (2, 473, 353))), inputs=1)
 
 
 def test_registering_again_is_fine_though_tensorrt_refuses_it(trt: ModuleType) -> None:

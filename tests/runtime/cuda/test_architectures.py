@@ -16,43 +16,12 @@ import pytest
 from ce2p_runtime import BackendError
 from ce2p_runtime.cuda.resource_report import KernelResources, parse_report, resource_report
 from ce2p_runtime.cuda.toolchains import find_nvcc
-from ce2p_runtime.ops.launches import KernelSource, edge_fusion_source, label_map_source, warp_normalize_source
+from ce2p_runtime.ops.launches import KernelSource
+from tests.cuda_on_cpu import kernel_names
+from tests.kernels.cases import variants
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_100", "sm_120")
-CLASSES = (2, 7, 12, 18, 20, 25, 59)
-"""Of the label sets, and the smallest."""
-SHAPES = (
-    ("os16", True, (119, 60, 30)),
-    ("os16_half_pixel", False, (128, 64, 32)),
-    ("os8", True, (119, 60, 60)),
-    ("any", True, (50, 40, 30)),
-)
-"""Name, align_corners and the heights of the branches: each way the kernel reads them."""
-LABEL_KERNELS = {"ce2p_label_resize", "ce2p_label_warp", "ce2p_label_nearest"}
-FRAME_KERNELS = {"ce2p_warp_normalize", "ce2p_crop"}
-
-Case = tuple[KernelSource, set[str]]
-
-CASES: dict[str, Case] = {
-    **{
-        f"edge_fusion-{classes}-{'half' if half else 'float'}-{name}": (
-            edge_fusion_source(half, classes, align, 0.01, heights),
-            {"ce2p_edge_fusion"},
-        )
-        for classes, half, (name, align, heights) in product(CLASSES, (False, True), SHAPES)
-    },
-    **{
-        f"label_map-{'half' if half else 'float'}-{'corners' if align else 'half_pixel'}": (
-            label_map_source(half, align),
-            LABEL_KERNELS,
-        )
-        for half, align in product((False, True), (False, True))
-    },
-    **{
-        f"warp_normalize-{'half' if half else 'float'}": (warp_normalize_source(half), FRAME_KERNELS)
-        for half in (False, True)
-    },
-}
+CASES = variants()
 OWN_PTX = [
     "edge_fusion-20-half-os16",
     "label_map-half-half_pixel",
@@ -74,7 +43,7 @@ def _with_nvcc() -> None:
 def reports() -> Iterator[dict[str, Future[list[KernelResources]]]]:
     """Every case's report; two at a time, since one nvcc keeps one core busy for a second."""
     with ThreadPoolExecutor(2) as pool:
-        yield {name: pool.submit(resource_report, source, ARCHITECTURES) for name, (source, _) in CASES.items()}
+        yield {name: pool.submit(resource_report, source, ARCHITECTURES) for name, source in CASES.items()}
         pool.shutdown(cancel_futures=True)
 
 
@@ -87,14 +56,14 @@ def local_memory(report: list[KernelResources]) -> list[KernelResources]:
 def test_the_ptx_that_ships_assembles_everywhere_without_local_memory(
     name: str, reports: dict[str, Future[list[KernelResources]]]
 ) -> None:
-    kernels, report = CASES[name][1], reports[name].result()
+    kernels, report = kernel_names(CASES[name]), reports[name].result()
     assert {(found.kernel, found.arch) for found in report} == set(product(kernels, ARCHITECTURES))
     assert local_memory(report) == []
 
 
 @pytest.mark.parametrize("name", OWN_PTX)
 def test_ptx_of_newer_architectures_needs_no_local_memory_either(name: str) -> None:
-    report = resource_report(CASES[name][0], ("sm_80", "sm_90", "sm_120"), virtual=None)
+    report = resource_report(CASES[name], ("sm_80", "sm_90", "sm_120"), virtual=None)
     assert local_memory(report) == []
 
 
