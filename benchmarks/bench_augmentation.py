@@ -2,7 +2,7 @@
 
     python -m benchmarks.bench_augmentation [--recipes affine ssseg ssseg-voc crop] [--rounds 15] [--json FILE]
 
-Pictures are drawn people of 500x400 pixels, the size of a LIP picture, as JPEG and PNG files. Rivals are in
+Pictures are synthetic people of 500x400 pixels, the size of a LIP picture, as JPEG and PNG files. Rivals are in
 `benchmarks.augmentation_rivals`: the passes of the published codes, and torchvision's transforms v2 on PIL pictures.
 All make the same samples: uint8, not normalised. `stages` splits what a data worker does: reading the two files, the
 augmentation, the edges within it, and turning the arrays into tensors. Exit status 1 when a check fails; nothing is

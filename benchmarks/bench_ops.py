@@ -5,7 +5,7 @@
 Rivals of label_map: `public` does as SCHP's simple_extractor.py (torch upsampling, cv2.warpAffine per class,
 stack, argmax over the last axis); `cv2` the same work arranged for speed (no torch, class planes, argmax over
 the first axis); `cv2 max` keeps only the best class so far, the best dense way we know; `torch` upsampling,
-grid_sample and argmax. label_map is timed on drawn people, which is what networks answer, and on smooth and
+grid_sample and argmax. label_map is timed on synthetic people, which is what networks answer, and on smooth and
 white noise, which is the most border there can be. Rivals of warp_normalize: cv2.warpAffine, then NumPy or
 torch arithmetic. Exit status 1 when a check fails; nothing is timed then.
 """
@@ -182,7 +182,7 @@ def bench_frame(name: str, options: argparse.Namespace) -> list[Record]:
 
 
 def _logits(scene: str, classes: int, size: tuple[int, int], frame_aspect: float, people: int) -> NDArray[np.float32]:
-    """float32 [classes, *size]: drawn people, or noise that is smooth over a sample or not at all."""
+    """float32 [classes, *size]: synthetic people, or noise that is smooth over a sample or not at all."""
     if scene == "people":
         return person_logits(classes, size, frame_aspect, people)
     noise = np.random.default_rng(0).standard_normal((classes, *size)).astype(np.float32)

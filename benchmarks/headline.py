@@ -44,7 +44,7 @@ from ce2p.errors import CE2PError, ConfigError
 from ce2p_export.torch_backend import TorchBackend
 from ce2p_runtime.backends.base import check_model_file, metadata_from
 from ce2p_runtime.frame_steps import network_input
-from ce2p_runtime.gate import GateReport, Reference, judge
+from ce2p_runtime.judge import GateReport, Reference, judge_labels
 from ce2p_runtime.measuring.timing import REST, Timing, interleave_stages, timed
 from ce2p_runtime.model_files.onnx_file import onnx_properties
 
@@ -144,7 +144,7 @@ def _measure(request: HeadlineRequest, loaded: LoadedCheckpoint, peers: Peers) -
     reports: dict[str, GateReport] = {}
     for peer in peers.ready:
         remark(f"judging {peer.name} on {len(pictures)} pictures ...")
-        reports[peer.name] = judge(reference, peer.parser)
+        reports[peer.name] = judge_labels(reference, peer.parser)
     frames = drawn_footage(request.frame).first(FRAMES)
     runs = frame_runs(peers)
     agreement = check_usual(runs, peers, frames)

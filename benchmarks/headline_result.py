@@ -15,7 +15,7 @@ from benchmarks.record import machine_and_commit
 from benchmarks.rivals import EAGER, NAIVE, Peer, Peers
 from benchmarks.roofline import Placed
 from ce2p_runtime.base.files import file_sha256
-from ce2p_runtime.gate import GateReport
+from ce2p_runtime.judge import GateReport
 from ce2p_runtime.measuring.samples import Ratio, noise, paired_ratio_interval
 from ce2p_runtime.measuring.timing import Timing
 

@@ -31,10 +31,10 @@ CALIBRATION_PICTURES = 32
 OURS: dict[str, tuple[str, ...]] = {
     "fp32": ("--precision", "fp32"),
     "bf16": ("--precision", "bf16"),
-    "int8": ("--precision", "int8", "--no-thin"),
-    "int8-thinned": ("--precision", "int8"),
+    "int8": ("--precision", "int8", "--no-low-rank"),
+    "int8-low-rank": ("--precision", "int8"),
 }
-"""What we export -> options of `ce2p export`. Thinning depends on the pictures, so int8 is measured without, too."""
+"""What we export -> options of `ce2p export`. The rank depends on the pictures, so int8 is measured without it, too."""
 STATIC_INT8 = ("defaults", "best practice")
 """Settings of ONNX Runtime's `quantize_static`: as it comes (int8 activations, one scale per tensor), and what its
 documentation advises for x86 with VNNI: pre-processed, QDQ, uint8 activations, int8 weights with a scale per channel.

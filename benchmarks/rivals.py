@@ -198,7 +198,7 @@ def our_peers(files: Sequence[Path], threads: int | None, backends: Sequence[str
 def _ours(file: Path, backend: str, threads: int | None, stems: dict[str, list[str]]) -> Peer:
     parser = HumanParser(file, backend=backend, device="cpu", threads=threads)
     metadata = parser.metadata
-    kind = metadata.precision + (", thinned" if metadata.extra.get("thinned") else "")
+    kind = metadata.precision + (", low rank" if metadata.extra.get("low_rank") else "")
     known = stems.setdefault(kind, [])
     if file.stem not in known:
         known.append(file.stem)

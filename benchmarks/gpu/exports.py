@@ -94,7 +94,7 @@ def export_files(net: CE2P, family: str, name: str, size: tuple[int, int], batch
 
 
 def int8_file(family: str, name: str, size: tuple[int, int], batch: int, path: Path) -> Path:
-    """Our INT8 file with the quantisers where TensorRT wants them, calibrated on drawn people; not gated."""
+    """Our INT8 file with the quantisers where TensorRT wants them, calibrated on synthetic people; not gated."""
     arguments = [
         name,
         "--random",

@@ -35,7 +35,7 @@ from ce2p_export.torch_backend import TorchBackend
 from ce2p_runtime import HumanParser
 
 SIZE = (400, 320)
-"""Of the drawn pictures: about LIP's."""
+"""Of the synthetic pictures: about LIP's."""
 SCORED = 40
 
 

@@ -23,7 +23,7 @@ from ce2p.errors import ConfigError
 from ce2p_runtime.base.destinations import check_destination, check_folder
 from ce2p_runtime.base.text import install_hint
 from ce2p_runtime.errors import CE2PRuntimeError
-from ce2p_runtime.gate import GateReport
+from ce2p_runtime.judge import GateReport
 
 from .checks import check_pictures
 from .documents import json_text, write_text

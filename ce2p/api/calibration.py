@@ -6,9 +6,9 @@ import math
 from pathlib import Path
 
 from ce2p_export import Quantisation
-from ce2p_export.precision import Method, Target
 from ce2p_runtime import ModelMetadata
 from ce2p_runtime.frame_steps import network_input
+from ce2p_runtime.precisions import CalibrationMethod, Target
 
 from .notes import note
 from .pictures import choose_pictures
@@ -22,15 +22,15 @@ def quantisation_on(
     *,
     count: int,
     batch: int,
-    method: Method,
+    method: CalibrationMethod,
     target: Target,
-    thin: bool,
+    low_rank: bool,
     shared: bool,
 ) -> Quantisation:
     """How activations get their 8 bits: ranges over `count` of `pictures` (None: synthetic people), in full batches.
 
-    `shared`: the same pictures also serve the gate, which takes every other one. `thin`: the context convolution may be
-    factorised; not on synthetic people. Raises what `choose_pictures` does.
+    `shared`: the same pictures also serve the gate, which takes every other one. `low_rank`: the context convolution
+    may be factorised; not on synthetic people. Raises what `choose_pictures` does.
     """
     chosen, described = choose_pictures(pictures, metadata, count, "calibration", shared=shared)
     note(f"calibration: {method}, on {described}")
@@ -40,9 +40,9 @@ def quantisation_on(
         network_input(metadata, [chosen[index].image for index in batched]).astype(kind, copy=False)
         for batched in full_batches(len(chosen), batch)
     ]
-    if thin and pictures is None and target == "cpu":
-        note("note: drawn people do not tell what photographs need, so nothing is thinned; give --calib a folder")
-    return Quantisation(inputs, described, method, target, may_thin=thin and pictures is not None)
+    if low_rank and pictures is None and target == "cpu":
+        note("note: synthetic people do not show what photographs need: nothing is factorised; give --calib a folder")
+    return Quantisation(inputs, described, method, target, low_rank=low_rank and pictures is not None)
 
 
 def full_batches(pictures: int, size: int) -> list[list[int]]:

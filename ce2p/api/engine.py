@@ -12,8 +12,9 @@ from ce2p_export.tensorrt.settings import HardwareCompatibility
 from ce2p_export.tensorrt.versions import load_tensorrt
 from ce2p_runtime import BackendError, HumanParser
 from ce2p_runtime.base.destinations import check_destination
-from ce2p_runtime.gate import GateReport, Reference, judge, thresholds_for
+from ce2p_runtime.judge import GateReport, Reference, judge_labels
 from ce2p_runtime.model_files.engine_file import ENGINE_SUFFIXES, sidecar_path
+from ce2p_runtime.precisions import precision_named
 
 from .export import Gate, limits_of
 from .notes import note
@@ -86,7 +87,7 @@ def build_engine(
     built = build_engine_file(Path(onnx), settings, target, rebuild=rebuild, progress=progress, note=note)
     precision = built.sidecar.precision
     # TF32 rounds what convolutions read to the 10 bits that float16 has.
-    limits = limits_of(gate, thresholds_for("fp16" if tf32 and precision == "fp32" else precision))
+    limits = limits_of(gate, precision_named("fp16" if tf32 and precision == "fp32" else precision).labels)
     if limits is None or reference is None:
         reason = "--gate off" if limits is None else "there is no trained network to compare them with"
         note(f"note: the engine's labels were not judged ({reason}); `ce2p verify CHECKPOINT {built.path}` does it")
@@ -99,7 +100,7 @@ def build_engine(
     size = built.sidecar.metadata.input_size
     with parser, open_reference(reference, size, dataset=dataset, stride=stride) as trained:
         pictures, _ = choose_pictures(None if data is None else Path(data), trained.metadata, gate_count)
-        report = judge(Reference.of(trained, pictures, candidate=parser.metadata), parser, limits)
+        report = judge_labels(Reference.of(trained, pictures, candidate=parser.metadata), parser, limits)
     if not report.passed:
         report.paint_worst(built.path.with_name(f"{built.path.stem}_worst.png"))
         for file in (built.path, sidecar_path(built.path)):

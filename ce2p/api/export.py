@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Literal
 
 from ce2p.errors import ConfigError
-from ce2p.preprocessing import preprocessing_for
 from ce2p_export import Exported, GateSettings, GraphOptions, Source, default_path, export_onnx, open_source
-from ce2p_export.exporter import check_size
 from ce2p_export.metadata import build_metadata
-from ce2p_export.precision import Method, Precision, Target
+from ce2p_export.steps import check_size
 from ce2p_runtime import ModelFileError
 from ce2p_runtime.base.destinations import check_destination
 from ce2p_runtime.base.files import file_sha256
-from ce2p_runtime.gate import Thresholds, thresholds_for
 from ce2p_runtime.media.own_mark import bears_mark
+from ce2p_runtime.model_files.metadata import InputKind, IoType, OutputKind
+from ce2p_runtime.precisions import CalibrationMethod, LabelLimits, PrecisionName, Target, precision_named
 
 from .calibration import quantisation_on
 from .checks import check_pictures, check_precision, check_proof, exported_metadata
@@ -27,7 +26,7 @@ from .pictures import choose_pictures
 
 __all__ = ["Gate", "export", "limits_of"]
 
-Gate = bool | Mapping[str, float] | Thresholds
+Gate = bool | Mapping[str, float] | LabelLimits
 """False: no gate. True: the limits for the precision. A mapping: others by name, as {"pixel_agreement": 0.995}."""
 
 
@@ -35,19 +34,19 @@ def export(
     model: str | Path | Source,
     output: str | Path | None = None,
     *,
-    precision: Precision = "fp32",
+    precision: PrecisionName = "fp32",
     imgsz: int | tuple[int, int] | None = None,
     batch: int | None = 1,
-    input_kind: Literal["float", "uint8"] = "float",
-    output_kind: Literal["logits", "labels"] = "logits",
+    input_kind: InputKind = "float",
+    output_kind: OutputKind = "logits",
     edge: bool = False,
-    io: Literal["float32", "float16"] = "float32",
+    io: IoType = "float32",
     fold: bool = True,
     target: Target = "cpu",
     calib: str | Path | None = None,
     calib_count: int = 32,
-    calib_method: Method = "mse",
-    thin: bool = True,
+    calib_method: CalibrationMethod = "mse",
+    low_rank: bool = True,
     data: str | Path | None = None,
     gate: Gate = True,
     gate_count: int = 16,
@@ -77,8 +76,8 @@ def export(
       full size. `edge`: edge logits as a second output. `io`: type of float inputs and of logits.
     - `precision`: of weights and activations. For int8, `target` names whose kernels it is for, `calib` a folder of
       pictures or data set to calibrate on (None: `data`, or synthetic people), `calib_count` how many and
-      `calib_method` how ranges are chosen; `thin` lets the context convolution be factorised where the gate finds no
-      harm. `fold` applies the exact folds.
+      `calib_method` how ranges are chosen; `low_rank` lets the context convolution be factorised where the gate
+      finds no loss. `fold` applies the exact folds.
     - `gate` (see `Gate`) compares labels on `gate_count` pictures of `data` (None: `calib`, or synthetic people), on
       `backends` that must pass (none named: one of those installed). `search` keeps the fewest layers in higher
       precision that the gate asks for.
@@ -89,9 +88,10 @@ def export(
     """
     calib, data, output = _path(calib), _path(data), _path(output)
     size = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
-    limits = limits_of(gate, thresholds_for(precision))
+    judged_as = precision_named(precision)
+    limits = limits_of(gate, judged_as.labels)
     _check(size, precision, backends, calib, data)
-    writing = _Destination(model, random, overwrite, has_worst=precision != "fp32" and limits is not None)
+    writing = _Destination(model, random, overwrite, has_worst=not judged_as.exact and limits is not None)
     if output is not None:
         writing.check(output)
     source = (
@@ -111,8 +111,8 @@ def export(
     path = output or default_path(source, options)
     writing.check(path)
     _introduce(model, source)
-    metadata = build_metadata(source, preprocessing_for(source.net.config.family), options, (), {})
-    shared = precision == "int8" and (calib is None or data is None or calib == data)
+    metadata = build_metadata(source, options)
+    shared = judged_as.calibrated and (calib is None or data is None or calib == data)
     settings = None
     if limits is None:
         note("note: --gate off: nobody compares the labels of this file with those of the trained network")
@@ -130,7 +130,7 @@ def export(
             worst_picture=writing.worst_picture(path),
         )
     quantisation = None
-    if precision == "int8":
+    if judged_as.calibrated:
         quantisation = quantisation_on(
             calib or data,
             metadata,
@@ -138,7 +138,7 @@ def export(
             batch=batch or 1,
             method=calib_method,
             target=target,
-            thin=thin,
+            low_rank=low_rank,
             shared=shared,
         )
     return export_onnx(
@@ -146,13 +146,13 @@ def export(
     )
 
 
-def limits_of(gate: Gate, default: Thresholds) -> Thresholds | None:
+def limits_of(gate: Gate, default: LabelLimits) -> LabelLimits | None:
     """The limits that a gate judges by; None for no gate. Raises ConfigError for unknown or impossible ones."""
-    if isinstance(gate, Thresholds):
+    if isinstance(gate, LabelLimits):
         return gate
     if isinstance(gate, bool):
         return default if gate else None
-    names = [field.name for field in dataclasses.fields(Thresholds)]
+    names = [field.name for field in dataclasses.fields(LabelLimits)]
     for name, limit in gate.items():
         if name not in names or not 0 <= limit <= 1:
             raise ConfigError(f"gate {name}={limit}: expected a limit from 0 to 1 for one of {', '.join(names)}")

@@ -1,4 +1,4 @@
-"""The pictures that a gate compares on: the user's own, with truth where a data set brings it, or drawn people."""
+"""The pictures that a gate compares on: the user's own, with truth where a data set brings it, or synthetic people."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ce2p.labels import LABEL_SETS, LabelSet, read_label_set
 from ce2p.synthetic import DATASETS, annotated_at
 from ce2p.synthetic.classes import CUSTOM_LABELS
 from ce2p_runtime import ModelMetadata
-from ce2p_runtime.gate import GatePicture
+from ce2p_runtime.judge import GatePicture
 from ce2p_runtime.media.listing import list_pictures
 from ce2p_runtime.media.pictures import read_picture
 
@@ -25,9 +25,9 @@ Purpose = Literal["gate", "calibration"]
 GATE_PICTURES = 32
 """How many, where nobody says: all are held in memory, and a search judges them many times."""
 _SEED = 190_805
-"""Of the drawn people; far from the small numbers that people take to draw training data with."""
+"""Of the synthetic people; far from the small numbers that people take to draw training data with."""
 _SHAPES = ((1.0, 1.0), (1.3, 0.9), (0.9, 1.2))
-"""Height and width of drawn pictures, in turn, as multiples of the input's: each fills the input differently."""
+"""Height and width of synthetic pictures, in turn, as multiples of the input's: each fills the input differently."""
 
 
 def gate_pictures(source: Path | None, metadata: ModelMetadata, count: int = GATE_PICTURES) -> list[GatePicture]:
@@ -46,9 +46,9 @@ def choose_pictures(
     """At most `count` pictures for networks with these classes and this input size, and which they are in words.
 
     `source`: a data set in its published layout (split val, else train or test; truth comes along, and must be of the
-    network's classes), a folder or a pattern of pictures, or one picture; more than `count` are thinned out evenly, in
-    sorted order. None: drawn people, the same ones every time, with truth where the data set has synthetic people.
-    `purpose`: calibration takes a data set's split train and other drawn people than the gate. `shared`: a folder
+    network's classes), a folder or a pattern of pictures, or one picture; more than `count` are taken evenly spread, in
+    sorted order. None: synthetic people, the same ones every time, with truth where the classes are known.
+    `purpose`: calibration takes a data set's split train and other synthetic people than the gate. `shared`: a folder
     serves both, and each takes every other picture.
     Raises ConfigError for a data set with other classes, DataError and MediaError for what cannot be read.
     """
@@ -62,7 +62,7 @@ def choose_pictures(
     found = listing.pictures
     if shared:
         found = found[0 if purpose == "gate" else 1 :: 2] or found
-    pictures = [GatePicture(path.name, read_picture(path)) for path in _thinned(found, count)]
+    pictures = [GatePicture(path.name, read_picture(path)) for path in _evenly(found, count)]
     left_out = "".join(f"; {line.partition(': ')[2]}" for line in (*listing.problems, *listing.notes))
     return pictures, f"{_of(pictures, len(found))} of {source}, without truth{left_out}"
 
@@ -75,7 +75,7 @@ def _of_data_set(
     splits = [split for split in order if has_split(labels.dataset, root, split)]
     samples = open_split(labels.dataset, root, splits[0] if splits else "val")  # without one, it says what is missing
     ordered = sorted(samples, key=lambda sample: sample.name)
-    pictures = [_annotated(sample, labels) for sample in _thinned(ordered, count)]
+    pictures = [_annotated(sample, labels) for sample in _evenly(ordered, count)]
     truth = "with truth" if pictures[0].truth is not None else "without truth"
     return pictures, f"{_of(pictures, len(samples))} of {root}, split {splits[0]}, {truth}"
 
@@ -113,11 +113,11 @@ def _drawn(metadata: ModelMetadata, count: int, purpose: Purpose) -> tuple[list[
         rows, columns = _SHAPES[index % len(_SHAPES)]
         size = (max(16, round(rows * metadata.input_size[0])), max(16, round(columns * metadata.input_size[1])))
         sample = annotated_at(dataset, _SEED, index, size, "val" if purpose == "gate" else "train")
-        pictures.append(GatePicture(f"drawn person {index}", sample.image, sample.labels if known else None))
-    return pictures, f"{count} drawn pictures, {'with' if known else 'without'} truth"
+        pictures.append(GatePicture(f"synthetic person {index}", sample.image, sample.labels if known else None))
+    return pictures, f"{count} synthetic pictures, {'with' if known else 'without'} truth"
 
 
-def _thinned(items: Sequence[T], count: int) -> list[T]:
+def _evenly(items: Sequence[T], count: int) -> list[T]:
     """At most `count` of them, evenly spread, from the first on."""
     kept = min(count, len(items))
     return [items[index * len(items) // kept] for index in range(kept)]

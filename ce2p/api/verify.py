@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ce2p_runtime import HumanParser
-from ce2p_runtime.gate import GateReport, Reference, judge, thresholds_for
+from ce2p_runtime.judge import GateReport, Reference, judge_labels
+from ce2p_runtime.precisions import precision_named
 
 from .checks import check_pictures
 from .notes import Progress, counting, note, without_progress
@@ -67,7 +68,7 @@ def verify(
     `dataset` and `stride` are for checkpoints that do not tell. `trust_engine`: load an engine that its .json was not
     written for; it runs code. Raises CE2PError; a verdict is returned and not raised.
     """
-    limits = thresholds_for(precision) if precision else None
+    limits = precision_named(precision).labels if precision else None
     pictures = None if data is None else Path(data)
     check_pictures(pictures)
     check_reference(reference, dataset=dataset, stride=stride)
@@ -86,4 +87,4 @@ def verify(
             chosen, described = choose_pictures(pictures, exact.metadata, limit)
             made = Reference.of(exact, chosen, progress=counting(progress, "reference"), candidate=parser.metadata)
         note(f"candidate: {parser}")
-        return Verified(judge(made, parser, limits, counting(progress, "candidate")), described)
+        return Verified(judge_labels(made, parser, limits, counting(progress, "candidate")), described)

@@ -6,13 +6,14 @@ import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ce2p.api.reference import open_reference
 from ce2p_runtime import HumanParser
 from ce2p_runtime.backends import precision_refusal
-from ce2p_runtime.gate import GatePicture, GateReport, Reference, judge
+from ce2p_runtime.judge import GatePicture, GateReport, Reference, judge_labels
 from ce2p_runtime.model_files.engine_file import ENGINE_SUFFIXES
 
 from .candidates import Candidate
@@ -60,7 +61,7 @@ def judge_all(
             judgements[name] = Judgement("not judged", f"has other classes than {made.name}")
             continue
         fitting = references[parser.metadata.geometry.unwarp]
-        report = judge(fitting, parser, None, lambda done, total, name=name: progress(name, done, total))  # type: ignore[misc]
+        report = judge_labels(fitting, parser, None, partial(progress, name))
         reports[name] = report
         standing: Standing = "failed" if not report.passed else "reference" if parser is reference else "passed"
         judgements[name] = Judgement(standing, "", report.to_dict())

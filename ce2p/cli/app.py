@@ -8,8 +8,10 @@ from typing import Annotated
 
 import typer
 
+from ce2p_runtime.precisions import PRECISIONS
+
 from .announcements import show_announcements
-from .exporting import export
+from .export import export
 from .ignored_options import BENCHMARK, INSPECT, PEOPLE, VERIFY, refuse_ignored
 from .learning import data_app, train, val
 from .options import Dataset, Json, Overwrite, PartScore, Stride, Threads
@@ -164,7 +166,7 @@ def verify(
     device: Annotated[str, typer.Option(help="Of the candidate: auto, cpu, cuda, cuda:N.")] = "auto",
     threads: Threads = None,
     precision: Annotated[
-        str | None, typer.Option(help="Judge by the limits of fp32, fp16, bf16 or int8. Default: the candidate's own.")
+        str | None, typer.Option(help=f"Judge by the limits of {', '.join(PRECISIONS)}. Default: the candidate's own.")
     ] = None,
     dataset: Dataset = None,
     stride: Stride = None,
@@ -228,7 +230,7 @@ def benchmark(
         Path | None, typer.Option(help="What labels are compared with. Default: the first fp32 model, else the first.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Pictures or data set to compare labels on. Default: drawn people.")
+        Path | None, typer.Option(help="Pictures or data set to compare labels on. Default: synthetic people.")
     ] = None,
     gate: Annotated[bool, typer.Option("--gate/--no-gate", help="Judge every candidate's labels.")] = True,
     output: Annotated[Path | None, typer.Option("-o", help="Folder for JSON, CSV, Markdown and plots.")] = None,

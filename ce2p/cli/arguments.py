@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from ce2p.errors import ConfigError
-from ce2p_runtime.gate import Thresholds
+from ce2p_runtime.precisions import LabelLimits
 
 __all__ = [
     "batch_size",
@@ -99,7 +99,7 @@ def gate_limits(texts: Sequence[str]) -> bool | dict[str, float]:
             limits_given = ", ".join(text for text in texts if text != "off")
             raise ConfigError(f"--gate off: switches the gate off, so {limits_given} has no use; leave one of them out")
         return False
-    names = [field.name for field in dataclasses.fields(Thresholds)]
+    names = [field.name for field in dataclasses.fields(LabelLimits)]
     limits = {}
     for text in texts:
         name, _, value = text.partition("=")

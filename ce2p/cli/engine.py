@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ce2p.api.engine import MadeEngine, build_engine, check_engine
-from ce2p_export.gating import GateOutcome
 from ce2p_export.tensorrt import BuiltEngine
 from ce2p_export.tensorrt.layers import EngineLayer
+from ce2p_runtime.judge import GateOutcome
 from ce2p_runtime.model_files.engine_file import sidecar_path
 
 from .console import progress_bar, remark, say, table, write_json

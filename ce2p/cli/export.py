@@ -1,25 +1,191 @@
-"""`ce2p export`: the front door's export, with its steps and what it found on the screen."""
+"""`ce2p export`: its options, and the front door's export with its steps and what it found on the screen."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from ce2p.api.export import export
-from ce2p_export import Exported
+import typer
 
-from .console import progress_bar, remark, write_json
-from .export_report import report
-from .preflight import check_json
+from ce2p_runtime.model_files.metadata import InputKind, IoType, OutputKind
+from ce2p_runtime.precisions import CalibrationMethod, PrecisionName, Target
 
-__all__ = ["export_shown", "run"]
+from .ignored_options import EXPORT, refuse_ignored
+from .options import (
+    Dataset,
+    Family,
+    Format,
+    Hardware,
+    Json,
+    Overwrite,
+    Random,
+    Stride,
+)
+
+if TYPE_CHECKING:  # it loads torch, which the help of a command does without
+    from ce2p_export import Exported
+
+__all__ = ["export", "export_shown"]
 
 
-def run(model: str, output: Path | None, *, json: str | None, overwrite: bool, **options: Any) -> None:
+def export(
+    context: typer.Context,
+    model: Annotated[
+        str,
+        typer.Argument(help="Checkpoint file, or a model name with --random; for an engine also an ONNX file."),
+    ],
+    imgsz: Annotated[
+        str | None, typer.Option(help="Input side, or height and width. Default: the family's own.")
+    ] = None,
+    batch: Annotated[
+        str | None,
+        typer.Option(
+            help="Batch size; `dynamic` or several sizes (1,4,16) for a dynamic one. Default: 1, or an ONNX file's own."
+        ),
+    ] = None,
+    input_kind: Annotated[
+        InputKind, typer.Option("--input", help="float: normalised NCHW. uint8: BGR pixels NHWC.")
+    ] = "float",
+    output_kind: Annotated[
+        OutputKind, typer.Option("--output", help="logits at 1/4 size, or labels at full size.")
+    ] = "logits",
+    edge: Annotated[bool, typer.Option("--edge", help="Keep the edge logits as a second output.")] = False,
+    fold: Annotated[bool, typer.Option("--fold/--no-fold", help="Apply the exact folds.")] = True,
+    output: Annotated[
+        Path | None, typer.Option("-o", help="File to write. Default: beside the model, named after what is in it.")
+    ] = None,
+    dataset: Dataset = None,
+    stride: Stride = None,
+    family: Family = None,
+    random: Random = False,
+    seed: Annotated[int, typer.Option(help="With --random.")] = 0,
+    format_: Annotated[
+        Format, typer.Option("--format", help="engine: an ONNX file first, then TensorRT's engine for this GPU.")
+    ] = Format.onnx,
+    precision: Annotated[
+        PrecisionName, typer.Option(help="Of weights and activations. int8 is calibrated on pictures.")
+    ] = "fp32",
+    io: Annotated[
+        IoType, typer.Option("--io", help="Type of a float input and of logits; float16 where the inside is.")
+    ] = "float32",
+    target: Annotated[
+        Target | None,
+        typer.Option(help="int8: for whose kernels. Default: cpu for ONNX files, tensorrt for engines."),
+    ] = None,
+    calib: Annotated[
+        Path | None,
+        typer.Option(help="int8: pictures or data set to calibrate on. Default: --data, or synthetic people."),
+    ] = None,
+    calib_count: Annotated[int, typer.Option(min=1, help="int8: how many of them.")] = 32,
+    calib_method: Annotated[
+        CalibrationMethod, typer.Option(help="int8: how the range of an activation is chosen.")
+    ] = "mse",
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Pictures or data set to compare labels on. Default: --calib, or synthetic people."),
+    ] = None,
+    gate: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LIMIT=SHARE", help="Another limit of the gate, as pixel_agreement=0.995; off: no gate."),
+    ] = None,
+    gate_count: Annotated[int, typer.Option(min=1, help="Pictures that the gate compares labels on.")] = 16,
+    backend: Annotated[
+        str | None,
+        typer.Option(help="Backends the gate must be passed on, comma-separated. Default: any that is installed."),
+    ] = None,
+    search: Annotated[
+        bool,
+        typer.Option("--search/--no-search", help="Keep the fewest layers in higher precision that the gate asks for."),
+    ] = True,
+    low_rank: Annotated[
+        bool,
+        typer.Option(
+            "--low-rank/--no-low-rank",
+            help="int8 for CPUs, on your pictures: halve the largest convolution's input where the gate finds no loss.",
+        ),
+    ] = True,
+    workspace: Annotated[float | None, typer.Option(help="Engine: scratch memory in GiB. Default: no limit.")] = None,
+    opt_level: Annotated[
+        int, typer.Option("--opt-level", min=0, max=5, help="Engine: 0 builds fast, 5 tries most.")
+    ] = 3,
+    no_plugins: Annotated[bool, typer.Option("--no-plugins", help="Engine: TensorRT's layers for our ops.")] = False,
+    tf32: Annotated[bool, typer.Option("--tf32", help="Engine: fp32 convolutions may round to 10 bits.")] = False,
+    version_compatible: Annotated[
+        bool, typer.Option("--version-compatible", help="Engine: also loads under later TensorRT versions.")
+    ] = False,
+    hardware_compatibility: Annotated[
+        Hardware, typer.Option("--hardware-compatibility", help="Engine: which other GPUs it also runs on.")
+    ] = Hardware.none,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Engine: build even if it is up to date.")] = False,
+    overwrite: Overwrite = False,
+    json: Json = None,
+) -> None:
+    """Turn a checkpoint into an ONNX file that proved it is as good, and that into a TensorRT engine."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch starts its threads: see `demo`
+    from ce2p.cli.arguments import batch_size, batch_sizes, gate_limits, image_size
+    from ce2p.cli.preflight import backend_names
+
+    size, judges = image_size(imgsz) if imgsz else None, backend_names(backend, "--backend", for_exports=True)
+    limits = gate_limits(gate or ())
+    refuse_ignored(context, EXPORT)
+    kernels = target or ("tensorrt" if format_ is Format.engine else "cpu")
+    options = {
+        "imgsz": size,
+        "batch": batch_size(batch or "1"),
+        "input_kind": input_kind,
+        "output_kind": output_kind,
+        "edge": edge,
+        "fold": fold,
+        "dataset": dataset,
+        "stride": stride,
+        "family": family,
+        "random": random,
+        "seed": seed,
+        "precision": precision,
+        "io": io,
+        "target": kernels,
+        "calib": calib,
+        "calib_count": calib_count,
+        "calib_method": calib_method,
+        "data": data,
+        "gate": limits,
+        "gate_count": gate_count,
+        "backends": judges,
+        "search": search,
+        "low_rank": low_rank,
+    }
+    if format_ is Format.onnx:
+        _export(model, output, json=json, overwrite=overwrite, **options)
+        return
+    from ce2p.cli.engine import run as run_engine
+
+    run_engine(
+        model,
+        output,
+        json=json,
+        overwrite=overwrite,
+        export_options=options,
+        batches=batch_sizes(batch),
+        workspace=workspace,
+        optimization_level=opt_level,
+        plugins=not no_plugins,
+        tf32=tf32,
+        version_compatible=version_compatible,
+        hardware_compatibility=hardware_compatibility.value,
+        rebuild=rebuild,
+    )
+
+
+def _export(model: str, output: Path | None, *, json: str | None, overwrite: bool, **options: Any) -> None:
     """Export and report; `options` are those of `ce2p.export`. Raises CE2PError."""
+    from .console import write_json
+    from .export_report import report
+    from .preflight import check_json
+
     check_json(json, [model], overwrite)
     exported = export_shown(model, output, overwrite=overwrite, **options)
     if json:
@@ -30,13 +196,17 @@ def run(model: str, output: Path | None, *, json: str | None, overwrite: bool, *
 
 def export_shown(model: str, output: Path | None, **options: Any) -> Exported:
     """`ce2p.export`, with progress on the screen."""
+    from ce2p.api.export import export as export_file
+
     with _steps() as progress:
-        return export(model, output, progress=progress, **options)
+        return export_file(model, output, progress=progress, **options)
 
 
 @contextmanager
 def _steps() -> Iterator[Callable[[str, int, int], None]]:
     """A line for every step, and a bar for those that have parts."""
+    from .console import progress_bar, remark
+
     with progress_bar("done") as bars:
         tasks: dict[str, Any] = {}
         said = ""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ce2p_export import Exported, Proof
+from ce2p_export import Exported
 from ce2p_export.deploy import FoldReport
-from ce2p_export.gating import GateOutcome, in_words
-from ce2p_export.sensitivity import Sensitivity, Trial
+from ce2p_export.search import Sensitivity, Trial
+from ce2p_runtime.judge import GateOutcome, Proof
 
 from .console import remark, say, table
 
@@ -31,14 +31,13 @@ def report(exported: Exported) -> None:
         sensitivity_table(exported.sensitivity)
     if exported.kept:
         say(f"kept in higher precision: {', '.join(exported.kept)}")
-    thinned = exported.metadata.extra.get("thinned")
-    if thinned:
+    if found := exported.metadata.extra.get("low_rank"):
         say(
-            f"context convolution thinned: it reads {thinned['rank']} channels instead of {thinned['channels']}, "
-            f"{thinned['operations']:.0%} of its operations; error {thinned['error']:.1%} on pictures left out"
+            f"context convolution factorised: it reads {found['rank']} channels instead of {found['channels']}, "
+            f"{found['operations']:.0%} of its operations; error {found['error']:.1%} on pictures left out"
         )
-    if reason := exported.metadata.extra.get("not_thinned"):
-        say(f"context convolution not thinned: {reason}")
+    if reason := exported.metadata.extra.get("no_low_rank"):
+        say(f"context convolution not factorised: {reason}")
     if exported.gate is not None:
         gate_table(exported.gate)
     megabytes = exported.path.stat().st_size / 1e6
@@ -71,7 +70,7 @@ def proof_table(proof: Proof) -> None:
 
 def gate_table(outcome: GateOutcome) -> None:
     """The figures on every backend beside their limits, and what follows for who may run the file."""
-    checks = {place: {check.what: check for check in report.checks} for place, report in outcome.reports.items()}
+    checks = {title: {check.what: check for check in report.checks} for title, report in outcome.titled.items()}
     figures = list(dict.fromkeys(what for own in checks.values() for what in own))
     rows = []
     for what in figures:
@@ -81,14 +80,14 @@ def gate_table(outcome: GateOutcome) -> None:
         rows.append((what, bound, *cells))
     table(
         "Gate: labels against the trained network's; ! is beyond the limit",
-        ("figure", "limit", *map(in_words, checks)),
+        ("figure", "limit", *checks),
         rows,
     )
-    for place, reason in outcome.refused.items():
-        remark(f"note: {place} does not run this file: {reason}")
-    for place, found_report in outcome.reports.items():
+    for backend, reason in outcome.refused.items():
+        remark(f"note: {backend} does not run this file: {reason}")
+    for title, found_report in outcome.titled.items():
         if not found_report.passed:
-            remark(f"note: the gate is not passed on {in_words(place)}; `auto` will not choose it for this file")
+            remark(f"note: the gate is not passed on {title}; `auto` will not choose it for this file")
 
 
 def sensitivity_table(found: Sensitivity) -> None:

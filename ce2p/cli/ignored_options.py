@@ -14,6 +14,7 @@ import typer
 
 from ce2p.errors import ConfigError
 from ce2p_runtime.model_files.engine_file import ENGINE_SUFFIXES
+from ce2p_runtime.precisions import PRECISIONS, Target
 
 __all__ = ["BENCHMARK", "EXPORT", "INSPECT", "PARSE", "PEOPLE", "VAL", "VERIFY", "Rule", "refuse_ignored"]
 
@@ -81,8 +82,13 @@ def _ungated(given: Any) -> bool:
     return "off" in (given.gate or ())
 
 
-def _for_tensorrt(given: Any) -> bool:
-    return bool((given.target or ("tensorrt" if _to_engine(given) else "cpu")) == "tensorrt")
+def _target(given: Any) -> Target:
+    target: Target = given.target or ("tensorrt" if _to_engine(given) else "cpu")
+    return target
+
+
+def _calibrated(given: Any) -> bool:
+    return PRECISIONS[given.precision].calibrated
 
 
 def _without_own_pictures(given: Any) -> bool:
@@ -96,7 +102,7 @@ def _only_compares(given: Any) -> bool:
 EXPORT = (
     Rule(
         "imgsz input_kind output_kind edge fold dataset stride family random seed precision io target calib "
-        "calib_count calib_method search thin",
+        "calib_count calib_method search low_rank",
         _from_onnx,
         "settled in an ONNX file already; leave out, or export it again from its checkpoint",
     ),
@@ -114,17 +120,13 @@ EXPORT = (
     Rule("seed", lambda given: not given.random, "only for random weights; add --random, or leave out"),
     Rule(
         "io",
-        lambda given: (
-            given.io == "float16"
-            and given.precision != "fp16"
-            and not (given.precision == "int8" and _for_tensorrt(given))
-        ),
+        lambda given: given.io == "float16" and PRECISIONS[given.precision].half_for(_target(given)) != "float16",
         "float16 inputs and outputs asked for, but the inside is {precision}; expected --precision fp16, or int8 with "
         "--target tensorrt",
     ),
     Rule(
-        "target calib calib_count calib_method thin",
-        lambda given: given.precision != "int8",
+        "target calib calib_count calib_method low_rank",
+        lambda given: not _calibrated(given),
         "only for --precision int8, and this is {precision}; change that, or leave out (--data names pictures to "
         "compare labels on)",
     ),
@@ -134,23 +136,23 @@ EXPORT = (
         "int8 for CPUs has zero points, which TensorRT refuses; leave out, engines take tensorrt",
     ),
     Rule(
-        "thin",
-        _for_tensorrt,
+        "low_rank",
+        lambda given: _target(given) == "tensorrt",
         "only for CPUs, and this file is for TensorRT; leave out",
     ),
     Rule(
-        "thin",
-        lambda given: given.thin and _without_own_pictures(given),
-        "only with your own pictures, since drawn people do not tell what photographs need; add --calib, or leave out",
+        "low_rank",
+        lambda given: given.low_rank and _without_own_pictures(given),
+        "only with your own pictures: synthetic people do not show what photographs need; add --calib, or leave out",
     ),
     Rule(
         "search",
-        lambda given: given.precision == "fp32",
-        "only for lower precisions, and this is fp32; leave out",
+        lambda given: PRECISIONS[given.precision].exact,
+        "only for lower precisions, and this is {precision}; leave out",
     ),
     Rule(
         "search",
-        lambda given: given.precision == "int8" and _ungated(given),
+        lambda given: _calibrated(given) and _ungated(given),
         "only with the gate, which --gate off switches off; leave one of them out",
     ),
     Rule(
@@ -160,7 +162,7 @@ EXPORT = (
     ),
     Rule(
         "data",
-        lambda given: _ungated(given) and not (given.precision == "int8" and given.calib is None),
+        lambda given: _ungated(given) and not (_calibrated(given) and given.calib is None),
         "only with the gate, which --gate off switches off; leave one of them out",
     ),
 )

@@ -8,22 +8,16 @@ from typing import Annotated
 import typer
 
 __all__ = [
-    "CalibrationMethod",
     "Dataset",
     "Family",
     "Format",
     "Hardware",
-    "InputKind",
-    "IoType",
     "Json",
     "LabelColours",
-    "OutputKind",
     "Overwrite",
     "PartScore",
-    "Precision",
     "Random",
     "Stride",
-    "Target",
     "Threads",
 ]
 
@@ -53,35 +47,6 @@ class Hardware(str, Enum):
     same_compute_capability = "same_compute_capability"
 
 
-class Precision(str, Enum):
-    fp32 = "fp32"
-    fp16 = "fp16"
-    bf16 = "bf16"
-    int8 = "int8"
-
-
-class Target(str, Enum):
-    cpu = "cpu"
-    tensorrt = "tensorrt"
-
-
-class CalibrationMethod(str, Enum):
-    percentile = "percentile"
-    minmax = "minmax"
-    entropy = "entropy"
-    mse = "mse"
-
-
-class IoType(str, Enum):
-    float32 = "float32"
-    float16 = "float16"
-
-
-class InputKind(str, Enum):
-    float = "float"
-    uint8 = "uint8"
-
-
 class LabelColours(str, Enum):
     palette = "palette"
     grey = "grey"
@@ -90,8 +55,3 @@ class LabelColours(str, Enum):
 class PartScore(str, Enum):
     logit = "logit"
     weighted = "weighted"
-
-
-class OutputKind(str, Enum):
-    logits = "logits"
-    labels = "labels"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ce2p.api.verify import verify
-from ce2p_runtime.gate import Check, GateReport
+from ce2p_runtime.judge import Check, GateReport
 
 from .console import progress_bar, say, table, write_json
 from .preflight import check_json, check_report

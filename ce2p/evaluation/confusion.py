@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ce2p_runtime.gate.agreement import class_ious, pair_table
+from ce2p_runtime.judge.agreement import class_ious, pair_table
 
 from ..labels import IGNORE
 

@@ -1,4 +1,4 @@
-"""Drawn people with exact labels: articulated, dressed figures in varied places, for demos and tests.
+"""Synthetic people with exact labels: articulated, dressed figures in varied places, for demos and tests.
 
 Everything is a pure function of a seed. A still picture:
 

@@ -1,12 +1,12 @@
 """Turn CE2P networks into proven ONNX files."""
 
 from .deploy import Deployed, FoldReport, deploy
-from .exporter import Exported, default_path, export_onnx
-from .gating import GateSettings
+from .judging import GateSettings
 from .onnx_graph import GraphOptions, export_plain
 from .precision import Quantisation
-from .proof import Proof, ProofError
+from .proof import ProofError
 from .source import Source, open_source
+from .steps import Exported, default_path, export_onnx
 
 __all__ = [
     "Deployed",
@@ -14,7 +14,6 @@ __all__ = [
     "FoldReport",
     "GateSettings",
     "GraphOptions",
-    "Proof",
     "ProofError",
     "Quantisation",
     "Source",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ce2p import __version__
 from ce2p.errors import CE2PError
 from ce2p.labels import palette_for
-from ce2p.preprocessing import Preprocessing
+from ce2p.preprocessing import Preprocessing, preprocessing_for
 from ce2p_runtime.errors import ModelFileError
 from ce2p_runtime.measuring.machine import versions
 from ce2p_runtime.model_files.metadata import Geometry, ModelMetadata
@@ -22,16 +24,16 @@ __all__ = ["build_metadata"]
 
 def build_metadata(
     source: Source,
-    preprocessing: Preprocessing,
     options: GraphOptions,
-    folds: tuple[FoldReport, ...],
-    provenance: dict[str, Any],
+    folds: tuple[FoldReport, ...] = (),
+    provenance: Mapping[str, Any] = MappingProxyType({}),
 ) -> ModelMetadata:
-    """Metadata of an export. `provenance` adds what only the exporter knows (parity, fused ops).
+    """Metadata of an export. `provenance` adds what only the export knows (parity, fused ops).
 
     Raises CE2PError where the runtime would not read it again, as with a control character in a class's name.
     """
     config, labels = source.net.config, source.labels
+    preprocessing = preprocessing_for(config.family)
     made = ModelMetadata(
         family=config.family,
         dataset=labels.dataset,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import onnx_ir as ir
 import torch
@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from ce2p.models import CE2P
 from ce2p.preprocessing import Preprocessing
+from ce2p_runtime.model_files.metadata import InputKind, IoType, OutputKind
+from ce2p_runtime.precisions import PRECISIONS, PrecisionName
 
 from .fusions import FusionResult, append_label_map, insert_edge_fusion
 from .fusions.ce2p_ops import OPSET
@@ -33,12 +35,12 @@ class GraphOptions:
     """(height, width), static."""
     batch: int | None = 1
     """Static batch size, or None for a dynamic one."""
-    input_kind: Literal["float", "uint8"] = "float"
-    output_kind: Literal["logits", "labels"] = "logits"
+    input_kind: InputKind = "float"
+    output_kind: OutputKind = "logits"
     edge: bool = False
-    precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
+    precision: PrecisionName = "fp32"
     """Of weights and activations inside."""
-    io: Literal["float32", "float16"] = "float32"
+    io: IoType = "float32"
     """Type of a float input and of logits; float16 only where the inside is, too."""
 
     @property
@@ -94,7 +96,7 @@ def build_graph(
     float16 instead of float32 by `options.io`. Raises CE2PError for weights beyond the precision asked for.
     """
     pure = trace_graph(net, preprocessing, options)
-    model = convert(pure, plan or PrecisionPlan(options.precision))
+    model = convert(ir.to_proto(pure).SerializeToString(), options.precision, plan or PrecisionPlan())
     return model, finish_graph(model, options, net.config.align_corners, fused_ops=fused_ops)
 
 
@@ -118,11 +120,12 @@ def finish_graph(
 ) -> FusionResult:
     """Put our fused ops into a converted graph and settle the types of its inputs and outputs, in place."""
     fusion = FusionResult(0, "not asked for")
-    if fused_ops and options.precision == "bf16":
+    in_bfloat16 = PRECISIONS[options.precision].half == "bfloat16"
+    if fused_ops and in_bfloat16:
         fusion = FusionResult(0, "it has no bfloat16 kernel")
     elif fused_ops:
         fusion = insert_edge_fusion(model, "parsing", align_corners)
-    if options.precision == "bf16":
+    if in_bfloat16:
         give_float_io(model)  # labels are made of float or float16 logits
     if options.output_kind == "labels":
         append_label_map(model, "parsing", options.size, align_corners)

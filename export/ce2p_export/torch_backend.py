@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from ce2p.checkpoints import LoadedCheckpoint
 from ce2p.labels import LabelSet
 from ce2p.models import CE2P
-from ce2p.preprocessing import preprocessing_for
 from ce2p_runtime.errors import BackendError
 from ce2p_runtime.process.locking import one_at_a_time
 
@@ -60,9 +59,7 @@ class TorchBackend:
         self._lock = threading.RLock()
         self.device = str(self._place)
         source = Source(net, labels, "network", Path(), weights, None, (), size, untrained)
-        self.metadata = build_metadata(
-            source, preprocessing_for(net.config.family), GraphOptions(size, None), (), {"runs": "unfolded, PyTorch"}
-        )
+        self.metadata = build_metadata(source, GraphOptions(size, None), provenance={"runs": "unfolded, PyTorch"})
 
     @classmethod
     def of(

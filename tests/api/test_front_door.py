@@ -65,7 +65,7 @@ def test_the_import_is_light_and_offers_every_name() -> None:
 def test_three_lines_of_python_give_the_file_of_the_command(
     checkpoint: Path, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("ce2p_export.harmless.HARMLESS", 10.0)  # nothing is spared, whatever the processor
+    monkeypatch.setattr("ce2p_export.proposals.MAX_COST", 10.0)  # nothing is spared, whatever the processor
     steps = []
     caplog.set_level(logging.INFO, "ce2p")
     net = ce2p.load(checkpoint)

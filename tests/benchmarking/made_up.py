@@ -35,7 +35,7 @@ def judgement(standing: Standing = "passed", pixels: float = 0.9995, precision: 
         "boundary_agreement": pixels - 0.01,
         "mean_iou": pixels - 0.02,
         "truth_miou": None,
-        "worst": "drawn person 3",
+        "worst": "synthetic person 3",
         "precision": precision,
         "thresholds": {"pixel_agreement": limit},
     }
@@ -84,7 +84,7 @@ def result(*rows: Row, **changes: Any) -> Result:
         "device": "auto",
         "threads": "default",
         "opencv_threads": 2,
-        "gate": {"reference": "a.onnx (onnxruntime on cpu)", "pictures": "32 drawn pictures", "count": 32},
+        "gate": {"reference": "a.onnx (onnxruntime on cpu)", "pictures": "32 synthetic pictures", "count": 32},
     }
     state = {"clocks": {"lowest": 2000.0, "median": 2500.0, "highest": 2600.0}, "load": [0.1, 0.1, 0.1]}
     plain = Result(

@@ -129,7 +129,7 @@ def test_markdown_holds_all_there_is_to_know() -> None:
         "**This run was noisy:**\n\n- the load average was 3.0",
         "| b.onnx<br>onnxruntime on cpu | 6.1 | 1.0 | 50.5 | 4.2 | 2.0 |",
         "\\* of 12 rounds (fewer than 100) p99 is the slowest",
-        "| c.onnx openvino | int8 | 97.000 % | 96.000 % | 95.000 % |  | drawn person 3 | FAILED |",
+        "| c.onnx openvino | int8 | 97.000 % | 96.000 % | 95.000 % |  | synthetic person 3 | FAILED |",
         "- c.onnx openvino: pixel agreement is 97 %, expected at least 99 %",
         "- not measured: d.onnx: no backend",
         "![latency.png](latency.png)",

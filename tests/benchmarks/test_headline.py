@@ -139,19 +139,19 @@ def test_a_result_is_rendered_again(document: dict[str, Any], tmp_path: Path, mo
     assert (tmp_path / "headline.md").read_text().strip().startswith("# ")
 
 
-def test_a_thinned_file_is_told_from_one_that_is_not(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_factorised_file_is_told_from_one_that_is_not(tiny_model: Path, tmp_path: Path) -> None:
     """They are of one precision, and each gets its own ratios."""
     model = onnx.load(str(tiny_model))
     (stored,) = model.metadata_props
     facts = json.loads(stored.value)
-    facts["extra"]["thinned"] = {"channels": 256, "rank": 64}
+    facts["extra"]["low_rank"] = {"channels": 256, "rank": 64}
     stored.value = json.dumps(facts)
     onnx.save(model, str(tmp_path / "other.onnx"))
     opened = [make() for _, make in our_peers((tiny_model, tmp_path / "other.onnx"), 1, ["onnxruntime"])]
     for one in opened:
         one.parser.close()
-    assert [one.name for one in opened] == ["ours fp32, ONNX Runtime", "ours fp32, thinned, ONNX Runtime"]
-    assert [one.kind for one in opened] == ["ours fp32", "ours fp32, thinned"]
+    assert [one.name for one in opened] == ["ours fp32, ONNX Runtime", "ours fp32, low rank, ONNX Runtime"]
+    assert [one.kind for one in opened] == ["ours fp32", "ours fp32, low rank"]
 
 
 def test_what_fails_the_gate_is_marked(document: dict[str, Any]) -> None:

@@ -35,7 +35,7 @@ def ce2p(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
 
 @pytest.fixture(scope="module")
 def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A drawn person, 120x100."""
+    """A synthetic person, 120x100."""
     path = tmp_path_factory.mktemp("picture") / "person.jpg"
     cv2.imwrite(str(path), next(iter_samples(1, 1, (120, 100)))[0])
     return path

@@ -18,7 +18,7 @@ from ce2p.cli.arguments import gate_limits
 from ce2p.errors import ConfigError
 from ce2p.models import CE2P
 from ce2p.synthetic import write_lip_folder
-from ce2p_runtime.gate import THRESHOLDS
+from ce2p_runtime.precisions import PRECISIONS
 
 Run = Callable[..., tuple[int, str, str]]
 LOOSE = [
@@ -65,7 +65,7 @@ def test_an_int8_file_from_a_data_set(
     export: Run, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowance: float, spared: bool
 ) -> None:
     # What converting a group costs depends on the processor; that it costs more or less than this does not.
-    monkeypatch.setattr("ce2p_export.harmless.HARMLESS", allowance)
+    monkeypatch.setattr("ce2p_export.proposals.MAX_COST", allowance)
     write_lip_folder(tmp_path / "people", train=3, val=2, size=(110, 90))
     small = ("--imgsz", "97", "--calib-count", "2", "--gate-count", "2", "--backend", "onnxruntime")
     status, out, err = export(
@@ -85,27 +85,27 @@ def test_an_int8_file_from_a_data_set(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "thinned"),
-    [(("--calib", "people"), True), (("--calib", "people", "--no-thin"), False), ((), False)],
-    ids=["own pictures", "own pictures, not wanted", "drawn people"],
+    ("arguments", "factorised"),
+    [(("--calib", "people"), True), (("--calib", "people", "--no-low-rank"), False), ((), False)],
+    ids=["own pictures", "own pictures, not wanted", "synthetic people"],
 )
-def test_own_pictures_thin_the_context_convolution(
+def test_own_pictures_allow_a_lower_rank(
     export: Run,
     checkpoint: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     arguments: tuple[str, ...],
-    thinned: bool,
+    factorised: bool,
 ) -> None:
     monkeypatch.setattr("ce2p_export.precision.low_rank.ERROR", 1.0)  # few small pictures say little about others
-    monkeypatch.setattr("ce2p_export.harmless.HARMLESS", 10.0)
+    monkeypatch.setattr("ce2p_export.proposals.MAX_COST", 10.0)
     write_lip_folder(tmp_path / "people", train=8, val=1, size=(110, 90))
     small = ("--imgsz", "97", "--calib-count", "8", "--gate-count", "1", "--backend", "onnxruntime")
     status, out, err = export(checkpoint, "--precision", "int8", *arguments, *small, *NO_LIMITS)
     assert status == 0, err
-    assert ("thinning the context convolution ..." in err) is thinned
-    assert ("context convolution thinned: it reads" in out) is thinned
-    assert ("drawn people do not tell what photographs need" in err) is (not arguments)
+    assert ("factorising the context convolution ..." in err) is factorised
+    assert ("context convolution factorised: it reads" in out) is factorised
+    assert ("synthetic people do not show what photographs need" in err) is (not arguments)
 
 
 def test_a_file_that_is_not_as_good_is_not_written(export: Run, checkpoint: Path, tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_mistakes(export: Run, checkpoint: Path, arguments: tuple[str, ...], lin
 
 
 def test_limits_replace_only_what_they_name() -> None:
-    usual = THRESHOLDS["int8"]
+    usual = PRECISIONS["int8"].labels
     changed = limits_of(gate_limits(["boundary_agreement=0.97"]), usual)
     assert changed == dataclasses.replace(usual, boundary_agreement=0.97)
     assert limits_of(gate_limits([]), usual) == usual

@@ -27,7 +27,7 @@ from ce2p.synthetic import write_dataset, write_lip_folder
 from ce2p_export import GraphOptions, export_onnx, open_source
 from ce2p_runtime import BackendError, HumanParser, MediaError, ModelFileError, ModelMetadata
 from ce2p_runtime.errors import CE2PRuntimeError
-from ce2p_runtime.gate import GateError
+from ce2p_runtime.judge import GateError
 
 Tiny = Callable[..., CE2P]
 ROOT = Path(__file__).parent.parent.parent
@@ -85,7 +85,7 @@ def test_a_file_is_as_good_as_itself(verify: Run, tiny_model: Path) -> None:
     ending = verify(tiny_model, tiny_model, "--backend", "onnxruntime", "--limit", 2)
     assert ending.status == 0, ending
     assert ending.out.endswith("passed\n")
-    assert "2 drawn pictures, with truth" in " ".join(ending.out.split())
+    assert "2 synthetic pictures, with truth" in " ".join(ending.out.split())
     assert "FAILED" not in ending.out
     assert "Right-shoe" in ending.out
     assert "reference: tiny.onnx" in ending.err
@@ -116,7 +116,7 @@ def test_the_reference_runs_where_it_is_exact_whatever_the_candidates_backend(
     document = json.loads((tmp_path / "gate.json").read_text())
     assert document["reference"] == {"name": "tiny.onnx", "runs_on": "onnxruntime on cpu"}
     assert document["candidate"] == {"name": "tiny.onnx", "runs_on": "openvino on cpu"}
-    assert document["compared_on"] == "2 drawn pictures, with truth"
+    assert document["compared_on"] == "2 synthetic pictures, with truth"
 
 
 def test_a_checkpoint_against_its_export_on_a_data_set(tiny: Tiny, data: Path, tmp_path: Path, verify: Run) -> None:
@@ -144,7 +144,7 @@ def test_the_limits_of_another_precision(verify: Run, tiny_model: Path, other: P
     assert json.loads(ending.out)["thresholds"]["pixel_agreement"] == 0.99
     ending = verify(tiny_model, tiny_model, "--limit", 1, "--precision", "int4")
     assert ending.status == 1
-    assert "error: no thresholds for the precision 'int4'" in ending.err
+    assert "error: unknown precision 'int4'" in ending.err
 
 
 def test_what_cannot_be_compared_gets_one_line(

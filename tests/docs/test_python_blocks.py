@@ -1,4 +1,4 @@
-"""The Python in README and guides runs as it stands, on a tiny network and drawn people."""
+"""The Python in README and guides runs as it stands, on a tiny network and synthetic people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scripts in `examples` do what they say, on a tiny network and drawn people."""
+"""The scripts in `examples` do what they say, on a tiny network and synthetic people."""
 
 from __future__ import annotations
 

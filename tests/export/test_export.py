@@ -17,15 +17,18 @@ from ce2p.checkpoints import save_checkpoint
 from ce2p.errors import CE2PError, ConfigError
 from ce2p.models import CE2P
 from ce2p_export import GraphOptions, ProofError, default_path, export_onnx, export_plain, open_source
-from ce2p_export import attempts as attempts_module
-from ce2p_export import exporter as exporter_module
+from ce2p_export import judging as judging_module
+from ce2p_export import plan as plan_module
 from ce2p_export.onnx_facts import read_onnx
-from ce2p_export.proof import MAX_RELATIVE_L2, Comparison, Proof
 from ce2p_runtime.backends import open_backend
 from ce2p_runtime.base.files import file_sha256
+from ce2p_runtime.judge import Proof, ProofRow
 from ce2p_runtime.model_files.metadata import METADATA_KEY, ModelMetadata
+from ce2p_runtime.precisions import PRECISIONS
 
 Tiny = Callable[..., CE2P]
+LIMITS = PRECISIONS["fp32"].logits
+assert LIMITS is not None
 SIZE = (97, 81)
 
 
@@ -75,7 +78,7 @@ def test_every_kind_of_export_passes_its_proof_and_runs_on_every_backend(case: d
         assert (found == expected).mean() > 0.999
     else:
         # Both float32, so the proof's limit holds between them too; OpenVINO's bfloat16 default would give 1e-2.
-        assert np.linalg.norm(found - expected) / np.linalg.norm(expected) < MAX_RELATIVE_L2
+        assert np.linalg.norm(found - expected) / np.linalg.norm(expected) < LIMITS.relative_l2
 
 
 def test_the_file_states_where_it_comes_from(tiny: Tiny, tmp_path: Path) -> None:
@@ -101,7 +104,7 @@ def test_the_file_states_where_it_comes_from(tiny: Tiny, tmp_path: Path) -> None
     )
     rows = metadata.extra["parity"]["rows"]
     assert {row["picture"] for row in rows} == {"astronaut", "coffee", "rocket", "noise", "soft noise"}
-    assert all(row["relative_l2"] < MAX_RELATIVE_L2 for row in rows)
+    assert all(row["relative_l2"] < LIMITS.relative_l2 for row in rows)
 
 
 def test_random_weights_are_named_so_in_the_file(tiny_model: Path) -> None:
@@ -109,7 +112,7 @@ def test_random_weights_are_named_so_in_the_file(tiny_model: Path) -> None:
 
 
 def test_a_network_that_folds_wrongly_leaves_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    real = exporter_module.deploy
+    real = plan_module.deploy
 
     def broken(*args: Any, **options: Any) -> Any:
         deployed = real(*args, **options)
@@ -117,7 +120,7 @@ def test_a_network_that_folds_wrongly_leaves_no_file(monkeypatch: pytest.MonkeyP
             deployed.net.decoder.fine.weight.mul_(1.002)
         return deployed
 
-    monkeypatch.setattr(exporter_module, "deploy", broken)
+    monkeypatch.setattr(plan_module, "deploy", broken)
     source = open_source("lip-r18-os16", family="schp", random=True)
     with pytest.raises(ProofError, match="relative L2"):
         export_onnx(source, GraphOptions(SIZE), tmp_path / "model.onnx")
@@ -127,9 +130,8 @@ def test_a_network_that_folds_wrongly_leaves_no_file(monkeypatch: pytest.MonkeyP
 def test_a_failed_export_keeps_the_file_that_was_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(b"yesterday's")
-    monkeypatch.setattr(
-        attempts_module, "prove", lambda *args: Proof((Comparison("x", float("nan"), 0.0, 1.0),), "test")
-    )
+    wrong = Proof((ProofRow("x", float("nan"), 0.0, 1.0),), "test", LIMITS)
+    monkeypatch.setattr(judging_module, "judge_logits", lambda *_, **__: wrong)
     with pytest.raises(ProofError):
         export_onnx(open_source("lip-r18-os16", random=True), GraphOptions(SIZE), path)
     assert path.read_bytes() == b"yesterday's"
@@ -139,15 +141,15 @@ def test_a_failed_export_keeps_the_file_that_was_there(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("row", "fails"),
     [
-        (Comparison("p", 1e-5, 1e-3, 1.0), False),
-        (Comparison("p", 2e-4, 1e-3, 1.0), True),
-        (Comparison("p", float("nan"), 1e-3, 1.0), True),
-        (Comparison("p", 1e-5, 1e-3, 0.998), True),
-        (Comparison("p", None, None, 0.9995), False),
+        (ProofRow("p", 1e-5, 1e-3, 1.0), False),
+        (ProofRow("p", 2e-4, 1e-3, 1.0), True),
+        (ProofRow("p", float("nan"), 1e-3, 1.0), True),
+        (ProofRow("p", 1e-5, 1e-3, 0.998), True),
+        (ProofRow("p", None, None, 0.9995), False),
     ],
 )
-def test_the_verdict_of_a_proof(row: Comparison, fails: bool) -> None:
-    assert (Proof((Comparison("good", 1e-7, 1e-6, 1.0), row), "test").failure is not None) == fails
+def test_the_verdict_of_a_proof(row: ProofRow, fails: bool) -> None:
+    assert (Proof((ProofRow("good", 1e-7, 1e-6, 1.0), row), "test", LIMITS).failure is not None) == fails
 
 
 def test_unfolded_exports_prove_themselves_too(tmp_path: Path) -> None:

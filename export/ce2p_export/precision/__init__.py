@@ -3,37 +3,35 @@
 from .calibration import ActivationStatistics, calibrate, too_large_for_half
 from .groups import HIGH_PRECISION, high_precision_groups, layer_groups
 from .half import give_float_io, to_half, unfit_weights
-from .int8 import TARGETS, Flavour, Target, nodes_to_quantise, quantise, tensors_to_calibrate
-from .low_rank import Thinned, ThinningError, thin
-from .plan import Precision, PrecisionPlan, Quantisation, convert
-from .ranges import METHODS, Method, activation_ranges
+from .int8 import FLAVOURS, Flavour, nodes_to_quantise, quantise, tensors_to_calibrate
+from .low_rank import Factorised, LowRankError, factorise
+from .plan import CONVERTERS, PrecisionPlan, Quantisation, convert
+from .ranges import METHODS, activation_ranges
 from .rounding import with_roundings
 from .sums import chain_sums
 
 __all__ = [
+    "CONVERTERS",
+    "FLAVOURS",
     "HIGH_PRECISION",
     "METHODS",
-    "TARGETS",
     "ActivationStatistics",
+    "Factorised",
     "Flavour",
-    "Method",
-    "Precision",
+    "LowRankError",
     "PrecisionPlan",
     "Quantisation",
-    "Target",
-    "Thinned",
-    "ThinningError",
     "activation_ranges",
     "calibrate",
     "chain_sums",
     "convert",
+    "factorise",
     "give_float_io",
     "high_precision_groups",
     "layer_groups",
     "nodes_to_quantise",
     "quantise",
     "tensors_to_calibrate",
-    "thin",
     "to_half",
     "too_large_for_half",
     "unfit_weights",

@@ -14,20 +14,27 @@ significant bits: every weight fits, each less exactly.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ce2p.errors import CE2PError
+from ce2p_runtime.precisions import HalfType
 
-from .casts import cast_of, producer_of
+__all__ = [
+    "HALF_TYPES",
+    "LARGEST",
+    "SMALLEST_NORMAL",
+    "cast_of",
+    "give_float_io",
+    "producer_of",
+    "to_half",
+    "unfit_weights",
+]
 
-__all__ = ["HALF_TYPES", "LARGEST", "SMALLEST_NORMAL", "HalfPrecision", "give_float_io", "to_half", "unfit_weights"]
-
-HalfPrecision = Literal["fp16", "bf16"]
-HALF_TYPES: dict[str, ir.DataType] = {"fp16": ir.DataType.FLOAT16, "bf16": ir.DataType.BFLOAT16}
+HALF_TYPES: dict[HalfType, ir.DataType] = {"float16": ir.DataType.FLOAT16, "bfloat16": ir.DataType.BFLOAT16}
 
 LARGEST = float(np.finfo(np.float16).max)
 SMALLEST_NORMAL = float(np.finfo(np.float16).smallest_normal)
@@ -37,16 +44,16 @@ _FLOAT32_INPUTS = {"Resize": (1, 2)}
 _QUANTISERS = ("QuantizeLinear", "DequantizeLinear")
 
 
-def to_half(model: ir.Model, precision: HalfPrecision, keep: Iterable[str] = ()) -> None:
+def to_half(model: ir.Model, half: HalfType, keep: Iterable[str] = ()) -> None:
     """Convert `model` in place, float outputs included; `give_float_io` gives those their type back.
 
     `keep`: names of nodes that stay float32. Fused ops are put in between the two. Raises CE2PError for weights that
     float16 cannot hold, unless their nodes are kept.
     """
-    dtype = HALF_TYPES[precision]
+    dtype = HALF_TYPES[half]
     stem = next((node for node in model.graph if node.op_type == "Conv"), None)
     if stem is None or stem.inputs[0] is None:
-        raise CE2PError(f"the graph has no convolution, so there is nothing to convert to {precision}")
+        raise CE2PError(f"the graph has no convolution, so there is nothing to convert to {half}")
     kept = set(keep)
     before = _ancestors(_behind_pair(stem.inputs[0]))
     inside = [node for node in model.graph if node not in before and node.name not in kept]
@@ -84,6 +91,20 @@ def unfit_weights(graph: ir.Graph) -> dict[str, str]:
             for use in value.uses():
                 found[use.node.name or ""] = f"{value.name}: {problem}"
     return found
+
+
+def cast_of(value: ir.Value, dtype: ir.DataType, name: str | None) -> ir.Value:
+    """The output, called `name`, of a new Cast of `value`; its node is not in a graph yet."""
+    output = ir.Value(name=name, shape=value.shape, type=ir.TensorType(dtype))
+    ir.Node("", "Cast", [value], [ir.AttrInt64("to", dtype)], outputs=[output], name=f"cast_{name}")
+    return output
+
+
+def producer_of(value: ir.Value) -> ir.Node:
+    """The node that makes `value`, which must be a node's output."""
+    node = value.producer()
+    assert node is not None  # noqa: S101  (what callers promise)
+    return node
 
 
 def _take_half_input(graph: ir.Graph) -> None:

@@ -17,7 +17,7 @@ import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx
@@ -27,15 +27,14 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ce2p.errors import CE2PError
+from ce2p_runtime.precisions import TARGETS, HalfType, Target
 from ce2p_runtime.process.telemetry import import_onnxruntime
 
-from .casts import producer_of
 from .groups import check_known, layer_groups
+from .half import producer_of
 from .ranges import Range
 
-__all__ = ["TARGETS", "Flavour", "Target", "nodes_to_quantise", "quantise", "tensors_to_calibrate"]
-
-Target = Literal["cpu", "tensorrt"]
+__all__ = ["FLAVOURS", "Flavour", "nodes_to_quantise", "quantise", "tensors_to_calibrate"]
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,8 @@ class Flavour:
     """Kinds of nodes that are quantised where their group is."""
     symmetric: bool
     """int8 activations around zero, or uint8 with a zero point."""
-    float16_between: bool
-    """Whether what is not quantised becomes float16."""
+    between: HalfType | None
+    """Type of what is not quantised; None: float32."""
     options: dict[str, Any] = field(default_factory=dict)
     """For ONNX Runtime's quantiser."""
     chained_sums: bool = False
@@ -67,13 +66,13 @@ _QUANTISED_ON_CPUS = (
     "Concat",
     "Reshape",
 )
-TARGETS: dict[Target, Flavour] = {
-    "cpu": Flavour(_QUANTISED_ON_CPUS, False, False, chained_sums=True),
+FLAVOURS: dict[Target, Flavour] = {
+    "cpu": Flavour(_QUANTISED_ON_CPUS, symmetric=False, between=TARGETS["cpu"], chained_sums=True),
     "tensorrt": Flavour(
         ("Conv",),
-        True,
-        True,
-        {
+        symmetric=True,
+        between=TARGETS["tensorrt"],
+        options={
             "ActivationSymmetric": True,
             "QuantizeBias": False,
             "OpTypesToExcludeOutputQuantization": ["Conv"],
@@ -81,7 +80,7 @@ TARGETS: dict[Target, Flavour] = {
         },
     ),
 }
-"""By name."""
+"""One for each of `ce2p_runtime.precisions.TARGETS`."""
 
 
 def nodes_to_quantise(graph: ir.Graph, flavour: Flavour, keep: frozenset[str]) -> list[str]:
@@ -100,7 +99,7 @@ def nodes_to_quantise(graph: ir.Graph, flavour: Flavour, keep: frozenset[str]) -
 
 def tensors_to_calibrate(graph: ir.Graph) -> list[str]:
     """Every activation that any choice of groups may quantise, in the graph's order."""
-    operators = {kind for flavour in TARGETS.values() for kind in flavour.operators}
+    operators = {kind for flavour in FLAVOURS.values() for kind in flavour.operators}
     found: dict[str, None] = {}
     for node in graph:
         if node.op_type in operators:
@@ -111,7 +110,12 @@ def tensors_to_calibrate(graph: ir.Graph) -> list[str]:
 
 
 def quantise(
-    model: bytes, ranges: Mapping[str, Range], flavour: Flavour, nodes: Sequence[str], unrounded: Collection[str] = ()
+    model: bytes,
+    ranges: Mapping[str, Range],
+    *,
+    flavour: Flavour,
+    nodes: Sequence[str],
+    unrounded: Collection[str] = (),
 ) -> ir.Model:
     """A serialised float32 model with Q/DQ pairs around `nodes`. Raises CE2PError without a node to quantise.
 
@@ -153,7 +157,7 @@ def quantise(
     _leave_unrounded(result.graph, unrounded)
     if flavour.symmetric:
         _shortcuts_through_pairs(result.graph)
-    if flavour.float16_between:
+    if flavour.between is not None:
         _scales_for_float16(result.graph, _weights(model))
     return result
 

@@ -1,4 +1,4 @@
-"""A thinner context convolution: its input goes through half as many channels, where real pictures need no more.
+"""The context convolution at a lower rank: its input goes through half as many channels, where that is enough.
 
 The 3x3 convolution over x5 [C = 2048 channels] is the largest of the network, and what it reads lies close to a
 subspace of fewer dimensions. Write its weights as W [9·outputs, C] and the input's second moment over all positions of
@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from .calibration import session_with_outputs
 
-__all__ = ["CONTEXT_WEIGHT", "ERROR", "Thinned", "ThinningError", "thin"]
+__all__ = ["CONTEXT_WEIGHT", "ERROR", "Factorised", "LowRankError", "factorise"]
 
 CONTEXT_WEIGHT = "pyramid.conv.weight"
 """Of the convolution, [outputs, channels, 3, 3]; half of the network's largest before the pyramid was folded."""
@@ -50,12 +50,12 @@ Progress = Callable[[int, int], None]
 Matrix = NDArray[np.float64]
 
 
-class ThinningError(Exception):
-    """Why the convolution stays as it is; nothing is wrong with the network, so nobody but `harmless.py` sees it."""
+class LowRankError(Exception):
+    """Why the convolution stays as it is; nothing is wrong with the network, so nobody but `proposals.py` sees it."""
 
 
 @dataclass(frozen=True)
-class Thinned:
+class Factorised:
     """What was done to the convolution."""
 
     channels: int
@@ -72,34 +72,34 @@ class Thinned:
         return asdict(self)
 
 
-def thin(
+def factorise(
     model: bytes, inputs: Sequence[NDArray[Any]], progress: Progress = lambda done, total: None
-) -> tuple[bytes, str, Thinned]:
-    """A serialised float32 model with its context convolution thinned, the new tensor's name, and what was done.
+) -> tuple[bytes, str, Factorised]:
+    """A serialised float32 model with its context convolution factorised, the new tensor's name, and what was done.
 
     `inputs`: calibration pictures as the model takes them.
-    Raises ThinningError: there is no such convolution, fewer than two pictures, or half of the channels are not enough.
+    Raises LowRankError: there is no such convolution, fewer than two pictures, or half of the channels are not enough.
     """
     loaded = ir.from_proto(onnx.load_from_string(model))
     node = next((n for n in loaded.graph if n.op_type == "Conv" and _name(n.inputs[1]) == CONTEXT_WEIGHT), None)
     if node is None:
-        raise ThinningError("this network has none")
+        raise LowRankError("this network has none")
     if sum(map(len, inputs)) < 2:
-        raise ThinningError("it takes two pictures at least, one to test on; give --calib more")
+        raise LowRankError("it takes two pictures at least, one to test on; give --calib more")
     weight = _array(node.inputs[1]).astype(np.float64)
     seen, unseen = second_moments(model, _name(node.inputs[0]), inputs, progress)
     channels = weight.shape[1]
     rank = channels // 2
     error = unseen_error(weight, seen, unseen, rank)
     if error > ERROR:
-        raise ThinningError(
+        raise LowRankError(
             f"{rank} of its {channels} channels lose {error:.1%} on pictures left out, more than {ERROR:.1%}; more "
             "pictures for --calib may help"
         )
     reduce, rest = decompose(weight, seen + unseen, rank)
     name = _replace(loaded.graph, node, reduce, rest)
     left = (reduce.size + rest.size) / weight.size
-    return ir.to_proto(loaded).SerializeToString(), name, Thinned(channels, rank, error, left)
+    return ir.to_proto(loaded).SerializeToString(), name, Factorised(channels, rank, error, left)
 
 
 def second_moments(
@@ -188,15 +188,15 @@ def _replace(graph: ir.Graph, node: ir.Node, reduce: NDArray[np.float32], rest: 
     for weight in weights:
         graph.register_initializer(weight)
     first = ir.node("Conv", [value, weights[0]], {"kernel_shape": [1, 1]}, name=f"{node.name}_reduce")
-    thinned = first.outputs[0]
-    thinned.name = f"{stem}.reduced"
-    thinned.type, thinned.shape = value.type, ir.Shape([value.shape[0], len(reduce), *value.shape[2:]])
+    reduced = first.outputs[0]
+    reduced.name = f"{stem}.reduced"
+    reduced.type, reduced.shape = value.type, ir.Shape([value.shape[0], len(reduce), *value.shape[2:]])
     graph.insert_before(node, first)
-    node.replace_input_with(0, thinned)
+    node.replace_input_with(0, reduced)
     node.replace_input_with(1, weights[1])
     if not old.uses():
         graph.initializers.pop(CONTEXT_WEIGHT)
-    return thinned.name
+    return reduced.name
 
 
 def _name(value: ir.Value | None) -> str:

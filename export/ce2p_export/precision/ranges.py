@@ -13,16 +13,16 @@ stays, too: giving it up saves 1 % of a network's time (no zero point), and cost
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ce2p_runtime.precisions import CalibrationMethod
+
 from .calibration import ActivationStatistics
 
-__all__ = ["METHODS", "Method", "Range", "activation_ranges"]
+__all__ = ["METHODS", "Range", "activation_ranges"]
 
-Method = Literal["minmax", "percentile", "entropy", "mse"]
 Range = tuple[float, float]
 
 PERCENTILE = 0.9999
@@ -32,7 +32,7 @@ _FRACTIONS = np.linspace(0.2, 1.0, 81)
 """Of the whole range, tried by `mse`."""
 
 
-def activation_ranges(statistics: Mapping[str, ActivationStatistics], method: Method) -> dict[str, Range]:
+def activation_ranges(statistics: Mapping[str, ActivationStatistics], method: CalibrationMethod) -> dict[str, Range]:
     """(low, high) of every tensor, with low <= 0 <= high. Raises ValueError for an unknown method."""
     if method not in METHODS:
         raise ValueError(f"calibration method {method!r}, expected one of {', '.join(METHODS)}")
@@ -103,10 +103,10 @@ def _squared_error(values: NDArray[np.float64], counts: NDArray[np.int64], low: 
     return float((error * counts).sum())
 
 
-METHODS: dict[str, Callable[[ActivationStatistics], Range]] = {
+METHODS: dict[CalibrationMethod, Callable[[ActivationStatistics], Range]] = {
     "minmax": _minmax,
     "percentile": _percentile,
     "entropy": _entropy,
     "mse": _mse,
 }
-"""By name."""
+"""One for each `CalibrationMethod`."""

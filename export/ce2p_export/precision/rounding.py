@@ -15,8 +15,7 @@ import onnx
 import onnx_ir as ir
 from onnx import inliner, shape_inference
 
-from .casts import cast_of, producer_of
-from .half import HALF_TYPES
+from .half import HALF_TYPES, cast_of, producer_of
 
 __all__ = ["with_roundings"]
 

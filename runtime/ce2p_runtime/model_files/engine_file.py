@@ -15,7 +15,8 @@ from typing import Any
 from ..base.bounded_json import read_json
 from ..base.typed_json import Fields, is_text
 from ..errors import ModelFileError
-from .metadata import MOST_BATCH, PRECISIONS, ModelMetadata
+from ..precisions import PRECISIONS
+from .metadata import MOST_BATCH, ModelMetadata
 
 __all__ = ["ENGINE_SUFFIXES", "EngineSidecar", "Profile", "read_sidecar", "sidecar_path"]
 
@@ -111,7 +112,7 @@ def _checked(fields: Fields, source: str) -> EngineSidecar:
             "hardware_compatibility", ("none", "ampere_plus", "same_compute_capability")
         ),
         version_compatible=fields.flag("version_compatible"),
-        precision=fields.choice("precision", PRECISIONS),
+        precision=fields.choice("precision", tuple(PRECISIONS)),
         profiles=tuple(_profile(Fields(item, "profiles.")) for item in fields.items("profiles", _MOST_PROFILES)),
         plugins=tuple(fields.texts("plugins", _MOST_PROFILES)),
         kernels=kernels,

@@ -9,27 +9,33 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ..base.bounded_json import read_json
 from ..base.typed_json import Fields
 from ..errors import ModelFileError
+from ..precisions import PRECISIONS
 
 __all__ = [
     "METADATA_KEY",
     "MOST_BATCH",
     "MOST_SIDE",
-    "PRECISIONS",
     "SCHEMA",
     "Geometry",
+    "InputKind",
+    "IoType",
     "ModelMetadata",
     "Normalisation",
+    "OutputKind",
     "untrained_in_words",
 ]
 
+InputKind = Literal["float", "uint8"]
+OutputKind = Literal["logits", "labels"]
+IoType = Literal["float32", "float16"]
+
 METADATA_KEY = "ce2p"
 SCHEMA = 1
-PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 MOST_CLASSES = 256
 """Labels are uint8."""
 MOST_SIDE = 8192
@@ -86,16 +92,16 @@ class ModelMetadata:
     input_size: tuple[int, int]
     """(height, width) in pixels."""
     output_stride: int
-    input_kind: Literal["float", "uint8"]
+    input_kind: InputKind
     """`float`: normalised [N, 3, H, W] of type `io`. `uint8`: BGR pixels [N, H, W, 3]."""
-    output_kind: Literal["logits", "labels"]
+    output_kind: OutputKind
     """`logits`: [N, C, H/4, W/4] of type `io`. `labels`: uint8 [N, H, W]."""
     precision: str
     weights: str
     """Where the weights come from, in words: "trained", or "untrained (random, seed N)"."""
     edge: bool = False
     """Whether a second output `edge` ([N, 2, H/4, W/4] of type `io`) is present."""
-    io: Literal["float32", "float16"] = "float32"
+    io: IoType = "float32"
     """Type of a `float` input, of logits and of edge logits."""
     digest: str = ""
     """Of the ONNX file apart from this document (see onnx_file.py); empty in files older than that."""
@@ -175,13 +181,13 @@ def _checked(fields: Fields) -> ModelMetadata:
         align_corners=fields.flag("align_corners"),
         input_size=(height, width),
         output_stride=fields.integer("output_stride", 1, 64),
-        input_kind=fields.choice("input_kind", ("float", "uint8")),
-        output_kind=fields.choice("output_kind", ("logits", "labels")),
-        precision=fields.choice("precision", PRECISIONS),
+        input_kind=fields.choice("input_kind", get_args(InputKind)),
+        output_kind=fields.choice("output_kind", get_args(OutputKind)),
+        precision=fields.choice("precision", tuple(PRECISIONS)),
         weights=weights,
         untrained=fields.flag("untrained", untrained_in_words(weights)),
         edge=fields.flag("edge", False),
-        io=fields.choice("io", ("float32", "float16"), "float32"),
+        io=fields.choice("io", get_args(IoType), "float32"),
         digest=fields.text("digest", ""),
     )
     return dataclasses.replace(metadata, extra={**fields.members("extra", {}), **fields.rest()})

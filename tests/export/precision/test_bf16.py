@@ -12,9 +12,9 @@ from onnx import TensorProto
 from ce2p.errors import ConfigError
 from ce2p.synthetic import iter_samples
 from ce2p_export import GraphOptions, Quantisation, export_onnx, open_source
-from ce2p_export.proof import LIMITS
 from ce2p_runtime import BackendError, HumanParser
 from ce2p_runtime.backends import BACKENDS, open_backend, precision_refusal
+from ce2p_runtime.precisions import PRECISIONS
 
 SIZE = (97, 81)
 
@@ -30,7 +30,7 @@ def test_bf16_files_are_proved_with_their_roundings_and_run_in_openvino(output_k
     options = GraphOptions(SIZE, precision="bf16", output_kind=output_kind)  # type: ignore[arg-type]
     exported = export_onnx(source, options, tmp_path / "m.onnx")
     assert exported.proof is not None
-    assert exported.proof.limits == LIMITS["bf16"]
+    assert exported.proof.limits == PRECISIONS["bf16"].logits
     assert all("rounded" in row.picture for row in exported.proof.rows)
     assert exported.fusion.reason == "it has no bfloat16 kernel"
     model = onnx.load(str(exported.path))
@@ -44,7 +44,7 @@ def test_bf16_files_are_proved_with_their_roundings_and_run_in_openvino(output_k
         HumanParser(plain, backend="openvino", device="cpu") as full,
     ):
         agreement = (half(frame).labels == full(frame).labels).mean()
-    assert agreement > LIMITS["bf16"].pixel_agreement
+    assert agreement > PRECISIONS["bf16"].logits.pixel_agreement
 
 
 def test_onnxruntime_says_that_it_does_not_run_bf16(tmp_path: Path) -> None:

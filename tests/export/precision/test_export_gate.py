@@ -19,11 +19,12 @@ from ce2p_runtime.backends import onnxruntime as ort_backend
 from ce2p_runtime.backends import open_backend
 from ce2p_runtime.base.cache import CACHE_VARIABLE
 from ce2p_runtime.frame_steps import network_input
-from ce2p_runtime.gate import THRESHOLDS, GateError, GatePicture, Reference, Thresholds, judge
+from ce2p_runtime.judge import GateError, GatePicture, Reference, judge_labels
+from ce2p_runtime.precisions import PRECISIONS, LabelLimits
 
 SIZE = (97, 97)
 PICTURES = [GatePicture(f"person {i}", image) for i, (image, _) in enumerate(iter_samples(5, 3, (120, 100)))]
-LOOSE = Thresholds(0.90, 0.85, 0.75, 0.30, 1.0, worst_class=0.0)
+LOOSE = LabelLimits(0.90, 0.85, 0.75, 0.30, 1.0, worst_class=0.0)
 """What 8 bits leave of an untrained network's labels, whose classes lie closer together than trained ones."""
 
 
@@ -32,15 +33,15 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
 
 
-def settings(thresholds: Thresholds, *backends: str, judged: bool = True) -> GateSettings:
-    return GateSettings(PICTURES, "three drawn people", thresholds, backends, judged)
+def settings(limits: LabelLimits, *backends: str, judged: bool = True) -> GateSettings:
+    return GateSettings(PICTURES, "three synthetic people", limits, backends, judged)
 
 
 def quantisation(target: str = "cpu") -> Quantisation:
     source = open_source("lip-r18-os16", family="schp", random=True)
     with HumanParser.on(torch_backend(source), name="x") as parser:
         inputs = [network_input(parser.metadata, [picture.image]) for picture in PICTURES]
-    return Quantisation(inputs, "three drawn people", "minmax", target)  # type: ignore[arg-type]
+    return Quantisation(inputs, "three synthetic people", "minmax", target)  # type: ignore[arg-type]
 
 
 def torch_backend(source: Source) -> TorchBackend:
@@ -65,8 +66,8 @@ def fragile() -> Source:
 
 
 def test_an_int8_file_passes_where_it_was_judged_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Whether converting a spared group is harmless hangs on the processor; that nothing is this harmless does not.
-    monkeypatch.setattr("ce2p_export.harmless.HARMLESS", -10.0)
+    # What converting a spared group costs depends on the processor; that nothing costs this little does not.
+    monkeypatch.setattr("ce2p_export.proposals.MAX_COST", -10.0)
     source = open_source("lip-r18-os16", family="schp", random=True)
     options = GraphOptions(SIZE, precision="int8")
     exported = export_onnx(
@@ -83,7 +84,7 @@ def test_an_int8_file_passes_where_it_was_judged_and_says_so(tmp_path: Path, mon
     assert exported.metadata.extra["quantisation"] == {
         "target": "cpu",
         "method": "minmax",
-        "calibrated_on": "three drawn people",
+        "calibrated_on": "three synthetic people",
     }
     stored = {t.data_type for t in onnx.load(str(exported.path)).graph.initializer}
     assert onnx.TensorProto.INT8 in stored
@@ -91,30 +92,30 @@ def test_an_int8_file_passes_where_it_was_judged_and_says_so(tmp_path: Path, mon
         assert parser.backend.name == "onnxruntime"
 
 
-def test_a_thinned_file_says_so_and_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_factorised_file_says_so_and_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The limits are moved: an untrained network's features fill their space, and its labels are easily lost."""
     monkeypatch.setattr("ce2p_export.precision.low_rank.ERROR", 0.3)
-    monkeypatch.setattr("ce2p_export.harmless.HARMLESS", 10.0)
+    monkeypatch.setattr("ce2p_export.proposals.MAX_COST", 10.0)
     source = open_source("lip-r18-os16", family="schp", random=True)
     options = GraphOptions(SIZE, precision="int8")
-    thick, thinned = (
+    plain, factorised = (
         export_onnx(
             source,
             options,
-            tmp_path / f"{may_thin}.onnx",
+            tmp_path / f"{low_rank}.onnx",
             gate=settings(LOOSE, "onnxruntime"),
-            quantisation=replace(quantisation(), may_thin=may_thin),
+            quantisation=replace(quantisation(), low_rank=low_rank),
         )
-        for may_thin in (False, True)
+        for low_rank in (False, True)
     )
-    assert "thinned" not in thick.metadata.extra
-    record = thinned.metadata.extra["thinned"]
+    assert "low_rank" not in plain.metadata.extra
+    record = factorised.metadata.extra["low_rank"]
     assert record["channels"] == 256  # of the tiny backbone
     assert record["rank"] < record["channels"]
-    assert read_onnx(thinned.path).flops < read_onnx(thick.path).flops
-    assert thinned.gate is not None
-    assert thinned.gate.passed_on == ("onnxruntime",)
-    with HumanParser(thinned.path, backend="onnxruntime", device="cpu") as parser:
+    assert read_onnx(factorised.path).flops < read_onnx(plain.path).flops
+    assert factorised.gate is not None
+    assert factorised.gate.passed_on == ("onnxruntime",)
+    with HumanParser(factorised.path, backend="onnxruntime", device="cpu") as parser:
         assert parser(PICTURES[0].image).labels.shape == PICTURES[0].image.shape[:2]
 
 
@@ -163,7 +164,7 @@ def test_an_untrained_network_is_measured_and_not_judged(tmp_path: Path) -> None
         source,
         GraphOptions(SIZE, precision="int8"),
         tmp_path / "m.onnx",
-        gate=settings(THRESHOLDS["int8"], "onnxruntime", judged=False),
+        gate=settings(PRECISIONS["int8"].labels, "onnxruntime", judged=False),
         quantisation=quantisation(),
     )
     assert exported.gate is not None
@@ -193,10 +194,10 @@ def test_the_gate_stops_a_backend_that_computes_wrongly(tmp_path: Path, monkeypa
     with HumanParser.on(open_backend(file, "onnxruntime", "cpu"), name="right") as parser:
         reference = Reference.of(parser, PICTURES)
     with HumanParser.on(open_backend(file, "openvino", "cpu"), name="also right") as parser:
-        agreed = judge(reference, parser, THRESHOLDS["int8"])
+        agreed = judge_labels(reference, parser, PRECISIONS["int8"].labels)
     monkeypatch.setattr(ort_backend, "_DISABLED_OPTIMIZERS", {})
     with HumanParser.on(open_backend(file, "onnxruntime", "cpu"), name="wrong") as parser:
-        report = judge(reference, parser, THRESHOLDS["int8"])
+        report = judge_labels(reference, parser, PRECISIONS["int8"].labels)
     if report.pixel_agreement >= agreed.pixel_agreement:
         pytest.skip(f"ONNX Runtime {onnxruntime.__version__} does not have this fault, which 1.32 has")
     assert not report.passed

@@ -18,13 +18,12 @@ from ce2p.errors import CE2PError
 from ce2p.models import CE2P
 from ce2p.preprocessing import preprocessing_for
 from ce2p.synthetic import iter_samples
-from ce2p_export import GraphOptions, ProofError, default_path, deploy, export_onnx, exporter, open_source
-from ce2p_export import proof as proof_module
+from ce2p_export import GraphOptions, ProofError, default_path, deploy, export_onnx, judging, open_source, steps
 from ce2p_export.onnx_graph import build_graph
 from ce2p_export.precision import give_float_io, to_half, with_roundings
-from ce2p_export.proof import LIMITS
 from ce2p_runtime import HumanParser
 from ce2p_runtime.backends import open_backend
+from ce2p_runtime.precisions import PRECISIONS
 
 Tiny = Callable[..., CE2P]
 SIZE = (97, 81)
@@ -62,7 +61,7 @@ def test_fp16_files_prove_themselves_and_run_on_every_cpu_backend(case: dict[str
     source = open_source("lip-r18-os16", family=case["family"], random=True)
     exported = export_onnx(source, options, tmp_path / "m.onnx", fold=case.get("fold", True))
     assert exported.metadata.precision == "fp16"
-    assert exported.proof.limits == LIMITS["fp16"]
+    assert exported.proof.limits == PRECISIONS["fp16"].logits
     assert exported.proof.failure is None
     assert sum("rounded" in row.picture for row in exported.proof.rows) * 2 == len(exported.proof.rows)
     weights, activations, border = types_in(exported.path)
@@ -87,7 +86,7 @@ def test_fp16_files_prove_themselves_and_run_on_every_cpu_backend(case: dict[str
         if found.dtype == np.uint8:
             assert (found == expected).mean() > 0.99
         else:
-            assert np.linalg.norm(found - expected) / np.linalg.norm(expected) < LIMITS["fp16"].relative_l2
+            assert np.linalg.norm(found - expected) / np.linalg.norm(expected) < PRECISIONS["fp16"].logits.relative_l2
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
@@ -107,7 +106,7 @@ def test_labels_of_frames_are_those_of_the_fp32_file(backend: str, output_kind: 
         "lip-r18-os16_fp16_97x81.onnx",
     }
     assert len(np.unique(labels["fp32"])) > 1
-    assert (labels["fp16"] == labels["fp32"]).mean() > LIMITS["fp16"].pixel_agreement
+    assert (labels["fp16"] == labels["fp32"]).mean() > PRECISIONS["fp16"].logits.pixel_agreement
 
 
 def test_half_the_bytes_and_fused_nodes_on_half_precision(tiny: Tiny, tmp_path: Path) -> None:
@@ -143,7 +142,7 @@ def conv_model(weight: list[float]) -> ir.Model:
 
 def test_scales_of_resize_stay_float32() -> None:
     model = conv_model([1.5, -2.0])
-    to_half(model, "fp16")
+    to_half(model, "float16")
     give_float_io(model)
     types = {name: value.dtype for name, value in model.graph.initializers.items()}
     assert types == {"scales": ir.DataType.FLOAT, "weight": ir.DataType.FLOAT16}
@@ -166,14 +165,14 @@ def test_scales_of_resize_stay_float32() -> None:
 )
 def test_weights_that_float16_cannot_hold_are_refused(weight: list[float], message: str) -> None:
     with pytest.raises(CE2PError, match=message) as caught:
-        to_half(conv_model(weight), "fp16")
+        to_half(conv_model(weight), "float16")
     assert "--precision fp32" in str(caught.value)
 
 
 @pytest.mark.parametrize("weight", [[65504.0, 1.0], [1e-9, 1.0], [0.0, 0.0]])
 def test_weights_that_float16_can_hold_are_not(weight: list[float]) -> None:
     model = conv_model(weight)
-    to_half(model, "fp16")
+    to_half(model, "float16")
     tensor = model.graph.initializers["weight"].const_value
     assert tensor is not None
     np.testing.assert_array_equal(tensor.numpy().ravel(), np.float16(weight))
@@ -182,7 +181,7 @@ def test_weights_that_float16_can_hold_are_not(weight: list[float]) -> None:
 def test_a_graph_without_a_convolution_is_refused() -> None:
     text = '<ir_version: 10, opset_import: ["" : 20]>\nnone (float[2] x) => (float[2] y) { y = Relu (x) }'
     with pytest.raises(CE2PError, match="no convolution"):
-        to_half(ir.from_proto(onnx.parser.parse_model(text)), "fp16")
+        to_half(ir.from_proto(onnx.parser.parse_model(text)), "float16")
 
 
 def test_layers_whose_activations_overflow_stay_float32(tmp_path: Path) -> None:
@@ -223,9 +222,9 @@ def test_coarser_roundings_fail_the_proof(monkeypatch: pytest.MonkeyPatch, tmp_p
                     attribute.i = TensorProto.BFLOAT16
         return model
 
-    monkeypatch.setattr(proof_module, "with_roundings", coarser)
+    monkeypatch.setattr(judging, "with_roundings", coarser)
     source = open_source("lip-r18-os16", family="ssseg-2020", random=True)
-    monkeypatch.setattr(exporter, "leave_one_out", lambda *ignored: ())
+    monkeypatch.setattr(steps, "leave_one_out", lambda *ignored: ())
     with pytest.raises(ProofError, match=r"\(rounded\) .*leave --no-search out"):
         export_onnx(source, GraphOptions(SIZE, precision="fp16"), tmp_path / "m.onnx", may_search=False)
     assert list(tmp_path.iterdir()) == []
@@ -234,7 +233,7 @@ def test_coarser_roundings_fail_the_proof(monkeypatch: pytest.MonkeyPatch, tmp_p
 def test_roundings_are_those_of_float16(tmp_path: Path) -> None:
     """1/3 is rounded going in, the product going out, and nothing in between; ONNX Runtime alone keeps the product."""
     model = conv_model([1 / 3])
-    to_half(model, "fp16")
+    to_half(model, "float16")
     give_float_io(model)
     ir.save(model, tmp_path / "m.onnx")
     rounded = with_roundings(tmp_path / "m.onnx")

@@ -21,7 +21,7 @@ from ce2p.preprocessing import preprocessing_for
 from ce2p_export import GraphOptions, deploy
 from ce2p_export.onnx_graph import finish_graph, trace_graph
 from ce2p_export.precision import (
-    TARGETS,
+    FLAVOURS,
     PrecisionPlan,
     activation_ranges,
     convert,
@@ -31,7 +31,7 @@ from ce2p_export.precision import (
     tensors_to_calibrate,
 )
 from ce2p_export.precision.calibration import collect
-from ce2p_export.precision.casts import producer_of
+from ce2p_export.precision.half import producer_of
 from ce2p_export.precision.int8 import SMALLEST_SCALE
 from ce2p_export.tensorrt import BuildSettings, EngineError, build_plan
 from ce2p_runtime.backends.onnxruntime import _DISABLED_OPTIMIZERS
@@ -99,8 +99,8 @@ def test_cpu_files_hold_uint8_activations_and_int8_weights_per_channel(
 ) -> None:
     pure, ranges, image = traced
     keep = high_precision_groups(loaded(pure).graph)
-    model = convert(pure, PrecisionPlan("int8", keep, "cpu", ranges))
-    quantised = set(nodes_to_quantise(loaded(pure).graph, TARGETS["cpu"], keep))
+    model = convert(pure, "int8", PrecisionPlan(keep, "cpu", ranges))
+    quantised = set(nodes_to_quantise(loaded(pure).graph, FLAVOURS["cpu"], keep))
     for node in model.graph:
         if node.op_type == "Conv":
             weight = node.inputs[1]
@@ -131,9 +131,9 @@ def test_a_classifier_with_float_logits_differs_by_the_rounding_it_leaves_out(
     traced: tuple[bytes, Ranges, NDArray[np.float32]],
 ) -> None:
     pure, ranges, image = traced
-    rounded = convert(pure, PrecisionPlan("int8", frozenset(), "cpu", ranges))
-    plan = PrecisionPlan("int8", frozenset(), "cpu", ranges, unrounded=frozenset({"fusion.classifier"}))
-    unrounded = convert(pure, plan)
+    rounded = convert(pure, "int8", PrecisionPlan(frozenset(), "cpu", ranges))
+    plan = PrecisionPlan(frozenset(), "cpu", ranges, unrounded=frozenset({"fusion.classifier"}))
+    unrounded = convert(pure, "int8", plan)
     (output,) = unrounded.graph.outputs
     onnx.checker.check_model(ir.to_proto(unrounded), full_check=True)
     assert (output.name, output.dtype) == ("parsing", ir.DataType.FLOAT)
@@ -154,7 +154,7 @@ def test_an_unrounded_pyramid_rounds_its_taps_for_the_spread_and_the_sum_alone(
 ) -> None:
     pure, ranges, image = traced
     group = frozenset({"pyramid.context"})
-    model = convert(pure, PrecisionPlan("int8", frozenset(), "cpu", ranges, unrounded=group))
+    model = convert(pure, "int8", PrecisionPlan(frozenset(), "cpu", ranges, unrounded=group))
     (concat,) = (node for node in model.graph if node.op_type == "Concat")
     for moved in concat.predecessors():
         assert moved.op_type == "Reshape"
@@ -174,7 +174,7 @@ def test_tensorrt_files_are_symmetric_and_half_precision_in_between(
 ) -> None:
     pure, ranges, image = traced
     keep = high_precision_groups(loaded(pure).graph)
-    model = convert(pure, PrecisionPlan("int8", keep, "tensorrt", ranges))
+    model = convert(pure, "int8", PrecisionPlan(keep, "tensorrt", ranges))
     fusion = finish_graph(model, GraphOptions(SIZE, precision="int8"), align_corners=True)
     assert fusion.count == 1  # our op stays whole: its inputs come from convolutions
     for node in model.graph:
@@ -199,8 +199,8 @@ def test_scales_too_small_for_float16_are_raised_and_their_weights_quantised_wit
     model = chain([1e-4, 1e4])
     image = np.random.default_rng(0).normal(0, 1, (1, 3, 12, 12)).astype(np.float32)
     ranges = activation_ranges(collect(model, tensors_to_calibrate(loaded(model).graph), [image]), "minmax")
-    plan = PrecisionPlan("int8", frozenset({"fusion.classifier", "backbone.layer1.1"}), "tensorrt", ranges)
-    converted = convert(model, plan)
+    plan = PrecisionPlan(frozenset({"fusion.classifier", "backbone.layer1.1"}), "tensorrt", ranges)
+    converted = convert(model, "int8", plan)
     scales = {
         node.inputs[1].name: node.inputs[1].const_value.numpy()  # type: ignore[union-attr]
         for node in converted.graph
@@ -220,7 +220,7 @@ def test_residual_sums_read_their_shortcut_through_the_pair_and_the_rest_directl
     traced: tuple[bytes, Ranges, NDArray[np.float32]],
 ) -> None:
     pure, ranges, _ = traced
-    model = convert(pure, PrecisionPlan("int8", high_precision_groups(loaded(pure).graph), "tensorrt", ranges))
+    model = convert(pure, "int8", PrecisionPlan(high_precision_groups(loaded(pure).graph), "tensorrt", ranges))
     groups = layer_groups(loaded(pure).graph)
     plain_blocks = {name for name in groups if name.endswith(".1") and name.startswith("backbone.layer")}
     sums = {node for name in plain_blocks for node in groups[name]}
@@ -241,7 +241,7 @@ def test_tensorrt_reads_and_builds_the_int8_file(
     tmp_path: Path,
 ) -> None:
     pure, ranges, _ = traced
-    model = convert(pure, PrecisionPlan("int8", high_precision_groups(loaded(pure).graph), "tensorrt", ranges))
+    model = convert(pure, "int8", PrecisionPlan(high_precision_groups(loaded(pure).graph), "tensorrt", ranges))
     options = GraphOptions(SIZE, output_kind=output_kind, precision="int8")
     finish_graph(model, options, align_corners=True)
     ir.save(model, tmp_path / "x.onnx")
@@ -256,7 +256,7 @@ def test_tensorrt_refuses_the_cpu_file(
     traced: tuple[bytes, Ranges, NDArray[np.float32]], trt: ModuleType, tmp_path: Path
 ) -> None:
     pure, ranges, _ = traced
-    model = convert(pure, PrecisionPlan("int8", high_precision_groups(loaded(pure).graph), "cpu", ranges))
+    model = convert(pure, "int8", PrecisionPlan(high_precision_groups(loaded(pure).graph), "cpu", ranges))
     ir.save(model, tmp_path / "x.onnx")
     with pytest.raises(EngineError):
         build_plan(trt, tmp_path / "x.onnx", BuildSettings(plugins=False))
@@ -265,7 +265,7 @@ def test_tensorrt_refuses_the_cpu_file(
 def test_kept_groups_stay_float32_and_nothing_else_does(traced: tuple[bytes, Ranges, NDArray[np.float32]]) -> None:
     pure, ranges, _ = traced
     keep = high_precision_groups(loaded(pure).graph) | {"backbone.layer2.0"}
-    model = convert(pure, PrecisionPlan("int8", keep, "cpu", ranges))
+    model = convert(pure, "int8", PrecisionPlan(keep, "cpu", ranges))
     groups = layer_groups(loaded(pure).graph)
     kinds = {node.name: node.op_type for node in loaded(pure).graph}
     members = set(groups["backbone.layer2.0"])
@@ -281,16 +281,16 @@ def test_kept_groups_stay_float32_and_nothing_else_does(traced: tuple[bytes, Ran
 def test_a_network_without_a_layer_left_and_an_unknown_group_are_refused() -> None:
     model = chain([1.0])
     with pytest.raises(CE2PError, match="nothing to quantise"):
-        convert(model, PrecisionPlan("int8", frozenset({"backbone.layer1.0", "fusion.classifier"}), "cpu", {}))
+        convert(model, "int8", PrecisionPlan(frozenset({"backbone.layer1.0", "fusion.classifier"}), "cpu", {}))
     with pytest.raises(CE2PError, match=r"no layer group backbone\.layer9\.0; this network has backbone\.layer1\.0"):
-        convert(model, PrecisionPlan("int8", frozenset({"backbone.layer9.0"}), "cpu", {}))
+        convert(model, "int8", PrecisionPlan(frozenset({"backbone.layer9.0"}), "cpu", {}))
     with pytest.raises(CE2PError, match=r"no layer group edge_classifier; this network has"):
-        convert(model, PrecisionPlan("int8", unrounded=frozenset({"edge_classifier"})))
+        convert(model, "int8", PrecisionPlan(unrounded=frozenset({"edge_classifier"})))
 
 
 def test_bfloat16_and_float16_keep_the_groups_they_are_told_to() -> None:
     for precision, kind in (("fp16", ir.DataType.FLOAT16), ("bf16", ir.DataType.BFLOAT16)):
-        model = convert(chain([1.0, 1.0]), PrecisionPlan(precision, frozenset({"backbone.layer1.1"})))  # type: ignore[arg-type]
+        model = convert(chain([1.0, 1.0]), precision, PrecisionPlan(frozenset({"backbone.layer1.1"})))  # type: ignore[arg-type]
         weights = {node.name: node.inputs[1].dtype for node in model.graph if node.op_type == "Conv"}  # type: ignore[union-attr]
         assert weights == {"conv0": kind, "conv1": ir.DataType.FLOAT, "classifier": kind}
         casts = [node.outputs[0].dtype for node in model.graph if node.op_type == "Cast"]

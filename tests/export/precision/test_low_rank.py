@@ -1,4 +1,4 @@
-"""Thinning the context convolution: exact where its input allows it, measured on unseen pictures, else left alone."""
+"""The context convolution at a lower rank: exact where its input allows it, judged on unseen pictures, else left."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from ce2p_export.onnx_facts import product_flops
-from ce2p_export.precision import ThinningError, layer_groups, thin
+from ce2p_export.precision import LowRankError, factorise, layer_groups
 from ce2p_export.precision.low_rank import CONTEXT_WEIGHT, ERROR, decompose
 from tests.export.precision.networks import loaded
 
@@ -61,13 +61,13 @@ def distance(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
 
 def test_an_input_of_few_dimensions_loses_nothing() -> None:
     model = context(inputs=FEW)
-    thinned, tensor, record = thin(model, pictures(6, FEW))
-    onnx.checker.check_model(onnx.load_from_string(thinned), full_check=True)
+    factorised, tensor, record = factorise(model, pictures(6, FEW))
+    onnx.checker.check_model(onnx.load_from_string(factorised), full_check=True)
     assert (record.channels, record.rank) == (CHANNELS, CHANNELS // 2)
     assert record.error < 1e-3
     unseen = pictures(1, FEW, seed=9)[0]
-    assert distance(run(thinned, unseen), run(model, unseen)) < 1e-3  # borders included: zeros stay zeros
-    groups = layer_groups(loaded(thinned).graph)
+    assert distance(run(factorised, unseen), run(model, unseen)) < 1e-3  # borders included: zeros stay zeros
+    groups = layer_groups(loaded(factorised).graph)
     assert len(groups["pyramid.conv"]) == 2
     assert tensor == "pyramid.conv.reduced"
 
@@ -75,7 +75,7 @@ def test_an_input_of_few_dimensions_loses_nothing() -> None:
         return sum(flops for _, flops in product_flops(onnx.load_from_string(content).graph))
 
     mixing = 2 * FEW * CHANNELS * SIDE * SIDE
-    left = (operations(thinned) - mixing) / (operations(model) - mixing)
+    left = (operations(factorised) - mixing) / (operations(model) - mixing)
     assert record.operations == pytest.approx(left)
 
 
@@ -83,9 +83,11 @@ def test_the_error_said_is_the_error_made() -> None:
     """Dimensions fade out one by one, so that half of them lose something."""
     fading = np.exp(-np.arange(CHANNELS) / 28)
     model = context(inputs=CHANNELS)
-    thinned, _, record = thin(model, pictures(12, CHANNELS, scales=fading))
+    factorised, _, record = factorise(model, pictures(12, CHANNELS, scales=fading))
     assert ERROR / 10 < record.error <= ERROR
-    made = [distance(run(thinned, image), run(model, image)) for image in pictures(4, CHANNELS, seed=7, scales=fading)]
+    made = [
+        distance(run(factorised, image), run(model, image)) for image in pictures(4, CHANNELS, seed=7, scales=fading)
+    ]
     # Not the same: what was said leaves out how neighbouring taps add up, and the final fit saw all pictures.
     assert max(made) == pytest.approx(record.error, rel=0.5)
 
@@ -96,9 +98,9 @@ def test_pictures_that_show_other_things_than_those_seen_speak_against_it() -> N
     even, odd = (pictures(4, CHANNELS, seed, scales) for seed, scales in ((1, half), (2, 1 - half)))
     model = context(inputs=CHANNELS)
     mixed = [picture for pair in zip(even, odd, strict=True) for picture in pair]
-    with pytest.raises(ThinningError, match=r"128 of its 256 channels lose \d+\.\d% on pictures left out"):
-        thin(model, mixed)
-    assert thin(model, even)[2].error < 1e-3
+    with pytest.raises(LowRankError, match=r"128 of its 256 channels lose \d+\.\d% on pictures left out"):
+        factorise(model, mixed)
+    assert factorise(model, even)[2].error < 1e-3
 
 
 @pytest.mark.parametrize(
@@ -112,8 +114,8 @@ def test_pictures_that_show_other_things_than_those_seen_speak_against_it() -> N
     ids=["every dimension is used", "black pictures", "one picture leaves none to test on", "no such convolution"],
 )
 def test_where_it_cannot_be_the_reason_is_said(model: bytes, inputs: Pictures, reason: str) -> None:
-    with pytest.raises(ThinningError, match=reason):
-        thin(model, inputs)
+    with pytest.raises(LowRankError, match=reason):
+        factorise(model, inputs)
 
 
 def test_decomposition_at_full_rank_is_the_convolution() -> None:

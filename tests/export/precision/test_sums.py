@@ -120,7 +120,7 @@ def test_in_8_bits_the_order_costs_the_roundings_of_its_parts_and_no_more() -> N
     plain = run(network(LAST_SUM))[0]
     for model in (network(LAST_SUM), chained(network(LAST_SUM))[0]):
         ranges = activation_ranges(collect(model, tensors_to_calibrate(loaded(model).graph), [IMAGE]), "minmax")
-        found.append(run(_serialised(convert(model, PrecisionPlan("int8", frozenset(), "cpu", ranges))))[0])
+        found.append(run(_serialised(convert(model, "int8", PrecisionPlan(frozenset(), "cpu", ranges))))[0])
         steps = sum((high - low) / 255 for low, high in ranges.values())
     # Two convolutions over 4 channels: half a step of a pixel (2/255) times a weight below 2, and half a step of such a
     # weight (2/127) times a pixel below 1.

@@ -33,7 +33,7 @@ EXACT = 0.9999
 
 
 def pictures(*sizes: tuple[int, int], seed: int = 3) -> list[Pixels]:
-    """Drawn people of (H, W) sizes."""
+    """Synthetic people of (H, W) sizes."""
     drawn = [next(iter_samples(seed + i, 1, (max(h, 16), max(w, 16))))[0] for i, (h, w) in enumerate(sizes)]
     return [image[:height, :width] for image, (height, width) in zip(drawn, sizes, strict=True)]
 

@@ -27,13 +27,10 @@ from ce2p_runtime.base.cache import cache_folder, read_cached
 from ce2p_runtime.base.files import atomic_path
 from ce2p_runtime.errors import MediaError
 
-__all__ = ["HOPELESS", "GroupHarm", "Sensitivity", "Trial", "Trials", "leave_one_out", "search"]
-
-HOPELESS = 1e9
-"""Harm of what cannot be measured; a number, so that what is kept can still be ranked."""
+__all__ = ["GroupHarm", "Progress", "Sensitivity", "Trial", "Trials", "leave_one_out", "search"]
 
 Progress = Callable[[str, int, int], None]
-"""(phase, trials done, trials to do in this phase at most)."""
+"""(what is being done, steps done, steps in all at most); 0 of 0 where there are no steps."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ class Trial:
     """What came of keeping some groups."""
 
     harm: float
-    """Largest share of an allowance that is used up: (1 - figure) / (1 - limit) over the gate's figures."""
+    """Largest share of an allowance that is used up, over all figures of the judge (`judge.checks.allowance_used`)."""
     passed: bool
     figures: Mapping[str, float | None]
     """The gate's: pixel_agreement, boundary_agreement, ..."""

@@ -10,8 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from ce2p_runtime import BackendError, HumanParser, MediaError, ModelFileError
-from ce2p_runtime.gate import THRESHOLDS, GatePicture, GateReport, Reference, judge
-from tests.runtime.gate.networks import CLASSES, COLOURS, ColourNetwork, parser, picture, pictures
+from ce2p_runtime.judge import GatePicture, GateReport, Reference, judge_labels
+from ce2p_runtime.precisions import PRECISIONS
+from tests.runtime.judge.networks import CLASSES, COLOURS, ColourNetwork, parser, picture, pictures
 
 Array = NDArray[Any]
 
@@ -39,10 +40,10 @@ def not_a_number(logits: Array) -> Array:
 
 
 def test_the_same_network_agrees_everywhere(reference: Reference) -> None:
-    report = judge(reference, parser(precision="fp32"))
+    report = judge_labels(reference, parser(precision="fp32"))
     assert report.passed
     assert report.pixel_agreement == report.boundary_agreement == report.mean_iou == 1.0
-    assert report.thresholds == THRESHOLDS["fp32"]
+    assert report.thresholds == PRECISIONS["fp32"].labels
     assert (report.reference, report.reference_backend) == ("reference", "formula on cpu")
     assert (report.candidate, report.backend, report.device, report.precision) == (
         "candidate",
@@ -58,7 +59,7 @@ def test_the_same_network_agrees_everywhere(reference: Reference) -> None:
 
 
 def test_a_wrong_scale_of_the_logits_changes_no_label_and_passes(reference: Reference) -> None:
-    assert judge(reference, parser(fault_out=lambda x: 7 * x, precision="fp32")).passed
+    assert judge_labels(reference, parser(fault_out=lambda x: 7 * x, precision="fp32")).passed
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_a_wrong_scale_of_the_logits_changes_no_label_and_passes(reference: Refe
 def test_broken_candidates_are_stopped_by_the_widest_limits(
     reference: Reference, faults: dict[str, Any], failing: str
 ) -> None:
-    report = judge(reference, parser(**faults))
+    report = judge_labels(reference, parser(**faults))
     assert report.precision == "int8"
     assert not report.passed
     assert any(failing in line for line in report.failures), report.failures
@@ -89,7 +90,7 @@ def test_labels_two_pixels_off_are_seen_by_the_band_where_all_pixels_together_se
     truth[:, 320:] = 2
     image = COLOURS[truth].astype(np.uint8)
     reference = Reference.of(parser("reference", input_size=truth.shape), [GatePicture("halves", image)])
-    report = judge(reference, parser(fault_out=shifted, input_size=truth.shape))
+    report = judge_labels(reference, parser(fault_out=shifted, input_size=truth.shape))
     limits = report.thresholds
     assert report.pixel_agreement >= limits.pixel_agreement
     assert report.mean_iou is not None
@@ -105,7 +106,7 @@ def test_one_broken_picture_is_the_worst_and_is_kept(reference: Reference) -> No
         seen.append(len(seen))
         return swapped(logits) if seen[-1] == 2 else logits
 
-    report = judge(reference, parser(fault_out=third_only))
+    report = judge_labels(reference, parser(fault_out=third_only))
     assert report.worst.name == "rectangles 2"
     shown, made = report.worst_picture, reference.pictures[2]
     np.testing.assert_array_equal(shown.image, made.picture.image)
@@ -123,7 +124,7 @@ def test_garbage_labels_are_a_failure_of_the_candidate_and_an_error_of_the_refer
 
     garbage = HumanParser.on(Garbage(output_kind="labels"), name="garbage")
     reference = Reference.of(parser(), pictures(2))
-    report = judge(reference, garbage)
+    report = judge_labels(reference, garbage)
     assert report.pixel_agreement == 0.0
     assert "labels that are no class (up to 250 on rectangles 0), expected 0 to 3" in report.failures[0]
     with pytest.raises(BackendError, match="garbage: gives label 250 on rectangles 0, its classes are 0 to 3"):
@@ -132,31 +133,31 @@ def test_garbage_labels_are_a_failure_of_the_candidate_and_an_error_of_the_refer
 
 def test_a_static_batch_is_judged_full(reference: Reference) -> None:
     network = ColourNetwork(batch=3, precision="fp32")
-    assert judge(reference, HumanParser.on(network, name="batch 3")).passed
+    assert judge_labels(reference, HumanParser.on(network, name="batch 3")).passed
     assert network.batches == [3, 3]
 
     def spoil_the_last(logits: Array) -> Array:
         return np.concatenate([logits[:2], swapped(logits[2:])])
 
-    report = judge(reference, HumanParser.on(ColourNetwork(batch=3, fault_out=spoil_the_last), name="batch 3"))
+    report = judge_labels(reference, HumanParser.on(ColourNetwork(batch=3, fault_out=spoil_the_last), name="batch 3"))
     assert report.worst.name == "rectangles 2"
 
 
 def test_another_input_size_of_the_candidate_leaves_the_band_alone(reference: Reference) -> None:
-    smaller = judge(reference, parser(input_size=(48, 64)))
-    same = judge(reference, parser())
+    smaller = judge_labels(reference, parser(input_size=(48, 64)))
+    same = judge_labels(reference, parser())
     assert [own.band_pixels for own in smaller.pictures] == [own.band_pixels for own in same.pictures]
 
 
 def test_other_classes_are_refused(reference: Reference) -> None:
     names = ("Background", "Hair", "Skirt", "Coat")
     with pytest.raises(ModelFileError, match=r"its class 2 is Skirt .* reference reference is Coat"):
-        judge(reference, parser(class_names=names))
+        judge_labels(reference, parser(class_names=names))
     with pytest.raises(ModelFileError, match=r"has 3 classes \(custom\), its reference reference 4"):
-        judge(reference, parser(class_names=names[:3], palette=((0, 0, 0),) * 3))
-    with pytest.raises(ModelFileError, match="no thresholds for the precision 'int4'"):
-        judge(reference, parser(precision="int4"))
-    assert judge(reference, parser(precision="int4"), THRESHOLDS["fp32"]).passed
+        judge_labels(reference, parser(class_names=names[:3], palette=((0, 0, 0),) * 3))
+    with pytest.raises(ModelFileError, match="unknown precision 'int4'"):
+        judge_labels(reference, parser(precision="int4"))
+    assert judge_labels(reference, parser(precision="int4"), PRECISIONS["fp32"].labels).passed
 
 
 def test_pictures_and_truths_that_do_not_fit_are_refused() -> None:
@@ -171,11 +172,11 @@ def test_pictures_and_truths_that_do_not_fit_are_refused() -> None:
     with pytest.raises(MediaError, match="its truth holds label 9, expected 0 to 3 or 255"):
         Reference.of(parser(), [dataclasses.replace(good, truth=np.full_like(good.truth, 9))])
     ignored = Reference.of(parser(), [dataclasses.replace(good, truth=np.full_like(good.truth, 255))])
-    assert judge(ignored, parser()).truth_miou is None
+    assert judge_labels(ignored, parser()).truth_miou is None
 
 
 def test_progress_is_told(reference: Reference) -> None:
     told: list[tuple[int, int]] = []
-    report: GateReport = judge(reference, parser(), progress=lambda done, total: told.append((done, total)))
+    report: GateReport = judge_labels(reference, parser(), progress=lambda done, total: told.append((done, total)))
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert report.passed

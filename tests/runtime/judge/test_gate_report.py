@@ -15,26 +15,24 @@ import pytest
 from numpy.typing import NDArray
 
 from ce2p_runtime import ModelFileError
-from ce2p_runtime.gate import (
-    THRESHOLDS,
+from ce2p_runtime.judge import (
     Check,
     GateError,
     GateReport,
-    Thresholds,
     boundary_band,
     compare,
-    thresholds_for,
 )
-from ce2p_runtime.gate.picture import ComparedPicture, comparison_sheet
+from ce2p_runtime.judge.picture import ComparedPicture, comparison_sheet
+from ce2p_runtime.precisions import PRECISIONS, LabelLimits, precision_named
 
 Labels = NDArray[np.uint8]
 NAMES = ("Background", "Hair", "Coat")
 PALETTE = ((0, 0, 0), (0, 0, 255), (0, 255, 0))
-LAX = Thresholds(0.0, 0.0, 0.0, 0.0, 1.0, worst_class=0.0)
+LAX = LabelLimits(0.0, 0.0, 0.0, 0.0, 1.0, worst_class=0.0)
 
 
 def report(
-    pairs: Sequence[tuple[Labels, Labels]], limits: Thresholds = LAX, truths: Sequence[Labels | None] = ()
+    pairs: Sequence[tuple[Labels, Labels]], limits: LabelLimits = LAX, truths: Sequence[Labels | None] = ()
 ) -> GateReport:
     known = [*truths, *[None] * (len(pairs) - len(truths))]
     bands = [boundary_band(reference, 1) for reference, _ in pairs]
@@ -110,9 +108,9 @@ def test_every_limit_fails_by_itself_and_names_its_place() -> None:
     assert report(pairs, at_limit).passed
 
 
-@pytest.mark.parametrize("name", THRESHOLDS)
+@pytest.mark.parametrize("name", PRECISIONS)
 def test_the_refusal_names_the_limits_that_were_applied_whatever_the_files_precision(name: str) -> None:
-    found = report([(halves(), spoilt(halves(), 60, 0))], THRESHOLDS[name])
+    found = report([(halves(), spoilt(halves(), 60, 0))], PRECISIONS[name].labels)
     assert found.precision == "int8"
     assert found.to_dict()["limits"] == f"the limits for {name}"
     with pytest.raises(GateError, match=f"cand: is not as good as ref by the limits for {name}: pixel agreement is"):
@@ -159,14 +157,14 @@ def test_labels_that_are_no_class_fail_whatever_the_limits() -> None:
 
 def test_pictures_of_one_class_hold_without_a_band_but_not_silently() -> None:
     flat = np.full((5, 6), 1, np.uint8)
-    found = report([(flat, flat)], THRESHOLDS["fp32"])
+    found = report([(flat, flat)], PRECISIONS["fp32"].labels)
     assert found.boundary_agreement is None
     assert found.passed
     assert found.remarks == (
         "the reference sees nothing but Hair on these pictures, so the gate says little; use others",
     )
     assert not report([(halves(), halves())]).remarks
-    assert not report([(flat, np.zeros_like(flat))], THRESHOLDS["int8"]).passed
+    assert not report([(flat, np.zeros_like(flat))], PRECISIONS["int8"].labels).passed
 
 
 def test_the_worst_picture_by_agreement_then_band_then_name() -> None:
@@ -180,7 +178,7 @@ def test_the_worst_picture_by_agreement_then_band_then_name() -> None:
 
 
 def test_plain_types_for_json() -> None:
-    found = report([(halves(), spoilt(halves(), 3, 2))], THRESHOLDS["int8"], [halves()])
+    found = report([(halves(), spoilt(halves(), 3, 2))], PRECISIONS["int8"].labels, [halves()])
     document = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert document["passed"] is False
     assert document["failures"] == list(found.failures)
@@ -192,13 +190,13 @@ def test_plain_types_for_json() -> None:
 
 
 def test_limits_loosen_with_precision() -> None:
-    order = [thresholds_for(name) for name in ("fp32", "fp16", "bf16", "int8")]
+    order = [PRECISIONS[name].labels for name in ("fp32", "fp16", "bf16", "int8")]
     for tighter, looser in itertools.pairwise(order):
         for name in ("pixel_agreement", "worst_picture", "boundary_agreement", "class_iou", "worst_class"):
             assert 1 > getattr(tighter, name) > getattr(looser, name) > 0.7, name
         assert 0 < tighter.miou_loss < looser.miou_loss
-    with pytest.raises(ModelFileError, match="no thresholds for the precision 'int4'; expected one of fp32"):
-        thresholds_for("int4")
+    with pytest.raises(ModelFileError, match="unknown precision 'int4'; expected one of fp32"):
+        precision_named("int4")
 
 
 @pytest.mark.parametrize("offset", [(0, 0), (1, 2), (2, 1), (2, 2)])

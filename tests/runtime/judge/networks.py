@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ce2p_runtime import HumanParser, ModelMetadata
-from ce2p_runtime.gate import GatePicture
+from ce2p_runtime.judge import GatePicture
 from ce2p_runtime.model_files.metadata import Geometry, Normalisation
 
 Array = NDArray[Any]

@@ -1,7 +1,8 @@
-"""Run the gate: the reference's labels once, then as many candidates as there are."""
+"""The gate: label maps of a reference, made once, against those of as many candidates as there are."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +16,12 @@ from ..geometry import frame_mapping
 from ..labels import IGNORE
 from ..model_files.metadata import ModelMetadata
 from ..parser import HumanParser
+from ..precisions import LabelLimits, precision_named
 from .agreement import Counts, PictureFigures, band_radius, boundary_band, compare, count_pairs
 from .picture import ComparedPicture
 from .report import GateReport
-from .thresholds import Thresholds, thresholds_for
 
-__all__ = ["GatePicture", "Reference", "judge"]
+__all__ = ["GatePicture", "Reference", "judge_labels"]
 
 NO_CLASS = 255
 """The label of pixels that have none. A network of 256 classes has a class of that number, and is as wrong with it."""
@@ -84,7 +85,7 @@ class Reference:
         if not listed:
             raise BackendError("the gate has no pictures to compare on; expected at least one")
         metadata, made = parser.metadata, []
-        for picture, labels in _labels_in_the_way_of(candidate, parser, listed):
+        for picture, labels in _labels(_unwarping_as(candidate, parser), listed):
             if int(labels.max()) >= metadata.num_classes:
                 raise BackendError(
                     f"{parser.name}: gives label {labels.max()} on {picture.name}, its classes are 0 to "
@@ -98,27 +99,33 @@ class Reference:
         return cls(name or parser.name, _runs_on(parser), metadata, tuple(made))
 
 
-def judge(
+def judge_labels(
     reference: Reference,
     candidate: HumanParser,
-    thresholds: Thresholds | None = None,
+    limits: LabelLimits | None = None,
     progress: Progress | None = None,
 ) -> GateReport:
     """Compare a candidate with the reference on every picture, on the backend the candidate was opened on.
 
-    `thresholds` None: those of the candidate's precision. A file with a static batch is judged with full batches. The
+    `limits` None: those of the candidate's precision. A file with a static batch is judged with full batches. The
     verdict is in the report, also on logits that are not finite; raises ModelFileError for a candidate with other
-    classes, or of an unknown precision without `thresholds`, and what the candidate's backend raises.
+    classes, or of an unknown precision without `limits`, and what the candidate's backend raises.
     """
     metadata = candidate.metadata
-    limits = thresholds or thresholds_for(metadata.precision)
+    limits = limits or precision_named(metadata.precision).labels
     _check_classes(reference, candidate)
     figures: list[PictureFigures] = []
     worst: tuple[PictureFigures, ComparedPicture] | None = None
     found = _labels_or_none(candidate, [made.picture for made in reference.pictures])
     for made, (picture, labels) in zip(reference.pictures, found, strict=True):
         own = compare(
-            picture.name, made.labels, labels, made.band, metadata.num_classes, picture.truth, made.truth_counts
+            picture.name,
+            made.labels,
+            labels,
+            band=made.band,
+            num_classes=metadata.num_classes,
+            truth=picture.truth,
+            reference_truth_counts=made.truth_counts,
         )
         figures.append(own)
         if worst is None or own.rank < worst[0].rank:
@@ -128,16 +135,16 @@ def judge(
             progress(len(figures), len(reference.pictures))
     assert worst is not None  # noqa: S101  (a reference has a picture)
     return GateReport(
-        reference.name,
-        reference.backend,
-        candidate.name,
-        candidate.backend.name,
-        candidate.backend.device,
-        metadata.precision,
-        limits,
-        metadata.class_names,
-        tuple(figures),
-        worst[1],
+        reference=reference.name,
+        reference_backend=reference.backend,
+        candidate=candidate.name,
+        backend=candidate.backend.name,
+        device=candidate.backend.device,
+        precision=metadata.precision,
+        thresholds=limits,
+        class_names=metadata.class_names,
+        pictures=tuple(figures),
+        worst_picture=worst[1],
     )
 
 
@@ -167,18 +174,14 @@ def _labels_or_none(
                 yield picture, np.full(picture.image.shape[:2], NO_CLASS, np.uint8)
 
 
-def _labels_in_the_way_of(
-    candidate: ModelMetadata | None, parser: HumanParser, pictures: Sequence[GatePicture]
-) -> Iterator[tuple[GatePicture, NDArray[np.uint8]]]:
-    """`_labels` of the reference, taken to the frame as the candidates' are."""
-    own = parser.metadata
-    try:
-        if candidate is not None:
-            geometry = dataclasses.replace(own.geometry, unwarp=candidate.geometry.unwarp)
-            parser.metadata = dataclasses.replace(own, geometry=geometry)
-        yield from _labels(parser, pictures)
-    finally:
-        parser.metadata = own
+def _unwarping_as(candidate: ModelMetadata | None, parser: HumanParser) -> HumanParser:
+    """A parser on the same backend whose labels get to the frame as the candidates' do; `parser` itself stays."""
+    if candidate is None:
+        return parser
+    derived = copy.copy(parser)
+    geometry = dataclasses.replace(parser.metadata.geometry, unwarp=candidate.geometry.unwarp)
+    derived.metadata = dataclasses.replace(parser.metadata, geometry=geometry)
+    return derived
 
 
 def _runs_on(parser: HumanParser) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ce2p_export.sensitivity import Sensitivity, Trial, Trials, leave_one_out, search
+from ce2p_export.search import Sensitivity, Trial, Trials, leave_one_out, search
 
 GROUPS = [f"layer{i}" for i in range(12)]
 HARM = {"layer3": 1.4, "layer7": 0.9, "layer8": 0.3, "layer1": 0.2}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -13,52 +12,16 @@ import numpy as np
 
 from ..errors import CE2PRuntimeError
 from ..media.pictures import write_picture
+from ..precisions import MIN_CLASS_SHARE, PRECISIONS, LabelLimits
 from .agreement import Counts, PictureFigures, class_ious
+from .checks import Check, allowance_used, percent
 from .picture import ComparedPicture, comparison_sheet
-from .thresholds import MIN_CLASS_SHARE, THRESHOLDS, Thresholds
 
-__all__ = ["Check", "GateError", "GateReport"]
+__all__ = ["GateError", "GateReport"]
 
 
 class GateError(CE2PRuntimeError):
     """A candidate is not as good as its reference."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One figure beside its limit."""
-
-    what: str
-    figure: float | None
-    """None: there was nothing to compare, which counts as held."""
-    limit: float
-    at_least: bool = True
-    """Whether the limit is the smallest allowed figure, or the largest."""
-    where: str = ""
-    """The picture or class that the figure belongs to; empty for all of them together."""
-
-    @property
-    def held(self) -> bool:
-        """Written so that NaN fails."""
-        if self.figure is None:
-            return True
-        return self.figure >= self.limit if self.at_least else self.figure <= self.limit
-
-    @property
-    def text(self) -> str:
-        """One line: figure and limit."""
-        place = f" ({self.where})" if self.where else ""
-        return f"{self.what}{place} is {self.shown}, expected {self.bound}"
-
-    @property
-    def bound(self) -> str:
-        """The limit for people."""
-        return f"at {'least' if self.at_least else 'most'} {_percent(self.limit)}"
-
-    @property
-    def shown(self) -> str:
-        """The figure for people, never rounded onto its limit from the wrong side."""
-        return "-" if self.figure is None else _percent(self.figure, up=not self.at_least)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +39,7 @@ class GateReport:
     device: str
     precision: str
     """The candidate's own; the limits may be those of another, see `limits`."""
-    thresholds: Thresholds
+    thresholds: LabelLimits
     class_names: tuple[str, ...]
     pictures: tuple[PictureFigures, ...]
     """At least one, in the order of the reference's."""
@@ -86,12 +49,17 @@ class GateReport:
     @property
     def limits(self) -> str:
         """Whose limits `thresholds` are, in words, read from the limits themselves so that it cannot be another's."""
-        named = next((name for name, limits in THRESHOLDS.items() if limits == self.thresholds), None)
+        named = next((name for name, one in PRECISIONS.items() if one.labels == self.thresholds), None)
         return f"the limits for {named}" if named else "limits of your own"
 
     @property
     def passed(self) -> bool:
         return not self.failures
+
+    @property
+    def used(self) -> float:
+        """Share of what the limits allow that is used up; see `allowance_used`."""
+        return allowance_used(self.checks, self.passed)
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -178,8 +146,8 @@ class GateReport:
     def paint_worst(self, path: str | Path) -> Path:
         """Write input | reference | candidate | difference of the worst picture (.png or .jpg). Raises MediaError."""
         worst = self.worst
-        band = "" if worst.band_agreement is None else f", {_percent(worst.band_agreement)} in the boundary band"
-        caption = f"{worst.name}: {_percent(worst.agreement)} of the pixels agree{band}"
+        band = "" if worst.band_agreement is None else f", {percent(worst.band_agreement)} in the boundary band"
+        caption = f"{worst.name}: {percent(worst.agreement)} of the pixels agree{band}"
         return write_picture(path, comparison_sheet(self.worst_picture, caption))
 
     def to_dict(self) -> dict[str, Any]:
@@ -251,11 +219,3 @@ def _truth_miou(counts: Iterable[Counts | None]) -> float | None:
         return None
     total: Counts = np.sum(known, axis=0)
     return _mean(iou for iou, pixels in zip(class_ious(total), total.sum(1), strict=True) if pixels)
-
-
-def _percent(share: float, *, up: bool = False) -> str:
-    """At most four decimals of a per cent, cut off (or, with `up`, raised) rather than rounded to the nearest."""
-    if not math.isfinite(share):
-        return str(share)
-    units = round(share * 1e6, 3)  # 0.29 * 1e6 is a hair off 290000
-    return f"{(math.ceil(units) if up else math.floor(units)) / 1e4:.6g} %"
