@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu.networks_on_disk import NetworkFiles
 from benchmarks.gpu.parts import SkippedError
-from ce2p_runtime.backends import Backend, OnnxRuntimeCudaBackend, open_backend
-from ce2p_runtime.backends.base import DeviceBackend
+from ce2p_runtime.backends import Backend, DeviceBackend, open_backend
+from ce2p_runtime.backends.onnxruntime_cuda import OnnxRuntimeCudaBackend
 from ce2p_runtime.process.telemetry import import_onnxruntime
 
 __all__ = ["NetworkRun", "from_backend", "from_graph", "from_naive_onnx", "graphed_backend"]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterable
 from pathlib import Path
 
 from ce2p.data.layouts import recognise
 from ce2p_runtime import BackendError, ModelMetadata
-from ce2p_runtime.backends import precision_refusal
+from ce2p_runtime.backends import BACKENDS, precision_refusal
 from ce2p_runtime.backends.base import check_model_file, metadata_from
 from ce2p_runtime.base.text import install_hint
 from ce2p_runtime.media.listing import list_pictures
@@ -39,7 +38,7 @@ def check_pictures(source: Path | None) -> None:
 
 def check_proof() -> None:
     """Raise BackendError where ONNX Runtime, which proves every exported file, is not installed."""
-    if importlib.util.find_spec("onnxruntime") is None:
+    if not BACKENDS["onnxruntime"].installed:
         raise BackendError(
             f"exported files are proved with ONNX Runtime, which is not installed; {install_hint('cpu')}"
         )

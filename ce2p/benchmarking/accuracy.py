@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 
 from ce2p.api.reference import open_reference
 from ce2p_runtime import HumanParser
-from ce2p_runtime.backends import precision_refusal
+from ce2p_runtime.backends import BACKENDS, precision_refusal
 from ce2p_runtime.judge import GatePicture, GateReport, Reference, judge_labels
 from ce2p_runtime.model_files.engine_file import ENGINE_SUFFIXES
 
@@ -100,6 +99,6 @@ def _candidate_like_it(candidates: Sequence[Candidate], path: Path) -> Candidate
     if not same:
         return None
     elsewhere = precision_refusal("onnxruntime", same[0].parser.metadata.precision) is not None
-    if path.suffix in ENGINE_SUFFIXES or importlib.util.find_spec("onnxruntime") is None or elsewhere:
+    if path.suffix in ENGINE_SUFFIXES or not BACKENDS["onnxruntime"].installed or elsewhere:
         return same[0]
     return next((c for c in same if (c.parser.backend.name, c.parser.backend.device) == ("onnxruntime", "cpu")), None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ce2p_runtime import BackendError, HumanParser, ModelFileError
-from ce2p_runtime.backends import BACKENDS
+from ce2p_runtime.backends import installed_backends
 from ce2p_runtime.measuring.timing import timed
 
 from .frames import Footage
@@ -146,5 +145,4 @@ def short_names(models: Sequence[Path]) -> dict[Path, str]:
 
 def _backends_of(model: Path) -> tuple[str, ...]:
     """Every installed backend for an ONNX file; what else there is has one of its own, or says why it has none."""
-    installed = tuple(name for name in BACKENDS if importlib.util.find_spec(name) is not None)
-    return installed if model.suffix == ".onnx" and installed else ("auto",)
+    return (installed_backends() if model.suffix == ".onnx" else ()) or ("auto",)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterable
 from pathlib import Path
 
 from ce2p.errors import ConfigError
 from ce2p_runtime import BackendError
-from ce2p_runtime.backends import BACKENDS, DEVICE_BACKENDS
+from ce2p_runtime.backends import BACKENDS
+from ce2p_runtime.backends.registry import backend_choices
 from ce2p_runtime.base.destinations import check_destination, check_folder
 from ce2p_runtime.base.text import install_hint
 
@@ -23,15 +23,15 @@ def backend_names(text: str | None, option: str, *, for_exports: bool = False) -
     if text is None:
         return ()
     names = tuple(dict.fromkeys(filter(None, (name.strip() for name in text.split(",")))))
-    known = tuple(BACKENDS) if for_exports else ("auto", *BACKENDS, *DEVICE_BACKENDS)
+    known = tuple(BACKENDS) if for_exports else backend_choices()
     if not names:
         raise ConfigError(f"{option} names no backend; expected some of {', '.join(known)}")
     for name in names:
         if name not in known:
             raise BackendError(f"{option}: unknown backend {name!r}; expected some of {', '.join(known)}")
-        if name in BACKENDS and importlib.util.find_spec(name) is None:
-            extra = "cpu" if name == "onnxruntime" else name
-            raise BackendError(f"{option}: the backend {name} is not installed; {install_hint(extra)}")
+        if name in BACKENDS and not BACKENDS[name].installed:
+            cure = install_hint(BACKENDS[name].extra)
+            raise BackendError(f"{option}: the backend {name} is not installed; {cure}")
     return names
 
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import platform
 
 from ce2p import __version__
+from ce2p_runtime.backends.registry import backend_packages
 from ce2p_runtime.measuring.machine import versions
 
 from .console import say
 
 __all__ = ["run"]
 
-_BACKENDS = ("onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "onnxruntime-ep-nv-tensorrt-rtx-cu13")
 _LIBRARIES = ("numpy", "opencv-python-headless", "opencv-python", "av", "onnx", "torch")
 
 
 def run() -> None:
     """Print versions: ce2p's and Python's, the backends', and those of the libraries that results come from."""
     say(f"ce2p {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
-    say(f"backends: {_listed(_BACKENDS) or 'none'}")
+    say(f"backends: {_listed(backend_packages()) or 'none'}")
     say(f"libraries: {_listed(_LIBRARIES)}")
 
 

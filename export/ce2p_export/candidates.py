@@ -11,7 +11,7 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
-from ce2p_runtime.measuring.machine import versions
+from ce2p_runtime.backends import BACKENDS, backend_versions
 from ce2p_runtime.model_files.metadata import METADATA_KEY, ModelMetadata
 from ce2p_runtime.model_files.onnx_file import onnx_digest
 
@@ -77,7 +77,7 @@ class CandidateMaker:
             "unrounded": sorted(plan.layers.unrounded),
             "ranges": sorted(plan.layers.ranges.items()),
             "backend": backend,
-            "versions": versions("ce2p", "onnxruntime", "openvino"),
+            "versions": backend_versions(BACKENDS),
             "judge": self.judge.key,
         }
 

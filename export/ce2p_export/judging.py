@@ -8,7 +8,6 @@ them out: that copy, made once for each file, stands for the GPU.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from typing import Any
 import onnx
 
 from ce2p_runtime import HumanParser
-from ce2p_runtime.backends import BACKENDS, open_backend, precision_refusal
+from ce2p_runtime.backends import installed_backends, open_backend, precision_refusal
 from ce2p_runtime.errors import CE2PRuntimeError
 from ce2p_runtime.judge import (
     GateError,
@@ -205,7 +204,7 @@ class ExportJudge:
         named = self.settings.backends
         reports: dict[str, GateReport] = {}
         refused: dict[str, str] = {}
-        for backend in named or [name for name in BACKENDS if importlib.util.find_spec(name) is not None]:
+        for backend in named or installed_backends():
             try:
                 reports[backend] = self._on_backend(file, backend, progress)
             except CE2PRuntimeError as error:

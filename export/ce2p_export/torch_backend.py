@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ce2p.checkpoints import LoadedCheckpoint
 from ce2p.labels import LabelSet
 from ce2p.models import CE2P
+from ce2p_runtime.backends import Backend
 from ce2p_runtime.errors import BackendError
 from ce2p_runtime.process.locking import one_at_a_time
 
@@ -25,7 +26,7 @@ from .source import Source
 __all__ = ["TorchBackend", "torch_device"]
 
 
-class TorchBackend:
+class TorchBackend(Backend):
     """Runs a network as it is, not folded: float32 [N, 3, H, W] of any size and any batch in, logits out.
 
     `size`: (height, width) that frames are brought to. `weights`: where they come from, in words. `channels_last`:

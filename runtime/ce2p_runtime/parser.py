@@ -99,7 +99,7 @@ class HumanParser:
         self.name = name
         """What is parsed with, for people: the file's name."""
         self.backend: Backend = backend
-        self.choice: BackendChoice | None = getattr(backend, "choice", None)
+        self.choice: BackendChoice | None = backend.choice
         """What was measured to choose the backend; None where nothing was."""
         self.group_size = backend.batch or batch
         """Frames per forward pass: the file's static batch, or `batch` where the file's is dynamic."""
@@ -155,7 +155,10 @@ class HumanParser:
         network does not run on a GPU, ValueError for another frame.
         """
         if self._gpu is None:
-            raise BackendError(f"labels on the GPU want a network there, this one runs on {self.backend.device}")
+            raise BackendError(
+                f"this network runs on {self.backend.device}, expected a GPU, where alone labels can stay on a GPU; "
+                'open it with device="cuda", or call the parser itself'
+            )
         labels = self._gpu.collect(self._gpu.submit([self.inputs.take(frame).image], keep_on_device=True))[0].labels
         assert isinstance(labels, DeviceArray)  # noqa: S101  (as was asked for)
         return labels

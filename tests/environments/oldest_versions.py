@@ -17,7 +17,7 @@ import tomllib
 
 __all__ = ["oldest_versions"]
 
-_FREE = {"dev", "gpu", "tensorrt"}
+_FREE = {"dev", "gpu", "tensorrt", "tensorrt-rtx"}
 
 _LOWER_BOUND = re.compile(r"(?P<name>[\w.-]+)(\[[\w,]+\])?\s*>=\s*(?P<version>[\w.]+)")
 

@@ -21,26 +21,19 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BackendError
 from ..ops.bilinear import bilinear_resize
-from . import Backend, BackendChoice
+from .base import Backend
 
-__all__ = ["AnySizeBackend", "AveragedBackend"]
-
-
-@runtime_checkable
-class AnySizeBackend(Backend, Protocol):
-    """A backend that takes inputs of any height and width, not only of `metadata.input_size`."""
-
-    any_size: bool
+__all__ = ["AveragedBackend"]
 
 
-class AveragedBackend:
+class AveragedBackend(Backend):
     """A backend around another one, with the same inputs, whose logits are averages.
 
     With `flip` it takes twice the time, with several `scales` as much longer. Frames travel through host memory.
@@ -61,7 +54,7 @@ class AveragedBackend:
         if not scales or not all(math.isfinite(scale) and scale > 0 for scale in scales):
             raise BackendError(f"scales are {list(scales)}, expected at least one number above 0, e.g. 0.75,1,1.25")
         self._scales = tuple(float(scale) for scale in scales)
-        if self._scales != (1.0,) and not (isinstance(backend, AnySizeBackend) and backend.any_size):
+        if self._scales != (1.0,) and not backend.any_size:
             height, width = metadata.input_size
             raise BackendError(
                 f"{backend.name} takes {height}x{width} inputs only, scales {_listed(self._scales)} want other sizes; "
@@ -70,8 +63,7 @@ class AveragedBackend:
         self._backend, self._flip = backend, flip
         self.metadata = dataclasses.replace(metadata, edge=False)
         self.batch = backend.batch or batch
-        self.choice: BackendChoice | None = getattr(backend, "choice", None)
-        """Why "auto" took the backend inside, where it did."""
+        self.choice = backend.choice
         self.device = backend.device
         self.name = f"{backend.name}, averaged over {_description(flip, self._scales)}"
         order = list(range(metadata.num_classes))

@@ -18,10 +18,10 @@ from ..model_files.engine_file import ENGINE_SUFFIXES
 from ..model_files.metadata import METADATA_KEY, MOST_BATCH, ModelMetadata
 from ..model_files.onnx_file import onnx_digest, onnx_graph, onnx_properties
 from ..onnx_check import check_graph
+from .choice_memory import BackendChoice
 
 __all__ = [
     "Backend",
-    "CompiledBackend",
     "DeviceBackend",
     "TensorSpec",
     "check_model_file",
@@ -32,7 +32,10 @@ __all__ = [
 
 
 class Backend(Protocol):
-    """A loaded network. `run` and `close` may be called from any thread, at any time."""
+    """A loaded network. `run` and `close` may be called from any thread, at any time.
+
+    Classes that implement it derive from it: what has a value here holds for those that say nothing else.
+    """
 
     name: str
     """Short name: "onnxruntime", "openvino"."""
@@ -41,6 +44,10 @@ class Backend(Protocol):
     metadata: ModelMetadata
     batch: int | None
     """Static batch size of the file; None for a dynamic one."""
+    choice: BackendChoice | None = None
+    """Why "auto" took it; None where nothing was measured."""
+    any_size: bool = False
+    """Whether it takes inputs of any height and width, not only of `metadata.input_size`."""
 
     def run(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
         """One forward pass. `batch`: float [N, 3, H, W] or uint8 [N, H, W, 3], by `metadata.input_kind`.
@@ -53,13 +60,12 @@ class Backend(Protocol):
     def close(self) -> None:
         """Release the network; again is allowed. Further runs are a BackendError; those that are on end as usual."""
 
-
-@runtime_checkable
-class CompiledBackend(Backend, Protocol):
-    """A network that its library compiled for this machine, which can be kept for the next time."""
-
     def keep(self) -> None:
-        """Write it to the cache, unless it came from there; where that cannot be, a warning says so."""
+        """Write what a library took seconds to compile to the cache, unless it came from there.
+
+        Does nothing for other libraries. Where it cannot be written, a warning says so.
+        """
+        return
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import datetime
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from ..base.text import first_line
 from ..measuring.machine import usable_cores
-from .base import CompiledBackend
+from .base import Backend
 from .choice_memory import BackendChoice, Option, choice_key, forget, recall, remember
-from .choice_timing import ChoosableBackend, Loader, Runner, Times, time_options
+from .choice_timing import Runner, Times, time_options
 from .first_pass import RememberedBackend
 
 __all__ = ["choose_backend", "options_for"]
@@ -34,24 +35,20 @@ _TOPOLOGY = Path("/sys/devices/system/cpu")
 
 
 def choose_backend(
-    path: Path,
-    loaders: Mapping[str, Loader],
-    threads: int | None,
-    reopen: Callable[[Option], ChoosableBackend],
-    keep: bool,
-) -> ChoosableBackend:
+    path: Path, names: Sequence[str], threads: int | None, load: Callable[[Option, bool], Backend], *, keep: bool
+) -> Backend:
     """The fastest of these backends for an ONNX file on the CPU, loaded, with its `choice` filled in.
 
-    `loaders`: by name, called with (path, "cpu", threads), for those that are timed. `threads`: what the user asked
-    for; None tries what is worth trying. An option that does not load or fails is left out and named; where all do, the
+    `threads`: what the user asked for; None tries what is worth trying. `load` is called with an option and whether to
+    keep what its library compiles. An option that does not load or fails is left out and named; where all do, the
     first one's error is raised. That timing begins is logged as INFO. `keep`: what was compiled of the one that stays.
-    `reopen` loads the one that was chosen before, or the only one. Raises OSError where the file cannot be read.
+    Raises OSError where the file cannot be read.
     """
-    options = options_for(loaders, threads)
+    options = options_for(names, threads)
     if len(options) == 1:
-        return reopen(options[0])
+        return load(options[0], keep)
     key = choice_key(path, options)
-    backend = _recalled(path, key, options, reopen)
+    backend = _recalled(path, key, options, lambda option: load(option, keep))
     if backend is not None:
         return backend
     logger.info(
@@ -59,11 +56,11 @@ def choose_backend(
         path.name,
         _joined(options),
     )
-    backend, choice = _measured(path, loaders, options)
+    backend, choice = _measured(path, options, lambda option: load(option, False))
     backend.choice = choice
     logger.debug("%s: backend %s (%s)", path, choice.option, choice.description)
     remember(key, path.name, choice)
-    if keep and isinstance(backend, CompiledBackend):
+    if keep:
         backend.keep()
     return backend
 
@@ -90,37 +87,33 @@ def _physical_cores() -> int | None:
         return None
 
 
-def _recalled(
-    path: Path, key: str, options: list[Option], reopen: Callable[[Option], ChoosableBackend]
-) -> ChoosableBackend | None:
+def _recalled(path: Path, key: str, options: list[Option], load: Callable[[Option], Backend]) -> Backend | None:
     """The backend that was chosen before; None where none was, or it does not load now."""
     choice = recall(key, options)
     if choice is None:
         return None
     try:
-        backend = reopen(choice.option)
+        backend = load(choice.option)
     except Exception as error:
-        logger.warning("%s: %s was chosen before and fails now (%s)", path, choice.option, _one_line(error))
+        logger.warning("%s: %s was chosen before and fails now (%s)", path, choice.option, first_line(error))
         return None
     backend.choice = choice
     logger.debug("%s: backend %s (%s)", path, choice.option, choice.description)
     return backend if choice.noise else RememberedBackend(path, backend, choice, lambda: forget(key))
 
 
-def _measured(
-    path: Path, loaders: Mapping[str, Loader], options: list[Option]
-) -> tuple[ChoosableBackend, BackendChoice]:
+def _measured(path: Path, options: list[Option], load: Callable[[Option], Backend]) -> tuple[Backend, BackendChoice]:
     runners = [Runner(option) for option in options]
     kept: Runner | None = None
     try:
         for runner in runners:
-            runner.load(path, loaders)
+            runner.load(load)
         times = _times(path, runners)
         running = [runner for runner in runners if runner.backend is not None]
         kept = min(running, key=lambda runner: times.median_ms.get(str(runner.option), 0.0), default=None)
         if kept is None or kept.backend is None:
             raise next(runner.error for runner in runners if runner.error is not None)
-        left_out = {str(runner.option): _one_line(runner.error) for runner in runners if runner.error is not None}
+        left_out = {str(runner.option): first_line(runner.error) for runner in runners if runner.error is not None}
         for name, reason in left_out.items():
             logger.warning("%s: %s is left out of the choice (%s)", path, name, reason)
         today = datetime.datetime.now().astimezone().date().isoformat()
@@ -146,7 +139,3 @@ def _joined(options: list[Option]) -> str:
     """In words: "a, b and c"."""
     *first, last = map(str, options)
     return f"{', '.join(first)} and {last}"
-
-
-def _one_line(error: Exception | None) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

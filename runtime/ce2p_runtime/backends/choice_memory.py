@@ -18,8 +18,9 @@ from ..base.bounded_json import read_json
 from ..base.cache import cache_folder, read_cached
 from ..base.files import atomic_path
 from ..errors import MediaError
-from ..measuring.machine import cpu_model, usable_cores, versions
+from ..measuring.machine import cpu_model, usable_cores
 from ..model_files.onnx_file import onnx_digest, onnx_properties
+from .registry import backend_versions
 
 __all__ = ["BackendChoice", "Option", "choice_key", "forget", "recall", "remember"]
 
@@ -28,9 +29,6 @@ logger = logging.getLogger(__name__)
 _FORMAT = 1
 _LARGEST = 1 << 16
 """Bytes of a file of the memory: a few options and one line for each that failed."""
-_PACKAGES = ("ce2p", "onnxruntime", "onnxruntime-gpu", "openvino", "onnx")
-"""Packages whose versions decide how fast a network runs, and on what it runs at all."""
-
 
 _of_this_process: dict[str, BackendChoice] = {}
 """By key: choices that are too noisy to be written."""
@@ -90,7 +88,7 @@ def choice_key(path: Path, options: Sequence[Option]) -> str:
         "model": [onnx_digest(path), onnx_properties(path)],
         "cpu": cpu_model(),
         "cores": [os.cpu_count(), usable_cores()],
-        "versions": versions(*_PACKAGES),
+        "versions": backend_versions(dict.fromkeys(option.backend for option in options)),
         "options": [str(option) for option in options],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,9 @@ from ..measuring.machine import usable_cores
 from ..measuring.timing import REST, Timing, timed
 from ..model_files.metadata import ModelMetadata
 from .base import Backend
-from .choice_memory import BackendChoice, Option
+from .choice_memory import Option
 
-__all__ = ["ChoosableBackend", "Loader", "Runner", "Times", "time_options"]
+__all__ = ["Runner", "Times", "time_options"]
 
 ROUNDS = 5
 FEWEST_ROUNDS = 2
@@ -37,15 +37,6 @@ MOST_WAITING = 0.25
 MOST_SPREAD = 1.5
 
 _TASKS = Path("/proc/self/task")
-
-
-class ChoosableBackend(Backend, Protocol):
-    """A backend that keeps why it was chosen."""
-
-    choice: BackendChoice | None
-
-
-Loader = Callable[[Path, str, int | None], ChoosableBackend]
 
 
 @dataclass(frozen=True)
@@ -63,13 +54,13 @@ class Runner:
 
     def __init__(self, option: Option) -> None:
         self.option = option
-        self.backend: ChoosableBackend | None = None
+        self.backend: Backend | None = None
         self.error: Exception | None = None
         self._input: NDArray[Any] | None = None
 
-    def load(self, path: Path, loaders: Mapping[str, Loader]) -> None:
+    def load(self, load: Callable[[Option], Backend]) -> None:
         try:
-            self.backend = loaders[self.option.backend](path, "cpu", self.option.threads)
+            self.backend = load(self.option)
             self._input = _random_input(self.backend.metadata, self.backend.batch or 1)
         except Exception as error:
             self.fail(error)

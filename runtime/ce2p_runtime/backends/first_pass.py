@@ -15,26 +15,21 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..measuring.timing import timed
-from ..model_files.metadata import ModelMetadata
+from .base import Backend
 from .choice_memory import BackendChoice
-from .choice_timing import ChoosableBackend
 
 __all__ = ["RememberedBackend"]
 
 logger = logging.getLogger(__name__)
 
 
-class RememberedBackend:
+class RememberedBackend(Backend):
     """`backend` as it is, with `forget` called where its first pass contradicts the time in `choice`."""
 
-    def __init__(
-        self, path: Path, backend: ChoosableBackend, choice: BackendChoice, forget: Callable[[], None]
-    ) -> None:
-        self.name: str = backend.name
-        self.device: str = backend.device
-        self.metadata: ModelMetadata = backend.metadata
-        self.batch: int | None = backend.batch
-        self.choice: BackendChoice | None = choice
+    def __init__(self, path: Path, backend: Backend, choice: BackendChoice, forget: Callable[[], None]) -> None:
+        self.name, self.device = backend.name, backend.device
+        self.metadata, self.batch = backend.metadata, backend.batch
+        self.choice = choice
         self._backend = backend
         self._path = path
         self._forget: Callable[[], None] | None = forget

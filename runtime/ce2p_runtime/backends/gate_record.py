@@ -13,13 +13,11 @@ from pathlib import Path
 from ..base.text import install_hint
 from ..errors import BackendError, ModelFileError
 from ..model_files.metadata import ModelMetadata
+from .registry import BACKENDS, DEVICE_BACKENDS
 
 __all__ = ["gate_passed_on", "passed_among", "warn_unless_passed"]
 
 logger = logging.getLogger(__name__)
-
-_EXTRAS = {"onnxruntime": "cpu", "openvino": "openvino", "tensorrt": "tensorrt"}
-"""Backend -> the extra that installs it."""
 
 
 def gate_passed_on(metadata: ModelMetadata, path: Path) -> tuple[str, ...] | None:
@@ -43,7 +41,8 @@ def passed_among(installed: Sequence[str], metadata: ModelMetadata, path: Path) 
         return list(installed)
     names = [name for name in installed if name in passed]
     if not names:
-        cure = " or ".join(install_hint(_EXTRAS[name]) for name in passed if name in _EXTRAS) or "export it again"
+        known = [entry for name, entry in (*BACKENDS.items(), *DEVICE_BACKENDS.items()) if name in passed]
+        cure = " or ".join(install_hint(entry.extra) for entry in known) or "export it again"
         raise BackendError(
             f"{path}: its gate was passed on {_listed(passed)}, installed for it is {_listed(installed)}; {cure}, "
             "or name a backend and check it with `ce2p verify`"

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.text import install_hint
+from ..base.text import first_line, install_hint
 from ..errors import BackendError, ModelFileError
 from ..process.forks import keep_in_children
 from ..process.telemetry import import_onnxruntime
-from .base import check_signature, checked_metadata
-from .choice_memory import BackendChoice
+from .base import Backend, check_signature, checked_metadata
+from .registry import precision_refusal
 
 __all__ = ["OnnxRuntimeBackend"]
 
@@ -28,7 +28,7 @@ WeightBiasQuantization multiplies float16 scales of activations and weights in f
 the bias with it (seen in 1.32: a relative error of 0.18, found by the gate); our CPU files have theirs quantised."""
 
 
-class OnnxRuntimeBackend:
+class OnnxRuntimeBackend(Backend):
     """Runs an exported ONNX file with ONNX Runtime.
 
     `device`: "cpu", "cuda", "cuda:N", or "auto" (CUDA where the installed ONNX Runtime has it and it loads, else CPU;
@@ -37,12 +37,6 @@ class OnnxRuntimeBackend:
     """
 
     name = "onnxruntime"
-    refused: ClassVar[dict[str, str]] = {
-        "bf16": "ONNX Runtime has no bfloat16 kernels for CPUs; use --backend openvino, or a file of another precision"
-    }
-    """Precisions that it does not compute on a CPU, with the reason."""
-    choice: BackendChoice | None = None
-    """Why "auto" took it; None where nothing was measured."""
 
     def __init__(self, path: str | Path, device: str = "auto", threads: int | None = None) -> None:
         path = Path(path)
@@ -64,7 +58,7 @@ class OnnxRuntimeBackend:
             # A session may run in several threads at once; every run makes arrays of its own.
             return [np.asarray(output) for output in session.run(None, {self._input_name: batch})]
         except Exception as error:  # ONNX Runtime's errors share no base class
-            reason = _first_line(error)
+            reason = first_line(error)
             raise BackendError(f"{self._path}: ONNX Runtime cannot run it ({reason}); try another backend") from error
 
     def close(self) -> None:
@@ -88,8 +82,9 @@ def _open_session(path: Path, device: str, threads: int | None, precision: str) 
             f"pip uninstall onnxruntime, then {install_hint('gpu')} (never both: see `ce2p doctor`)"
         )
     wanted = "cuda" if kind == "cuda" or (kind == "auto" and has_cuda) else "cpu"
-    if wanted == "cpu" and precision in OnnxRuntimeBackend.refused:  # before a large file is loaded for nothing
-        raise BackendError(f"{path}: {OnnxRuntimeBackend.refused[precision]}")
+    refusal = precision_refusal(OnnxRuntimeBackend.name, precision)
+    if wanted == "cpu" and refusal is not None:  # before a large file is loaded for nothing
+        raise BackendError(f"{path}: {refusal}")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     # Between two passes its threads would go on spinning, and take their core from who decodes and encodes there.
@@ -106,7 +101,7 @@ def _open_session(path: Path, device: str, threads: int | None, precision: str) 
         )
     except Exception as error:  # ONNX Runtime's errors share no base class
         raise ModelFileError(
-            f"{path}: ONNX Runtime cannot load it ({_first_line(error)}); copy or export it again"
+            f"{path}: ONNX Runtime cannot load it ({first_line(error)}); copy or export it again"
         ) from error
     loaded = session.get_providers()[0]
     if wanted == "cuda" and loaded != _PROVIDERS["cuda"]:
@@ -118,7 +113,3 @@ def _open_session(path: Path, device: str, threads: int | None, precision: str) 
         logger.warning("CUDA is compiled into ONNX Runtime but did not load; running on the CPU (see `ce2p doctor`)")
         wanted = "cpu"
     return session, "cpu" if wanted == "cpu" else f"cuda:{index or 0}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

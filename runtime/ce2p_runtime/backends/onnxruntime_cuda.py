@@ -1,4 +1,4 @@
-"""ONNX Runtime on an NVIDIA GPU, tensors staying there: its CUDA provider, and TensorRT for RTX as a plugin of it."""
+"""ONNX Runtime on an NVIDIA GPU, through its CUDA provider, with tensors that stay there."""
 
 from __future__ import annotations
 
@@ -16,21 +16,48 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.text import install_hint
+from ..base.text import first_line, install_hint
 from ..cuda.driver import CudaDevice, Resources, Stream, device_index
 from ..cuda.kernels import CarriedKernels
 from ..errors import BackendError, ModelFileError
 from ..process.locking import one_at_a_time
 from ..process.telemetry import import_onnxruntime
-from .base import TensorSpec, check_signature, checked_metadata
+from .base import Backend, DeviceBackend, TensorSpec, check_signature, checked_metadata
 from .device_run import HostRunner
+from .onnxruntime import OnnxRuntimeBackend
 
-__all__ = ["OnnxRuntimeCudaBackend", "TensorRTRtxBackend", "cuda_provider_is_there"]
+__all__ = [
+    "OnnxRuntimeCudaBackend",
+    "cuda_provider_is_there",
+    "on_provider",
+    "onnxruntime_for_gpu",
+    "open_onnxruntime",
+    "open_session",
+]
 
 logger = logging.getLogger(__name__)
 
 _CUDA = "CUDAExecutionProvider"
 _DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
+
+
+def open_onnxruntime(path: Path, device: str, threads: int | None) -> Backend:
+    """ONNX Runtime, where CUDA may be meant with tensors that stay on the GPU if pycuda is there, else without."""
+    if device.partition(":")[0] not in {"auto", "cuda"}:
+        return OnnxRuntimeBackend(path, device, threads)
+    pycuda = importlib.util.find_spec("pycuda") is not None
+    if pycuda and cuda_provider_is_there():
+        try:
+            return OnnxRuntimeCudaBackend(path, device, threads)
+        except BackendError as error:
+            if device != "auto":
+                raise
+            logger.warning("running on the CPU: %s", str(error))
+            return OnnxRuntimeBackend(path, "cpu", threads)
+    chosen = OnnxRuntimeBackend(path, device, threads)
+    if chosen.device.startswith("cuda"):
+        logger.warning("frames travel through host memory; for keeping them on the GPU, pip install pycuda")
+    return chosen
 
 
 def cuda_provider_is_there() -> bool:
@@ -52,7 +79,7 @@ def _lacks_cuda() -> bool:
     return bool(libraries) and not any("cuda" in name for name in libraries)
 
 
-class OnnxRuntimeCudaBackend:
+class OnnxRuntimeCudaBackend(DeviceBackend):
     """Runs an exported ONNX file with ONNX Runtime's CUDA provider, on the stream and in the memory it is given.
 
     `device`: "auto", "cuda" (the first GPU) or "cuda:N". `threads` is of no use on a GPU. `graph`: have ONNX Runtime
@@ -100,7 +127,7 @@ class OnnxRuntimeCudaBackend:
 
     def _open(self, path: Path, index: int, stream: Stream) -> Any:
         """A session on this provider. Raises BackendError and ModelFileError."""
-        onnxruntime = _import_onnxruntime()
+        onnxruntime = onnxruntime_for_gpu()
         if _CUDA not in onnxruntime.get_available_providers():
             raise BackendError(
                 f"device cuda:{index} asked for, but this onnxruntime {onnxruntime.__version__} has no CUDA provider; "
@@ -118,13 +145,13 @@ class OnnxRuntimeCudaBackend:
         cure = "check driver, CUDA and cuDNN with `ce2p doctor`"
         if self.graphed:
             try:
-                return _on_provider(
+                return on_provider(
                     _cuda_session(onnxruntime, path, {**settings, "enable_cuda_graph": "1"}), _CUDA, cure
                 )
             except ModelFileError as error:  # a node on the CPU, say
                 logger.warning("%s: runs without a CUDA graph (%s)", path, error)
                 self.graphed = False
-        return _on_provider(_cuda_session(onnxruntime, path, settings), _CUDA, cure)
+        return on_provider(_cuda_session(onnxruntime, path, settings), _CUDA, cure)
 
     def tensors(self, batch: int) -> tuple[TensorSpec, ...]:
         """See DeviceBackend.tensors."""
@@ -169,30 +196,6 @@ class OnnxRuntimeCudaBackend:
         self.resources.close()
 
 
-class TensorRTRtxBackend(OnnxRuntimeCudaBackend):
-    """Runs an exported ONNX file with TensorRT for RTX, which compiles it for the GPU at hand when it is loaded.
-
-    It comes as a plugin of ONNX Runtime: pip install onnxruntime-ep-nv-tensorrt-rtx-cu13, beside any onnxruntime.
-    """
-
-    name = "tensorrt-rtx"
-
-    def _open(self, path: Path, index: int, stream: Stream) -> Any:
-        self.graphed = False  # CUDAExecutionProvider's option
-        onnxruntime = _import_onnxruntime()
-        provider = _register_rtx(onnxruntime)
-        devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name == provider]
-        if index >= len(devices):
-            raise BackendError(
-                f"device cuda:{index} asked for, but TensorRT for RTX offers {len(devices)} GPUs; it needs an RTX GPU "
-                "of the Ampere generation or later (0.5.0 offers no H100)"
-            )
-        options = onnxruntime.SessionOptions()
-        settings = {"has_user_compute_stream": "1", "user_compute_stream": str(stream.handle), **self._settings}
-        options.add_provider_for_devices([devices[index]], settings)
-        return _on_provider(_session(onnxruntime, path, options, None), provider, "see its log for the reason")
-
-
 class _Session:
     """A session with its binding, which must be gone before the memory that it was given."""
 
@@ -205,7 +208,7 @@ class _Session:
         self._options: Any = None
 
     def bind(self, binding: Any) -> None:
-        onnxruntime = _import_onnxruntime()
+        onnxruntime = onnxruntime_for_gpu()
         self._binding = binding
         # Each pass waits for its stream. With disable_synchronize_execution_providers it would not, but then ONNX
         # Runtime keeps the pinned memory of every pass until the session ends, and may end the process there: it frees
@@ -218,7 +221,7 @@ class _Session:
         try:
             self.session.run_with_iobinding(self._binding, self._options)
         except Exception as error:  # ONNX Runtime's errors share no base class
-            raise BackendError(f"ONNX Runtime failed on the GPU ({_one_line(error)}); see `ce2p doctor`") from error
+            raise BackendError(f"ONNX Runtime failed on the GPU ({first_line(error)}); see `ce2p doctor`") from error
 
     def free(self) -> None:
         self._binding = None
@@ -238,31 +241,8 @@ def _ports(arguments: list[Any]) -> tuple[_Port, ...]:
     return tuple(_Port(argument.name, argument.type, tuple(argument.shape)) for argument in arguments)
 
 
-_registered: dict[str, str] = {}
-_registering = threading.Lock()
-
-
-def _register_rtx(onnxruntime: ModuleType) -> str:
-    """Make TensorRT for RTX known to ONNX Runtime, once per process; its provider's name. Raises BackendError."""
-    with _registering:
-        try:
-            import onnxruntime_ep_nv_tensorrt_rtx as plugin
-        except ImportError as error:
-            raise BackendError(
-                f"TensorRT for RTX is not installed ({error}); pip install onnxruntime-ep-nv-tensorrt-rtx-cu13"
-            ) from None
-        name: str = plugin.get_ep_name()
-        if name not in _registered:
-            library = plugin.get_library_path()
-            try:
-                onnxruntime.register_execution_provider_library(name, library)
-            except Exception as error:  # ONNX Runtime's errors share no base class
-                raise BackendError(f"TensorRT for RTX does not load ({_one_line(error)}); see `ce2p doctor`") from error
-            _registered[name] = library
-        return name
-
-
-def _import_onnxruntime() -> ModuleType:
+def onnxruntime_for_gpu() -> ModuleType:
+    """The module onnxruntime. Raises BackendError where it is not installed."""
     try:
         return import_onnxruntime()
     except ImportError:
@@ -270,27 +250,25 @@ def _import_onnxruntime() -> ModuleType:
 
 
 def _cuda_session(onnxruntime: Any, path: Path, settings: dict[str, str]) -> Any:
-    return _session(onnxruntime, path, onnxruntime.SessionOptions(), [(_CUDA, settings)])
+    return open_session(onnxruntime, path, onnxruntime.SessionOptions(), [(_CUDA, settings)])
 
 
-def _session(onnxruntime: Any, path: Path, options: Any, providers: list[Any] | None) -> Any:
+def open_session(onnxruntime: Any, path: Path, options: Any, providers: list[Any] | None) -> Any:
+    """A session without ONNX Runtime's own way back to the CPU. Raises ModelFileError."""
     options.log_severity_level = 3
     try:
         # Without enable_fallback=0 a provider that fails is replaced by the CPU, with a line on standard output.
         return onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
     except Exception as error:  # ONNX Runtime's errors share no base class
         raise ModelFileError(
-            f"{path}: ONNX Runtime cannot load it ({_one_line(error)}); copy or export it again"
+            f"{path}: ONNX Runtime cannot load it ({first_line(error)}); copy or export it again"
         ) from error
 
 
-def _on_provider(session: Any, provider: str, cure: str) -> Any:
+def on_provider(session: Any, provider: str, cure: str) -> Any:
+    """The session, which runs on that provider. Raises BackendError where it does not."""
     loaded = session.get_providers()[0]
     if loaded != provider:
         del session  # the error's traceback would keep it alive, longer than its stream
         raise BackendError(f"{provider} asked for, but ONNX Runtime could not load it and took {loaded}; {cure}")
     return session
-
-
-def _one_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -10,7 +10,7 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 from pkgutil import get_data
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,7 @@ from ..measuring.machine import cpu_model, usable_cores
 from ..model_files.onnx_file import onnx_digest
 from ..process.forks import keep_in_children
 from ..process.telemetry import import_openvino
-from .base import check_signature, checked_metadata
-from .choice_memory import BackendChoice
+from .base import Backend, check_signature, checked_metadata
 from .compiled_memory import compiled_key, forget_compiled, keep_compiled, recall_compiled
 from .openvino_core import openvino_core
 from .openvino_model import openvino_model
@@ -44,7 +43,7 @@ _SLOW = 1 << 26
 """Bytes of a model from which on compiling it takes more than a moment."""
 
 
-class OpenVinoBackend:
+class OpenVinoBackend(Backend):
     """Runs an exported ONNX file with OpenVINO.
 
     `device`: "auto" or "cpu" for the CPU; any name OpenVINO lists ("GPU", "NPU") as it is. `threads`: CPU threads, None
@@ -54,10 +53,6 @@ class OpenVinoBackend:
     """
 
     name = "openvino"
-    refused: ClassVar[dict[str, str]] = {}
-    """Precisions that it does not compute on a CPU, with the reason."""
-    choice: BackendChoice | None = None
-    """Why "auto" took it; None where nothing was measured."""
 
     def __init__(
         self, path: str | Path, device: str = "auto", threads: int | None = None, *, keep: bool = False
@@ -91,7 +86,7 @@ class OpenVinoBackend:
         self._network = None
 
     def keep(self) -> None:
-        """See CompiledBackend.keep."""
+        """See Backend.keep."""
         network, key = self._network, self._plan.key
         if network is None or key is None or network.content is not None:
             return

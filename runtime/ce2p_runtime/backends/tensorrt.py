@@ -17,14 +17,14 @@ from ..cuda.kernels import CarriedKernels
 from ..errors import BackendError, ModelFileError
 from ..model_files.engine_file import ENGINE_SUFFIXES, EngineSidecar, read_sidecar
 from ..process.locking import one_at_a_time
-from .base import TensorSpec, check_signature
+from .base import DeviceBackend, TensorSpec, check_signature
 from .device_run import HostRunner
 from .tensorrt_log import process_log, take_complaint
 
 __all__ = ["TensorRTBackend"]
 
 
-class TensorRTBackend:
+class TensorRTBackend(DeviceBackend):
     """Runs a TensorRT plan, with one execution context. See DeviceBackend.
 
     A plan is machine code: it is loaded when it is the file that its sidecar was written for, or when `trust` says to

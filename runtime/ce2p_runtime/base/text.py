@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["install_hint", "printable"]
+__all__ = ["first_line", "install_hint", "printable"]
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -23,6 +23,11 @@ def printable(text: str, keep: str = "") -> str:
 def install_hint(extra: str) -> str:
     """The command that installs ce2p with an extra, such as "cpu": ce2p comes out of a clone, not from an index."""
     return f'pip install ".[{extra}]" in your clone of ce2p'
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of another library says, in one line; its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _shows(character: str) -> bool:

@@ -12,19 +12,7 @@ from typing import Any
 
 __all__ = ["cpu_model", "machine", "source_commit", "usable_cores", "versions"]
 
-_PACKAGES = (
-    "ce2p",
-    "numpy",
-    "opencv-python-headless",
-    "torch",
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "openvino",
-    "tensorrt",
-    "onnxruntime-ep-nv-tensorrt-rtx-cu13",
-    "pycuda",
-    "cuda-bindings",
-)
+_PACKAGES = ("ce2p", "numpy", "opencv-python-headless", "torch")
 _GPU_FACTS = {
     "name": "name",
     "driver": "driver_version",
@@ -39,6 +27,8 @@ _GPU_FACTS = {
 
 def machine() -> dict[str, Any]:
     """Plain types, ready for json.dump. None where this system does not tell."""
+    from ..backends.registry import backend_packages  # it needs `versions` itself
+
     return {
         "cpu": cpu_model(),
         "cores": usable_cores(),
@@ -48,7 +38,7 @@ def machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "versions": versions(*_PACKAGES),
+        "versions": versions(*_PACKAGES, *backend_packages()),
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import os
 import time
 from collections.abc import Callable
@@ -16,10 +15,10 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-import ce2p_runtime.backends as backends
 from ce2p_runtime import BackendError, ModelMetadata
-from ce2p_runtime.backends import BackendChoice, choice, choice_memory, choice_timing
+from ce2p_runtime.backends import BACKENDS, Backend, BackendChoice, choice, choice_memory, choice_timing
 from ce2p_runtime.backends.base import metadata_from
+from ce2p_runtime.backends.registry import BackendEntry
 from ce2p_runtime.base.cache import CACHE_VARIABLE
 from ce2p_runtime.model_files.metadata import METADATA_KEY, Geometry, Normalisation
 from ce2p_runtime.model_files.onnx_file import onnx_properties
@@ -71,15 +70,14 @@ class Scene:
     def runs(self, name: str) -> int:
         return sum(who == name for who, _ in self.batches)
 
-    def backend(self, called: str) -> type:
+    def entry(self, called: str, **facts: Any) -> BackendEntry:
         scene = self
 
-        class Scripted:
+        class Scripted(Backend):
             name = called
             device = "cpu"
-            choice: BackendChoice | None = None
 
-            def __init__(self, path: Path, device: str = "auto", threads: int | None = None) -> None:
+            def __init__(self, path: Path, device: str, threads: int | None) -> None:
                 scene.loaded.append((called, device, threads))
                 if called in scene.no_load:
                     raise BackendError(f"{called} does not load\nmore lines")
@@ -97,18 +95,24 @@ class Scene:
             def close(self) -> None:
                 scene.closed.append((called, self.threads))
 
-        return Scripted
+        made: dict[str, Any] = {
+            "name": called,
+            "module": "ce2p_runtime",  # which is installed
+            "distributions": (called,),
+            "extra": called,
+            "devices": ("cpu",),
+            "open": lambda path, how: Scripted(path, how.device, how.threads),
+        }
+        return BackendEntry(**{**made, **facts})
 
 
 def set_scene(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Scene:
     """Two backends, "slow" and "fast", on a machine of two cores without hyperthreads, with an empty cache."""
     made = Scene({"slow": lambda _: 20.0, "fast": lambda _: 10.0})
-    monkeypatch.setattr(backends, "BACKENDS", {name: made.backend(name) for name in made.milliseconds})
-    monkeypatch.setattr(backends, "cuda_provider_is_there", lambda: False)
-    found = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *more: name if name in made.milliseconds else found(name, *more)
-    )
+    for name, entry in list(BACKENDS.items()):
+        monkeypatch.setitem(BACKENDS, name, dataclasses.replace(entry, module="not_installed"))
+    for name in made.milliseconds:
+        monkeypatch.setitem(BACKENDS, name, made.entry(name))
     monkeypatch.setattr(time, "perf_counter", lambda: made.now)
     monkeypatch.setattr(time, "perf_counter_ns", lambda: round(made.now * 1e9))
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
@@ -127,10 +131,9 @@ def put_cores(monkeypatch: pytest.MonkeyPatch, folder: Path, usable: int, siblin
         (folder / f"cpu{number}/topology/thread_siblings_list").write_text(f"{text}\n")
 
 
-def reason(backend: object) -> BackendChoice:
-    found = getattr(backend, "choice", None)
-    assert isinstance(found, BackendChoice)
-    return found
+def reason(backend: Backend) -> BackendChoice:
+    assert isinstance(backend.choice, BackendChoice)
+    return backend.choice
 
 
 def cached(tmp_path: Path) -> list[Path]:

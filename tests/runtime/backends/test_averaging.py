@@ -17,6 +17,7 @@ from ce2p.labels import LabelSet, label_set
 from ce2p.models import CE2P
 from ce2p_export.torch_backend import TorchBackend
 from ce2p_runtime import BackendError, HumanParser, ModelMetadata
+from ce2p_runtime.backends import Backend
 from ce2p_runtime.backends.averaging import AveragedBackend
 from ce2p_runtime.model_files.metadata import Geometry, Normalisation
 
@@ -44,7 +45,7 @@ def metadata_of(labels: LabelSet, **changes: Any) -> ModelMetadata:
     return dataclasses.replace(plain, **changes)
 
 
-class Fake:
+class Fake(Backend):
     """A network that is one function of the picture; remembers what it was given."""
 
     name, device, batch = "fake", "cpu", None

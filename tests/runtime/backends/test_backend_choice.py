@@ -14,11 +14,11 @@ import numpy as np
 import onnx
 import pytest
 
-import ce2p_runtime.backends as backends
 from ce2p_runtime import BackendError, HumanParser, ModelFileError
-from ce2p_runtime.backends import choice, choice_memory, choice_timing, first_pass, open_backend
+from ce2p_runtime.backends import BACKENDS, Backend, choice, choice_memory, choice_timing, first_pass, open_backend
 from ce2p_runtime.backends.averaging import AveragedBackend
 from ce2p_runtime.backends.choice_memory import Option
+from ce2p_runtime.backends.registry import Opening
 from ce2p_runtime.base.cache import CACHE_VARIABLE
 from ce2p_runtime.model_files.onnx_file import onnx_properties
 from tests.runtime.backends.scripted_backends import Scene, cached, put_cores, reason, set_scene, write_model
@@ -86,14 +86,14 @@ def test_another_machine_or_version_is_measured_anew(
     open_backend(model)
     scene.milliseconds["slow"] = lambda _: 1.0
     if what == "versions":
-        monkeypatch.setattr(choice_memory, "versions", lambda *packages: {"openvino": "2099.0"})
+        monkeypatch.setattr(choice_memory, "backend_versions", lambda names: {"openvino": "2099.0"})
     elif what == "processor":
         monkeypatch.setattr(choice_memory, "cpu_model", lambda: "another one")
     elif what == "cores":
         put_cores(monkeypatch, tmp_path / "four", usable=4, siblings=["0", "1", "2", "3"])
     else:
         scene.milliseconds["third"] = lambda _: 5.0
-        monkeypatch.setitem(backends.BACKENDS, "third", scene.backend("third"))
+        monkeypatch.setitem(BACKENDS, "third", scene.entry("third"))
     assert open_backend(model).name == "slow"
     assert len(cached(tmp_path)) == 2
 
@@ -150,9 +150,9 @@ def test_a_cache_that_cannot_be_written_costs_one_warning(
 def test_a_single_candidate_is_not_timed(
     scene: Scene, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(backends.BACKENDS, "fast")
+    monkeypatch.delitem(BACKENDS, "fast")
     backend = open_backend(model)
-    assert (backend.name, getattr(backend, "choice", None)) == ("slow", None)
+    assert (backend.name, backend.choice) == ("slow", None)
     assert scene.batches == []
     assert not (tmp_path / "cache").exists()
     with HumanParser(model) as parser:
@@ -295,17 +295,16 @@ def test_a_gpu_is_taken_without_timing_unless_its_backend_did_not_pass(
     scene: Scene, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene.milliseconds["onnxruntime"] = lambda _: 1.0
-    on_cpu = scene.backend("onnxruntime")
-    monkeypatch.setattr(backends, "BACKENDS", {"onnxruntime": on_cpu, **backends.BACKENDS})
-    monkeypatch.setattr(backends, "cuda_provider_is_there", lambda: True)
+    on_cpu = scene.entry("onnxruntime")
     where = {"device": "cuda:0"}
 
-    def open_on_gpu(path: Path, device: str, threads: int | None) -> Any:
-        opened = on_cpu(path, device, threads)
-        opened.device = where["device"]
+    def open_on_gpu(path: Path, how: Opening) -> Backend:
+        opened = on_cpu.open(path, how)
+        opened.device = "cpu" if how.device == "cpu" else where["device"]
         return opened
 
-    monkeypatch.setattr(backends, "_open_onnxruntime", open_on_gpu)
+    able = scene.entry("onnxruntime", devices=("cpu", "cuda"), finds_gpu=lambda: True, open=open_on_gpu)
+    monkeypatch.setitem(BACKENDS, "onnxruntime", able)
     assert open_backend(model).device == "cuda:0"
     assert open_backend(model, device="cuda").device == "cuda:0"
     assert open_backend(gated(tmp_path, {"passed_on": ["onnxruntime"]})).device == "cuda:0"
@@ -362,7 +361,7 @@ def test_real_backends_are_chosen_once(tiny_model: Path, monkeypatch: pytest.Mon
     with HumanParser(tiny_model, device="cpu") as first, HumanParser(tiny_model, device="cpu") as second:
         assert first.choice is not None
         assert first.choice.left_out == {}
-        assert {name.partition(" ")[0] for name in first.choice.median_ms} == set(backends.BACKENDS)
+        assert {name.partition(" ")[0] for name in first.choice.median_ms} == set(BACKENDS)
         assert second.choice == dataclasses.replace(first.choice, remembered=True)
         assert first.backend.name == second.backend.name == first.choice.option.backend
         np.testing.assert_array_equal(first(frame).labels, second(frame).labels)

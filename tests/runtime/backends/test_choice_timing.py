@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import ce2p_runtime.backends as backends
-from ce2p_runtime.backends import open_backend
+from ce2p_runtime.backends import BACKENDS, open_backend
 from ce2p_runtime.backends.choice_timing import FEWEST_ROUNDS, ROUNDS
 from tests.runtime.backends.scripted_backends import Scene, reason, set_scene, write_model
 
@@ -53,7 +52,7 @@ def test_the_others_are_timed_again_where_one_was_clearly_slower(
         "fast": lambda _: 50.0 if scene.runs("fast") in (2, 4, 6) else 10.0,
         "worst": lambda _: 500.0,
     }
-    monkeypatch.setitem(backends.BACKENDS, "worst", scene.backend("worst"))
+    monkeypatch.setitem(BACKENDS, "worst", scene.entry("worst"))
     found = reason(open_backend(model))
     assert found.median_ms == {"slow": 60, "fast": 10, "worst": 500}
     assert scene.runs("worst") == 1 + FEWEST_ROUNDS

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from ce2p.synthetic import iter_samples
 from ce2p_runtime import BackendError, HumanParser, frame_steps
-from ce2p_runtime.backends import TensorRTBackend, open_backend
+from ce2p_runtime.backends import open_backend
+from ce2p_runtime.backends.tensorrt import TensorRTBackend
 from ce2p_runtime.cuda.pipeline import GpuPipeline
 from ce2p_runtime.ops import crop_reference, warp_normalize_reference
 from tests.cuda_standin import GpuStandIn, Machine, gpu_stand_in

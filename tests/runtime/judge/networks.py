@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ce2p_runtime import HumanParser, ModelMetadata
+from ce2p_runtime.backends import Backend
 from ce2p_runtime.judge import GatePicture
 from ce2p_runtime.model_files.metadata import Geometry, Normalisation
 
@@ -41,7 +42,7 @@ def metadata(**changes: Any) -> ModelMetadata:
     return dataclasses.replace(made, **changes)
 
 
-class ColourNetwork:
+class ColourNetwork(Backend):
     """The backend. `fault_in` and `fault_out` spoil its input and its logits."""
 
     name = "formula"

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ce2p_runtime.backends import Backend
 from ce2p_runtime.model_files.metadata import Geometry, ModelMetadata, Normalisation
 
 CLASSES = 20
@@ -46,7 +47,7 @@ def map_of_places(height: int, width: int) -> NDArray[np.uint8]:
     return np.stack([x, y, np.full_like(x, 255)], axis=-1).astype(np.uint8)
 
 
-class Oracle:
+class Oracle(Backend):
     """Logits at input size: 10 for the true class of the place each input pixel shows, 0 for the others."""
 
     name, device = "oracle", "cpu"
@@ -69,7 +70,7 @@ class Oracle:
         self.closed = True
 
 
-class Fixed:
+class Fixed(Backend):
     """Gives prepared logits [C, h, w], one after the other, whatever it is shown."""
 
     name, device, batch = "fixed", "cpu", 1

@@ -1,0 +1,229 @@
+"""The backends: one entry for each, from which everything that depends on a backend's facts is derived.
+
+These are the choice among backends and the keys under which it is remembered, the options of the command line and their
+help, recorded versions, the findings of `ce2p doctor`, and the tests that run over all backends. Loads neither NumPy
+nor the library of a backend, because `ce2p --help` reads it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import BackendError
+from ..measuring.machine import versions
+from ..model_files.engine_file import ENGINE_SUFFIXES
+
+if TYPE_CHECKING:
+    from .base import Backend
+
+__all__ = [
+    "BACKENDS",
+    "DEVICE_BACKENDS",
+    "BackendEntry",
+    "Opening",
+    "backend_choices",
+    "backend_entry",
+    "backend_packages",
+    "backend_versions",
+    "installed_backends",
+    "precision_refusal",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """How a network is loaded; see `open_backend`."""
+
+    device: str = "auto"
+    threads: int | None = None
+    trust: bool = False
+    keep: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendEntry:
+    """What is known of a backend before its library is loaded."""
+
+    name: str
+    """What users call it, and the `name` of what `open` returns."""
+    module: str
+    """What Python imports; the backend is installed where this module is found."""
+    distributions: tuple[str, ...]
+    """Packages that provide the module, of which one is enough."""
+    needs: tuple[str, ...] = ()
+    """Other packages that its results or times depend on."""
+    extra: str
+    """The extra of pyproject.toml that installs it."""
+    suffixes: tuple[str, ...] = (".onnx",)
+    """Of the files that it takes."""
+    devices: tuple[str, ...]
+    """Kinds of device that it has its own way for: "cpu", "cuda". Its library may know more by name."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Precisions that it does not compute on a CPU, with the reason and what to do."""
+    open: Callable[[Path, Opening], Backend]
+    """Loads a file. Raises BackendError and ModelFileError."""
+    finds_gpu: Callable[[], bool] = lambda: False
+    """Whether "auto" should try it on a GPU before anything is timed on the CPU."""
+
+    def __post_init__(self) -> None:
+        for fact in ("distributions", "suffixes", "devices"):
+            values = getattr(self, fact)
+            if not isinstance(values, tuple) or not values or not all(values):
+                raise ValueError(f"backend {self.name!r}: {fact} is {values!r}, expected a tuple of at least one name")
+        if not all(suffix.startswith(".") for suffix in self.suffixes):
+            raise ValueError(f"backend {self.name!r}: suffixes are {self.suffixes}, expected each to begin with a dot")
+        if not set(self.devices) <= {"cpu", "cuda"}:
+            raise ValueError(f"backend {self.name!r}: devices are {self.devices}, expected cpu, cuda or both")
+
+    @property
+    def installed(self) -> bool:
+        """Whether its library is there; whether it can be imported is not tried."""
+        return importlib.util.find_spec(self.module) is not None
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of the installed packages that provide its module, under whatever name: builds of others count, too."""
+        found = versions(*self.distributions)
+        if not found and self.installed:
+            found = versions(*packages_distributions().get(self.module.partition(".")[0], ()))
+        return found
+
+
+def _open_onnxruntime(path: Path, how: Opening) -> Backend:
+    from .onnxruntime_cuda import open_onnxruntime
+
+    return open_onnxruntime(path, how.device, how.threads)
+
+
+def _onnxruntime_finds_gpu() -> bool:
+    from .onnxruntime_cuda import cuda_provider_is_there
+
+    return cuda_provider_is_there()
+
+
+def _open_openvino(path: Path, how: Opening) -> Backend:
+    from .openvino import OpenVinoBackend
+
+    return OpenVinoBackend(path, how.device, how.threads, keep=how.keep)
+
+
+def _open_tensorrt(path: Path, how: Opening) -> Backend:
+    from .tensorrt import TensorRTBackend
+
+    return TensorRTBackend(path, how.device, how.threads, how.trust)
+
+
+def _open_tensorrt_rtx(path: Path, how: Opening) -> Backend:
+    from .tensorrt_rtx import TensorRTRtxBackend
+
+    return TensorRTRtxBackend(path, how.device, how.threads)
+
+
+_ONNXRUNTIME = ("onnxruntime", "onnxruntime-gpu")
+_CUDA = ("pycuda", "cuda-bindings")
+
+_ENTRIES = (
+    BackendEntry(
+        name="onnxruntime",
+        module="onnxruntime",
+        distributions=_ONNXRUNTIME,
+        extra="cpu",
+        devices=("cpu", "cuda"),
+        refused={
+            "bf16": "ONNX Runtime has no bfloat16 kernels for CPUs; use --backend openvino, or a file of another "
+            "precision"
+        },
+        open=_open_onnxruntime,
+        finds_gpu=_onnxruntime_finds_gpu,
+    ),
+    BackendEntry(
+        name="openvino",
+        module="openvino",
+        distributions=("openvino",),
+        needs=("onnx",),  # which prepares the file
+        extra="openvino",
+        devices=("cpu",),
+        open=_open_openvino,
+    ),
+    BackendEntry(
+        name="tensorrt",
+        module="tensorrt",
+        distributions=("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
+        needs=_CUDA,
+        extra="tensorrt",
+        suffixes=ENGINE_SUFFIXES,
+        devices=("cuda",),
+        open=_open_tensorrt,
+    ),
+    BackendEntry(
+        name="tensorrt-rtx",
+        module="onnxruntime_ep_nv_tensorrt_rtx",
+        distributions=("onnxruntime-ep-nv-tensorrt-rtx-cu13",),
+        needs=(*_ONNXRUNTIME, *_CUDA),
+        extra="tensorrt-rtx",
+        devices=("cuda",),
+        open=_open_tensorrt_rtx,
+    ),
+)
+"""In the order of preference where nothing is measured."""
+
+BACKENDS: dict[str, BackendEntry] = {entry.name: entry for entry in _ENTRIES if "cpu" in entry.devices}
+"""Those that run on a CPU, by name."""
+DEVICE_BACKENDS: dict[str, BackendEntry] = {entry.name: entry for entry in _ENTRIES if "cpu" not in entry.devices}
+"""Those that run on an NVIDIA GPU only."""
+
+if len({**BACKENDS, **DEVICE_BACKENDS}) != len(_ENTRIES):
+    raise ValueError(f"two backends have one name: {', '.join(entry.name for entry in _ENTRIES)}")
+
+
+def backend_choices() -> tuple[str, ...]:
+    """What `open_backend` takes as the name of a backend."""
+    return ("auto", *BACKENDS, *DEVICE_BACKENDS)
+
+
+def backend_entry(name: str) -> BackendEntry:
+    """The entry of this name. Raises BackendError for a name that no backend has."""
+    entry = BACKENDS.get(name) or DEVICE_BACKENDS.get(name)
+    if entry is None:
+        raise BackendError(f"unknown backend {name!r}; expected {', '.join(backend_choices())}")
+    return entry
+
+
+def installed_backends() -> tuple[str, ...]:
+    """Names of the backends for ONNX files on a CPU whose libraries are installed, in the order of preference."""
+    return tuple(name for name, entry in BACKENDS.items() if ".onnx" in entry.suffixes and entry.installed)
+
+
+def backend_packages(names: Iterable[str] | None = None) -> tuple[str, ...]:
+    """Packages that these backends, or all of them, are made of and depend on, each once."""
+    entries = map(backend_entry, (*BACKENDS, *DEVICE_BACKENDS) if names is None else names)
+    return tuple(dict.fromkeys(package for entry in entries for package in (*entry.distributions, *entry.needs)))
+
+
+def backend_versions(names: Iterable[str]) -> dict[str, str]:
+    """Installed versions of ce2p and of all that these backends depend on, for the keys of what is remembered.
+
+    backend_versions(["openvino"])  # {"ce2p": "0.1.0", "openvino": "2026.4.1", "onnx": "1.21.0"}
+    """
+    listed = tuple(names)
+    found = versions("ce2p", *backend_packages(listed))
+    for name in listed:
+        found |= backend_entry(name).versions
+    return found
+
+
+def precision_refusal(name: str, precision: str) -> str | None:
+    """Why a backend does not run files of a precision on a CPU, in one line; None where it does, or runs elsewhere.
+
+    `name` as for `open_backend`; "auto" is refused where every installed backend refuses. Loads nothing.
+
+        precision_refusal("onnxruntime", "bf16")  # "ONNX Runtime has no bfloat16 kernels for CPUs; ..."
+    """
+    names = installed_backends() if name == "auto" else [name] if name in BACKENDS else []
+    reasons = [BACKENDS[one].refused.get(precision) for one in names]
+    return None if None in reasons else next(iter(reasons), None)
