@@ -29,7 +29,7 @@ from benchmarks.record import Record, write_records
 from ce2p.augmentation import Augmentation, Augmented, build_augmentation, edge_map
 from ce2p.data.annotations import read_image, read_labels
 from ce2p.data.dataset import ParsingDataset
-from ce2p.data.layouts import Sample, open_split
+from ce2p.data.splits import Sample, open_split
 from ce2p.labels import label_set
 from ce2p.synthetic import write_lip_folder
 from ce2p_runtime.measuring.timing import interleave, paired_ratio

@@ -19,10 +19,9 @@ from typing import Any, Literal, cast
 import onnx_ir as ir
 
 from benchmarks.record import write_json
+from ce2p.families import FAMILIES, default_input_size, preprocessing_for
 from ce2p.labels import label_set
 from ce2p.models import CE2PConfig, untrained
-from ce2p.models.config import FAMILIES
-from ce2p.preprocessing import default_input_size, preprocessing_for
 from ce2p_export import GraphOptions, deploy
 from ce2p_export.onnx_graph import build_graph
 from ce2p_export.tensorrt import BuildSettings, BuiltPlan, build_plan

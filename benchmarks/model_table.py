@@ -18,20 +18,19 @@ from pathlib import Path
 
 import torch
 
-from ce2p.evaluation.published import NOISE, PUBLISHED, published
+from ce2p.datasets import DATASETS, NOISE, PUBLISHED, names_of, published
+from ce2p.families import default_input_size
 from ce2p.flops import count_parameters
 from ce2p.labels import label_set
 from ce2p.models import CE2P, CE2PConfig
-from ce2p.preprocessing import default_input_size
 from ce2p_export import deploy
 
 TARGET = Path(__file__).parent.parent / "docs" / "MODELS.md"
 FAMILY = "ssseg"
-DATASETS = ("voc", "lip", "cihp", "atr", "ppp")
+TRAINED = tuple(name for name in names_of(layout=True) if not DATASETS[name].own_classes)
 ROWS = (("r50", 8), ("r50", 16), ("r101", 8), ("r101", 16))
 _TITLES = {"r50": "ResNet-50", "r101": "ResNet-101"}
 _BACKBONES = {"r50": "resnet50_v1c-2cccc1ad.pth", "r101": "resnet101_v1c-e67eebb6.pth"}
-_FOLDERS = {"voc": "VOCdevkit/VOC2012", "lip": "LIP", "cihp": "CIHP", "atr": "ATR", "ppp": "PPP"}
 _COUNTED = 20
 """Classes of the networks whose operations are counted in full."""
 
@@ -90,7 +89,7 @@ def main() -> None:
 
 def document() -> str:
     """The whole file."""
-    parts = [HEAD, _table(), COMMANDS_HEAD, *(_commands(dataset) for dataset in DATASETS), OTHER_HEAD + _others()]
+    parts = [HEAD, _table(), COMMANDS_HEAD, *(_commands(dataset) for dataset in TRAINED), OTHER_HEAD + _others()]
     return "\n".join(parts)
 
 
@@ -128,7 +127,7 @@ def _table() -> str:
         "| model | data | backbone | stride | input | published mIoU | parameters | GFLOP | folded |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for dataset in DATASETS:
+    for dataset in TRAINED:
         side = default_input_size(FAMILY, dataset)
         for backbone, stride in ROWS:
             figures = published(FAMILY, dataset, backbone, stride)
@@ -144,7 +143,8 @@ def _table() -> str:
 
 
 def _commands(dataset: str) -> str:
-    side, folder = default_input_size(FAMILY, dataset), _FOLDERS[dataset]
+    layout = DATASETS[dataset].layout
+    side, folder = default_input_size(FAMILY, dataset), (layout and layout.home) or dataset.upper()
     blocks = []
     for backbone, stride in ROWS:
         name = f"{dataset}-{backbone}-os{stride}"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.export_command import export_by_command
 from ce2p.checkpoints import LoadedCheckpoint
-from ce2p.data.layouts import has_split, open_split, recognise
+from ce2p.data.splits import has_split, open_split, recognise
 from ce2p.errors import DataError
 from ce2p_export import export_plain
 from ce2p_runtime.base.files import atomic_path

@@ -1,6 +1,6 @@
-"""Which classes a checkpoint or a folder has: a published data set's, or its own.
+"""Which classes a folder has: a published data set's, or those of its classes.txt.
 
-The published label sets themselves stand in `ce2p_runtime.labels` and are importable from here, too.
+The published ones stand in `ce2p.datasets` and are importable from here, too.
 """
 
 from __future__ import annotations
@@ -8,35 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from ce2p_runtime.base.typed_json import is_text
-from ce2p_runtime.labels import IGNORE, LABEL_SETS, MOST_NAME, LabelSet, label_set, palette_for, pascal_colour
+from ce2p_runtime.labels import IGNORE
 
+from .datasets import LABEL_SETS, LabelSet, guess_dataset, label_set
+from .datasets.entry import MOST_NAME
 from .errors import DataError
 
-__all__ = [
-    "IGNORE",
-    "LABEL_SETS",
-    "LabelSet",
-    "guess_dataset",
-    "label_set",
-    "labels_in",
-    "palette_for",
-    "pascal_colour",
-    "read_label_set",
-]
+__all__ = ["IGNORE", "LABEL_SETS", "LabelSet", "guess_dataset", "label_set", "labels_in", "read_label_set"]
 
 _MOST_BYTES = 2**18
 """Of a classes.txt: room for 255 names of 200 characters."""
-
-
-def guess_dataset(num_classes: int) -> LabelSet:
-    """The dataset a checkpoint with that many classes was most likely trained on (20: LIP rather than CIHP).
-
-    A count that no published dataset has gets numbered names, so that custom networks work too.
-    """
-    for labels in LABEL_SETS.values():
-        if labels.num_classes == num_classes:
-            return labels
-    return LabelSet("custom", "custom", ("Background", *(f"class {i}" for i in range(1, num_classes))))
 
 
 def read_label_set(root: Path) -> LabelSet:
@@ -63,10 +44,8 @@ def read_label_set(root: Path) -> LabelSet:
         raise DataError(f"{path}: {odd[0]!r:.60} is no name, expected up to 200 characters that can be shown")
     if not 2 <= len(names) <= IGNORE or len(set(names)) < len(names):
         raise DataError(f"{path}: {len(names)} names, {len(set(names))} different; expected 2 to 255 different ones")
-    opposite = {name: name.replace("Left", "Right") for name in names if "Left" in name}
-    pairs = tuple((names.index(left), names.index(right)) for left, right in opposite.items() if right in names)
     title = root.resolve().name
-    return LabelSet("custom", title if is_text(title, most=MOST_NAME) else "custom", names, pairs)
+    return LabelSet.of("custom", title if is_text(title, most=MOST_NAME) else "custom", names)
 
 
 def labels_in(dataset: str, root: Path) -> LabelSet:

@@ -22,7 +22,7 @@ import torch
 
 from benchmarks.gpu.parts import Part, Row, first_line, part_main
 from benchmarks.gpu.torch_device import open_torch
-from ce2p.data.layouts import open_split
+from ce2p.data.splits import open_split
 from ce2p.evaluation.scoring import score
 from ce2p.labels import LabelSet, label_set
 from ce2p.models import parse_model_name

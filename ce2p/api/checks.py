@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from ce2p.data.layouts import recognise
+from ce2p.data.splits import recognise
 from ce2p_runtime import BackendError, ModelMetadata
 from ce2p_runtime.backends import BACKENDS, precision_refusal
 from ce2p_runtime.backends.base import check_model_file, metadata_from

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ce2p.data.check import Problem, Report, check_split
-from ce2p.data.layouts import SPLITS, describe, has_split, not_recognised, open_split, recognise
 from ce2p.data.sbd import TRAINAUG_PICTURES, Merged
 from ce2p.data.sbd import merge_sbd as merge
+from ce2p.data.splits import SPLITS, describe, has_split, not_recognised, open_split, recognise
 from ce2p.errors import DataError
 from ce2p.labels import LabelSet, labels_in
 from ce2p_runtime.base.progress import Progress, without_progress

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from ce2p.data.layouts import Sample, has_split, open_split, recognise
+from ce2p.data.splits import Sample, has_split, open_split, recognise, stored_alike
+from ce2p.datasets import DATASETS
 from ce2p.errors import ConfigError
 from ce2p.evaluation.scoring import read_pair
 from ce2p.labels import LABEL_SETS, LabelSet, read_label_set
-from ce2p.synthetic import DATASETS, annotated_at
-from ce2p.synthetic.classes import CUSTOM_LABELS
+from ce2p.synthetic import SYNTHETIC, annotated_at
 from ce2p_runtime import ModelMetadata
 from ce2p_runtime.judge import GatePicture
 from ce2p_runtime.media.listing import list_pictures
@@ -84,8 +84,8 @@ def _label_set(root: Path, stored_as: str, metadata: ModelMetadata) -> LabelSet:
     """The classes of a data set's annotations, once they are known to be the network's. Raises ConfigError."""
     if stored_as == "custom":
         labels = read_label_set(root)
-    elif stored_as == "lip" and metadata.dataset == "ppp":  # nothing in the folder tells these two apart
-        labels = LABEL_SETS["ppp"]
+    elif metadata.dataset in LABEL_SETS and stored_alike(root, stored_as, metadata.dataset):
+        labels = LABEL_SETS[metadata.dataset]
     else:
         labels = LABEL_SETS[stored_as]
     if labels.names != metadata.class_names:
@@ -105,9 +105,8 @@ def _annotated(sample: Sample, labels: LabelSet) -> GatePicture:
 
 
 def _drawn(metadata: ModelMetadata, count: int, purpose: Purpose) -> tuple[list[GatePicture], str]:
-    dataset = metadata.dataset if metadata.dataset in DATASETS else "lip"
-    own = CUSTOM_LABELS if dataset == "custom" else LABEL_SETS[dataset]
-    known = own.names == metadata.class_names
+    dataset = metadata.dataset if metadata.dataset in SYNTHETIC else SYNTHETIC[0]
+    known = DATASETS[dataset].labels.names == metadata.class_names
     pictures = []
     for index in range(count):
         rows, columns = _SHAPES[index % len(_SHAPES)]

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ce2p.data.layouts import Sample, open_split, recognise
+from ce2p.data.splits import Sample, open_split, recognise
+from ce2p.datasets import Published, names_of, published
 from ce2p.errors import ConfigError, DataError
 from ce2p.evaluation.instance_scores import InstanceScores
 from ce2p.evaluation.instances import score_instances as score_results
-from ce2p.evaluation.published import Published, published
 from ce2p.evaluation.scores import Scores
 from ce2p.evaluation.scoring import check_classes, read_pair
 from ce2p.evaluation.scoring import score as score_samples
@@ -160,9 +160,12 @@ def score_instances(
     `results`: the folder they are in. `strict`: AP^r takes each true part once at most. Raises CE2PError.
     """
     root = _folder(data)
-    layout = dataset or recognise(root) or "cihp"
-    if layout != "cihp":
-        raise ConfigError(f"{root}: instances are scored on CIHP's layout, this is {layout}; correct --data")
+    known = names_of(instances=True)
+    layout = dataset or recognise(root) or known[0]
+    if layout not in known:
+        raise ConfigError(
+            f"{root}: instances are scored on the layout of {' or '.join(known)}, this is {layout}; correct --data"
+        )
     labels = label_set(layout)
     samples, described = _samples(root, labels, split, limit)
     scores = score_results(samples, Path(results), labels, strict=strict, progress=progress)

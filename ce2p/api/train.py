@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ce2p.data.annotations import read_labels
 from ce2p.data.check import require_classes
-from ce2p.data.layouts import Sample, describe, open_split
+from ce2p.data.splits import Sample, describe, open_split
 from ce2p.errors import ConfigError, DataError
 from ce2p.labels import LabelSet, labels_in
 from ce2p.models import CE2P

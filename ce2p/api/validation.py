@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ce2p.data.layouts import Sample
+from ce2p.data.splits import Sample
 from ce2p.evaluation.scoring import read_pair, score
 from ce2p.evaluation.sheets import beside, sheet
 from ce2p.labels import LabelSet

@@ -1,7 +1,7 @@
 """No augmentation: the picture in the input as evaluation puts it there.
 
 `affine` is the whole-picture crop of CE2P and SCHP, `resize` the stretch of M-CE2P and sssegmentation; which one a
-family has is `ce2p.preprocessing`. Meant for statistics over pictures as the network will meet them.
+family has is `ce2p.families`. Meant for statistics over pictures as the network will meet them.
 """
 
 from __future__ import annotations

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from ce2p_runtime.base.files import file_sha256
 
 from ..errors import CheckpointError, ConfigError
-from ..labels import LabelSet, guess_dataset, label_set
+from ..families import FAMILIES, Family, default_input_size, recognise
+from ..families.entry import CheckpointKeys
+from ..labels import LABEL_SETS, LabelSet, guess_dataset, label_set
 from ..models.config import CE2PConfig
 from ..models.network import CE2P
-from ..preprocessing import default_input_size
-from .layouts import LAYOUTS, Layout, recognise
 from .own_metadata import METADATA_KEY, read_own_metadata
 from .reading import RawCheckpoint, read_tensors, shown
 
@@ -73,24 +73,23 @@ def load_checkpoint(
     tensors = {key.replace(".bn.", "."): value for key, value in raw.tensors.items()}
     if len(tensors) < len(raw.tensors):
         raise CheckpointError(f"{raw.path}: names tensors twice, with and without '.bn'; expected one of the two")
-    layout = recognise(tensors.keys())
-    if layout is None:
+    family = recognise(tensors.keys())
+    if family is None:
         raise CheckpointError(_unknown_layout(raw))
-    batchnorm = not layout.inplace_abn or first_schp or any(key.endswith("num_batches_tracked") for key in tensors)
+    batchnorm = not family.keys.inplace_abn or first_schp or any(key.endswith("num_batches_tracked") for key in tensors)
     notes: list[str] = []
-    stride = _default_stride(layout, notes) if output_stride is None else output_stride
-    config = CE2PConfig.of(
-        layout.family, _backbone_of(layout, tensors, raw.path), stride, _classes_of(layout, tensors, raw.path)
-    )
+    stride = _default_stride(family, notes) if output_stride is None else output_stride
+    backbone, classes = _backbone_of(family.keys, tensors, raw.path), _classes_of(family.keys, tensors, raw.path)
+    config = CE2PConfig.of(family.name, backbone, stride, classes)
     labels = _labels_for(config, dataset, raw.path, notes)
-    net = _fill(config, tensors, layout, batchnorm, raw.path)
+    net = _fill(config, tensors, family.keys, batchnorm, raw.path)
     return LoadedCheckpoint(
         net,
         config,
         labels,
         raw.path,
         file_sha256(raw.path),
-        layout.title,
+        family.keys.title,
         raw.wrapper,
         "BatchNorm" if batchnorm else "InPlaceABN, converted exactly: gamma = |w| + 1e-5",
         f"checkpoint {raw.path.name}",
@@ -133,7 +132,9 @@ def _load_own(raw: RawCheckpoint, dataset: str | None, output_stride: int | None
     )
 
 
-def _fill(config: CE2PConfig, tensors: dict[str, Tensor], layout: Layout | None, batchnorm: bool, path: Path) -> CE2P:
+def _fill(
+    config: CE2PConfig, tensors: dict[str, Tensor], names: CheckpointKeys | None, batchnorm: bool, path: Path
+) -> CE2P:
     """A network whose every tensor comes from the file; raises when the two sets of names or shapes differ."""
     try:
         with torch.device("meta"):
@@ -148,7 +149,7 @@ def _fill(config: CE2PConfig, tensors: dict[str, Tensor], layout: Layout | None,
         if parameter == "num_batches_tracked" and not counted:
             state[ours] = torch.tensor(0)
             continue
-        key = layout.file_key(ours) if layout else ours
+        key = names.file_key(ours) if names else ours
         expected.add(key)
         if key not in tensors:
             wrong.append(f"missing {key} {_shape(slot)}")
@@ -168,7 +169,7 @@ def _fill(config: CE2PConfig, tensors: dict[str, Tensor], layout: Layout | None,
     net.load_state_dict(state, assign=True)
     for name, value in net.state_dict().items():
         if not torch.isfinite(value).all():
-            key = layout.file_key(name) if layout else name
+            key = names.file_key(name) if names else name
             raise CheckpointError(f"{path}: {key} holds NaN or infinity; this file was damaged or training diverged")
     return net.eval().requires_grad_(True)
 
@@ -179,36 +180,35 @@ def _shape(tensor: Tensor) -> str:
 
 def _unknown_layout(raw: RawCheckpoint) -> str:
     sample = ", ".join(map(shown, list(raw.tensors)[:3])) or "no tensors"
-    titles = ", ".join(layout.title for layout in LAYOUTS)
+    titles = ", ".join(family.keys.title for family in FAMILIES.values())
     return (
         f"{raw.path}: {len(raw.tensors)} tensors ({sample}, ...) in none of the layouts known ({titles}, ce2p); "
         "expected a CE2P-family state_dict"
     )
 
 
-def _default_stride(layout: Layout, notes: list[str]) -> int:
-    if layout.family == "ssseg":
-        notes.append("output stride 8 assumed (the file does not tell; --os 16 for the OS16 networks)")
-        return 8
-    if layout.family == "ssseg-2020":
-        notes.append("output stride 16 assumed (the file does not tell; --os 8 for the OS8 networks)")
-    return 16
+def _default_stride(family: Family, notes: list[str]) -> int:
+    assumed, *others = family.strides
+    notes += [
+        f"output stride {assumed} assumed (the file does not tell; --os {other} for the OS{other} networks)"
+        for other in others
+    ]
+    return assumed
 
 
-def _backbone_of(layout: Layout, tensors: dict[str, Tensor], path: Path) -> str:
-    prefix = "backbone_net." if layout.family.startswith("ssseg") else ""
-    depth = sum(f"{prefix}layer3.{i}.conv1.weight" in tensors for i in range(64))
-    names = {2: "r18", 6: "r50", 23: "r101"}
-    if depth not in names:
+def _backbone_of(names: CheckpointKeys, tensors: dict[str, Tensor], path: Path) -> str:
+    depth = sum(names.file_key(f"backbone.layer3.{i}.branch.0.conv.weight") in tensors for i in range(64))
+    backbones = {2: "r18", 6: "r50", 23: "r101"}
+    if depth not in backbones:
         raise CheckpointError(f"{path}: layer3 has {depth} blocks; expected 6 (ResNet-50) or 23 (ResNet-101)")
-    return names[depth]
+    return backbones[depth]
 
 
-def _classes_of(layout: Layout, tensors: dict[str, Tensor], path: Path) -> int:
+def _classes_of(names: CheckpointKeys, tensors: dict[str, Tensor], path: Path) -> int:
     """The class count of the final classifier; the stage-1 classifier must agree."""
     counts = {}
     for head in ("fusion.classifier.weight", "stage1_classifier.weight"):
-        key = layout.file_key(head)
+        key = names.file_key(head)
         if key not in tensors:
             raise CheckpointError(
                 f"{path}: {key} is missing, the class count cannot be told; is this a whole checkpoint?"
@@ -233,6 +233,10 @@ def _labels_for(config: CE2PConfig, dataset: str | None, path: Path, notes: list
             )
         return labels
     labels = guess_dataset(config.num_classes)
-    if labels.dataset == "lip":
-        notes.append("labels of LIP assumed (20 classes; --dataset cihp for a CIHP network)")
+    notes += [
+        f"labels of {labels.dataset.upper()} assumed ({labels.num_classes} classes; --dataset {other} for a "
+        f"{other.upper()} network)"
+        for other, known in LABEL_SETS.items()
+        if known.num_classes == labels.num_classes and other != labels.dataset and labels.dataset in LABEL_SETS
+    ]
     return labels

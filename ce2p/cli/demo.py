@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from ce2p.api.validation import SHOWN, paint_sheet
-from ce2p.data.layouts import open_split
+from ce2p.data.splits import open_split
 from ce2p.errors import CE2PError
 from ce2p.evaluation.confusion import ConfusionMatrix
 from ce2p.evaluation.scoring import score

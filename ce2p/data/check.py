@@ -23,7 +23,7 @@ from ..labels import IGNORE, LabelSet
 from .annotations import exif_orientation, read_ids, read_image, read_labels
 from .id_lists import repeated
 from .instance_maps import instance_faults
-from .layouts import Sample
+from .splits import Sample
 
 __all__ = ["Kind", "Problem", "Report", "check_split", "require_classes"]
 

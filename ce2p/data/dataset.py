@@ -25,8 +25,8 @@ from ..augmentation import Augmentation
 from ..errors import CE2PError, DataError
 from ..labels import IGNORE, LabelSet
 from .annotations import read_image, read_labels
-from .layouts import Sample
 from .sampler import EpochSampler
+from .splits import Sample
 
 __all__ = ["ParsingDataset", "ParsingLoader", "make_loader"]
 

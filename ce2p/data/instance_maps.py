@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..labels import IGNORE
-from .layouts import Sample
+from .splits import Sample
 
 __all__ = ["instance_faults"]
 

@@ -29,7 +29,7 @@ from ..errors import DataError
 from ..labels import IGNORE, label_set
 from .annotations import read_labels
 from .id_lists import read_id_list
-from .layouts import voc_folder
+from .splits import voc_folder
 
 __all__ = ["TRAINAUG_PICTURES", "Merged", "merge_sbd"]
 

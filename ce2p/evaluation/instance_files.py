@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.annotations import read_ids, read_labels
-from ..data.layouts import Sample
+from ..data.splits import Sample
 from ..errors import DataError
 from ..labels import IGNORE, LabelSet
 

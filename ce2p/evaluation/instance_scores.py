@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..datasets import Published
 from ..labels import LabelSet
-from .published import Published
 from .scores import Scores, comparison_notes, comparison_row
 
 __all__ = ["THRESHOLDS", "InstanceScores"]

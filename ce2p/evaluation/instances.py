@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from ce2p_runtime.base.progress import Progress, without_progress
 
-from ..data.layouts import Sample
+from ..data.splits import Sample
 from ..errors import DataError
 from ..labels import LabelSet
 from .average_precision import average_precision, by_score

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..datasets import NOISE, Published
 from ..labels import LabelSet
 from .confusion import ConfusionMatrix
-from .published import NOISE, Published
 
 __all__ = ["PictureScore", "Scores", "comparison_notes", "comparison_row"]
 

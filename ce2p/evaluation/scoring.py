@@ -1,7 +1,7 @@
 """Scores of a parser on an annotated data set: frames in as users send them, labels compared at the pictures' size.
 
 The way of a frame is that of `ce2p parse`. For CE2P, M-CE2P and sssegmentation that is also how the published scores
-were made (VOC apart, see `ce2p.evaluation.published`). SCHP's evaluate.py warps the label map back by nearest
+were made (VOC apart, see `ce2p.datasets.voc`). SCHP's evaluate.py warps the label map back by nearest
 neighbour where its extractor, and so the runtime, warps the logits.
 """
 
@@ -20,7 +20,7 @@ from ce2p_runtime.media.sources import SourceFrame
 from ce2p_runtime.process.threads import prefetch
 
 from ..data.annotations import read_image, read_labels
-from ..data.layouts import Sample
+from ..data.splits import Sample
 from ..errors import ConfigError, DataError
 from ..labels import IGNORE, LabelSet
 from .confusion import ConfusionMatrix

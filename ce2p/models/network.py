@@ -45,7 +45,7 @@ class CE2P(nn.Module):
         self.edge_classifier: nn.Module | None = EdgeClassifier(config)
 
     def forward(self, image: Tensor) -> CE2POutputs:
-        """image: float [N, 3, H, W], normalised as the family does (see `ce2p.preprocessing`)."""
+        """image: float [N, 3, H, W], normalised as the family does (see `ce2p.families`)."""
         x2, x3, x4, x5 = self.backbone(image)
         parsing_features = self.decoder(self.pyramid(x5), x2)
         edge_features = self.edge(x2, x3, x4)

@@ -6,11 +6,11 @@ Everything is a pure function of a seed. A still picture:
     image, labels = render(scene)
 
 `iter_samples` yields many, `walking_sequence` the frames of a video; `sample_group` draws several people at once.
-`write_dataset` writes a folder as LIP, CIHP, ATR, Pascal-Person-Part or VOC are published, with their classes.
+`write_dataset` writes a folder as the data sets in `SYNTHETIC` are published, with their classes.
 Sizes are (height, width), images uint8 BGR (H, W, 3), labels uint8 (H, W) of `Lip` ids.
 """
 
-from .annotations import DATASETS, Annotated, annotated_at
+from .annotations import SYNTHETIC, Annotated, annotated_at
 from .body import Pose, View
 from .dataset import iter_samples, sample_at
 from .figure import Person, sample_person
@@ -21,8 +21,8 @@ from .scene import Scene, render, sample_scene
 from .sequence import walking_scenes, walking_sequence
 
 __all__ = [
-    "DATASETS",
     "NUM_CLASSES",
+    "SYNTHETIC",
     "Annotated",
     "Group",
     "Lip",

@@ -1,37 +1,32 @@
-"""The same people as six data sets annotate them: picture and label maps of one sample.
+"""The same people as other data sets annotate them: picture and label maps of one sample.
 
-lip      20 classes of clothes and limbs.
-custom   nine classes, `CUSTOM_LABELS`, a data set of one's own to fine-tune on.
-atr      18 classes. Some people carry a bag, which LIP has no class for; apart from bags the pictures are LIP's.
-cihp     20 classes (Torso-skin instead of Jumpsuits), 2 to 4 people, with person and part-instance ids.
-ppp      seven body parts below the clothes; the pictures are LIP's.
-voc      person (15) and background, 255 along the outline; the pictures are LIP's.
+How, says `SyntheticPeople` in each data set's module; bags and groups apart, the pictures are LIP's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..datasets import DATASETS, names_of
 from ..errors import ConfigError
-from ..labels import IGNORE, LABEL_SETS
+from ..labels import IGNORE
 from .body import place
-from .classes import ATR_TABLE, CIHP_TABLE, CUSTOM_TABLE, translate
-from .dataset import Split, sample_at, stream
+from .classes import class_table
+from .dataset import Split, stream
 from .group import render_group, sample_group
+from .lip import Lip
 from .parts import body_parts
-from .scene import render, render_regions, sample_scene, with_bag
+from .regions import Region
+from .scene import render_regions, sample_scene, with_bag
 
-__all__ = ["DATASETS", "VOC_BORDER", "Annotated", "annotated_at"]
+__all__ = ["SYNTHETIC", "Annotated", "annotated_at"]
 
-VOC_BORDER: Final = 5
-"""Width in pixels of the ignored band along objects, as in VOC, whatever the size of the picture."""
-
-_PERSON: Final = LABEL_SETS["voc"].names.index("person")
+SYNTHETIC: Final = names_of(people=True)
+"""The data sets that there are synthetic people for."""
 
 
 class Annotated(NamedTuple):
@@ -42,9 +37,9 @@ class Annotated(NamedTuple):
     labels: NDArray[np.uint8]
     """Class ids (H, W); 255 is "ignore"."""
     humans: NDArray[np.uint8] | None = None
-    """CIHP: person id per pixel (H, W), 0 = none."""
+    """Where the data set has them: person id per pixel (H, W), 0 = none."""
     instances: NDArray[np.uint8] | None = None
-    """CIHP: part-instance id per pixel (H, W), 0 = none. Each id has one class and one person."""
+    """Part-instance id per pixel (H, W), 0 = none. Each id has one class and one person."""
 
 
 def annotated_at(
@@ -59,56 +54,28 @@ def annotated_at(
     """Return sample `index` of a split with the annotations of `dataset`, whatever was drawn before.
 
     `size` is (height, width). With `whole_figures` nobody is cropped below the hips. Raises `ConfigError` for data sets
-    not in `DATASETS`, `ValueError` for a negative `seed` or `index` or a size below 16 pixels.
+    not in `SYNTHETIC`, `ValueError` for a negative `seed` or `index` or a size below 16 pixels.
     """
-    if dataset not in _ANNOTATE:
-        raise ConfigError(f"no synthetic people for data set {dataset!r}; expected one of {', '.join(DATASETS)}")
-    return _ANNOTATE[dataset](seed, index, size, split, whole_figures)
-
-
-def _lip(seed: int, index: int, size: tuple[int, int], split: Split, whole: bool) -> Annotated:
-    return Annotated(*render(sample_at(seed, index, size, split, whole_figures=whole)))
-
-
-def _custom(seed: int, index: int, size: tuple[int, int], split: Split, whole: bool) -> Annotated:
-    image, labels, regions = render_regions(sample_at(seed, index, size, split, whole_figures=whole))
-    return Annotated(image, translate(labels, regions, CUSTOM_TABLE))
-
-
-def _atr(seed: int, index: int, size: tuple[int, int], split: Split, whole: bool) -> Annotated:
+    entry = DATASETS.get(dataset)
+    if entry is None or entry.people is None:
+        raise ConfigError(f"no synthetic people for data set {dataset!r}; expected one of {', '.join(SYNTHETIC)}")
     rng = stream(seed, split, index)
-    scene = with_bag(sample_scene(rng, size, whole=whole), rng)
+    if entry.has_instances:
+        group = render_group(sample_group(rng, size, whole=whole_figures))
+        labels = class_table(dataset)[group.labels, group.regions]
+        return Annotated(group.image, labels, group.humans, part_instances(labels, group.humans))
+    scene = sample_scene(rng, size, whole=whole_figures)
+    if entry.people.body_parts:
+        image, _, regions = render_regions(scene)
+        return Annotated(image, body_parts(regions, place(scene.person.physique, scene.pose, scene.view)))
+    table = class_table(dataset)
+    if table[Lip.BACKGROUND, Region.BAG]:
+        scene = with_bag(scene, rng)
     image, labels, regions = render_regions(scene)
-    return Annotated(image, translate(labels, regions, ATR_TABLE))
-
-
-def _cihp(seed: int, index: int, size: tuple[int, int], split: Split, whole: bool) -> Annotated:
-    picture = render_group(sample_group(stream(seed, split, index), size, whole=whole))
-    labels = translate(picture.labels, picture.regions, CIHP_TABLE)
-    return Annotated(picture.image, labels, picture.humans, part_instances(labels, picture.humans))
-
-
-def _ppp(seed: int, index: int, size: tuple[int, int], split: Split, whole: bool) -> Annotated:
-    scene = sample_at(seed, index, size, split, whole_figures=whole)
-    image, _, regions = render_regions(scene)
-    return Annotated(image, body_parts(regions, place(scene.person.physique, scene.pose, scene.view)))
-
-
-def _voc(seed: int, index: int, size: tuple[int, int], split: Split, whole: bool) -> Annotated:
-    image, labels = render(sample_at(seed, index, size, split, whole_figures=whole))
-    return Annotated(image, object_labels(labels > 0, _PERSON))
-
-
-_ANNOTATE: Final[dict[str, Callable[[int, int, tuple[int, int], Split, bool], Annotated]]] = {
-    "lip": _lip,
-    "custom": _custom,
-    "atr": _atr,
-    "cihp": _cihp,
-    "ppp": _ppp,
-    "voc": _voc,
-}
-DATASETS: Final = tuple(_ANNOTATE)
-"""The data sets that there are synthetic people for."""
+    labels = table[labels, regions]
+    if entry.people.border:
+        labels[outline(labels > 0, entry.people.border)] = IGNORE
+    return Annotated(image, labels)
 
 
 def part_instances(labels: NDArray[np.uint8], humans: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -124,13 +91,12 @@ def part_instances(labels: NDArray[np.uint8], humans: NDArray[np.uint8]) -> NDAr
     return np.asarray(ids.ravel()[:-1].reshape(labels.shape), np.uint8)
 
 
-def object_labels(mask: NDArray[np.bool_], label: int) -> NDArray[np.uint8]:
-    """Return VOC's annotation of an object, uint8 (H, W): `label` inside, 0 outside, 255 along its outline.
+def outline(mask: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
+    """Return the band along an object's outline that VOC's annotations ignore, bool (H, W).
 
-    The band is `VOC_BORDER` pixels wide: the object's outermost pixels, and half of the rest to either side. Where the
-    picture cuts the object off there is none.
+    It is `width` pixels wide, whatever the size of the picture: the object's outermost pixels, and half of the rest to
+    either side. Where the picture cuts the object off there is none.
     """
     inside = mask.astype(np.uint8)
-    outline = inside - cv2.erode(inside, np.ones((3, 3), np.uint8))  # the picture's edge counts as inside
-    band = cv2.dilate(outline, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (VOC_BORDER, VOC_BORDER)))
-    return np.where(band > 0, IGNORE, inside * label).astype(np.uint8)
+    outermost = inside - cv2.erode(inside, np.ones((3, 3), np.uint8))  # the picture's edge counts as inside
+    return np.asarray(cv2.dilate(outermost, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))) > 0)

@@ -1,22 +1,10 @@
-"""Synthetic data sets as folders, laid out as the real ones are published.
-
-======  ==========================================================================================================
-lip     `{split}_images/*.jpg`, `{split}_segmentations/*.png` (grey), `{split}_id.txt`.
-custom  as lip, and `classes.txt`.
-ppp     as lip: the layout that SCHP, whose Pascal-Person-Part network is the published one, reads.
-atr     `JPEGImages`, `SegmentationClassAug` (grey), `{split}_id.txt`, as sssegmentation packs it.
-cihp    `{Training,Validation}/{Images,Category_ids,Human_ids,Instance_ids}` (grey), `{split}_id.txt` inside; 7 digits.
-voc     in `VOCdevkit/VOC2012`: `JPEGImages`, `SegmentationClass` (palette), `ImageSets/Segmentation/{split}.txt`. There
-        is no `trainaug`: that is not VOC's own.
-======  ==========================================================================================================
-"""
+"""Synthetic data sets as folders, laid out as the real ones are published (`Layout` in each data set's module)."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -28,51 +16,16 @@ from ce2p_runtime.base.progress import Progress, without_progress
 from ce2p_runtime.labels import PASCAL_PALETTE
 from ce2p_runtime.media.png import encode_png
 
+from ..datasets import DATASETS
 from ..errors import ConfigError
-from .annotations import DATASETS, Annotated, annotated_at
-from .classes import CUSTOM_LABELS
+from .annotations import SYNTHETIC, Annotated, annotated_at
 from .dataset import Split
 
 __all__ = ["write_dataset", "write_lip_folder"]
 
 
 _JPEG_QUALITY: Final = 95
-_CIHP_SPLITS: Final[dict[Split, str]] = {"train": "Training", "val": "Validation"}
 _MOST_PER_SPLIT: Final = 1_000_000
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """Where a split's files lie, relative to the data set's folder: the list of names, pictures, and label maps in the
-    order of `Annotated`."""
-
-    id_list: str
-    images: str
-    maps: tuple[str, ...]
-    palette: bool = False
-
-
-def _layout(dataset: str, split: Split) -> _Layout:
-    match dataset:
-        case "cihp":
-            part = _CIHP_SPLITS[split]
-            maps = (f"{part}/Category_ids", f"{part}/Human_ids", f"{part}/Instance_ids")
-            return _Layout(f"{part}/{split}_id.txt", f"{part}/Images", maps)
-        case "atr":
-            return _Layout(f"{split}_id.txt", "JPEGImages", ("SegmentationClassAug",))
-        case "voc":
-            home = "VOCdevkit/VOC2012"
-            id_list = f"{home}/ImageSets/Segmentation/{split}.txt"
-            return _Layout(id_list, f"{home}/JPEGImages", (f"{home}/SegmentationClass",), palette=True)
-        case _:
-            return _Layout(f"{split}_id.txt", f"{split}_images", (f"{split}_segmentations",))
-
-
-def _name(dataset: str, split: Split, index: int) -> str:
-    """Return a picture's id; no two of a data set are the same, though splits may have folders of their own."""
-    if dataset == "cihp":
-        return f"{(split == 'val') * _MOST_PER_SPLIT + index + 1:07d}"
-    return f"{split}_{index:06d}"
 
 
 def write_dataset(
@@ -97,8 +50,8 @@ def write_dataset(
     negative count or seed, more than a million per split or a size below 16 pixels, `FileExistsError` if `root` exists
     and is not an empty folder, `OSError` if a file cannot be written.
     """
-    if dataset not in DATASETS:
-        raise ConfigError(f"no synthetic people for data set {dataset!r}; expected one of {', '.join(DATASETS)}")
+    if dataset not in SYNTHETIC:
+        raise ConfigError(f"no synthetic people for data set {dataset!r}; expected one of {', '.join(SYNTHETIC)}")
     counts: dict[Split, int] = {"train": train, "val": val}
     for split, count in counts.items():
         if not 0 <= count <= _MOST_PER_SPLIT:
@@ -115,8 +68,8 @@ def write_dataset(
             for _ in _write_split(partial, dataset, split, samples):
                 done += 1
                 progress("drawing people", done, train + val)
-        if dataset == "custom":
-            _write_lines(partial / "classes.txt", CUSTOM_LABELS.names)
+        if DATASETS[dataset].own_classes:
+            _write_lines(partial / "classes.txt", DATASETS[dataset].labels.names)
         if root.exists():
             root.rmdir()  # empty; not every system renames over a folder
         partial.rename(root)
@@ -140,20 +93,26 @@ def write_lip_folder(
 
 def _write_split(root: Path, dataset: str, split: Split, samples: Iterator[Annotated]) -> Iterator[str]:
     """Write one split and yield each name once its files are there; the list of names comes last."""
-    layout = _layout(dataset, split)
-    for folder in (layout.images, *layout.maps):
-        (root / folder).mkdir(parents=True, exist_ok=True)
+    entry = DATASETS[dataset]
+    if entry.layout is None or entry.people is None:
+        raise ConfigError(f"{dataset}: synthetic people want a folder layout, and the data set has none")
+    files = entry.layout.folders(root / entry.layout.home, split)
+    folders = [folder for folder in (files.labels, files.humans, files.instances) if folder]
+    for folder in (files.images, *folders):
+        folder.mkdir(parents=True, exist_ok=True)
     names = []
     for index, (image, *maps) in enumerate(samples):
-        name = _name(dataset, split, index)
+        # No two of a data set are the same, though splits may have folders of their own.
+        number = (split == "val") * _MOST_PER_SPLIT + index + 1
+        name = f"{number:0{files.digits}d}" if files.digits else f"{split}_{index:06d}"
         photo = _encoded(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-        (root / layout.images / f"{name}.jpg").write_bytes(photo)
-        for folder, ids in zip(layout.maps, (ids for ids in maps if ids is not None), strict=True):
-            data = encode_png(ids, PASCAL_PALETTE) if layout.palette else _encoded(".png", ids, [])
-            (root / folder / f"{name}.png").write_bytes(data)
+        (files.images / f"{name}.jpg").write_bytes(photo)
+        for folder, ids in zip(folders, (ids for ids in maps if ids is not None), strict=True):
+            data = encode_png(ids, PASCAL_PALETTE) if entry.people.palette else _encoded(".png", ids, [])
+            (folder / f"{name}.png").write_bytes(data)
         names.append(name)
         yield name
-    _write_lines(root / layout.id_list, names)
+    _write_lines(files.id_list, names)
 
 
 def _encoded(suffix: str, picture: NDArray[np.uint8], options: list[int]) -> bytes:

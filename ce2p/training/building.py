@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ..augmentation import build_augmentation
 from ..data.dataset import ParsingDataset, make_loader
-from ..data.layouts import Sample
 from ..data.sampler import EpochSampler
+from ..data.splits import Sample
 from ..labels import LabelSet
 from ..models import CE2P, CE2PConfig, parse_model_name
 from .distributed import Processes

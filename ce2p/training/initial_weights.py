@@ -15,7 +15,6 @@ takes |gamma| and so turns the sign of negative ones: not repeated here.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +22,11 @@ import torch
 from torch import Tensor
 
 from ..checkpoints import load_checkpoint
-from ..checkpoints.layouts import LAYOUTS, Layout, recognise
 from ..checkpoints.own_metadata import METADATA_KEY
 from ..checkpoints.reading import read_tensors
 from ..errors import CheckpointError
-from ..models.config import FAMILIES, CE2PConfig
+from ..families import FAMILIES, recognise
+from ..models.config import CE2PConfig
 from ..models.network import CE2P
 
 __all__ = ["InitReport", "load_backbone", "load_weights"]
@@ -69,13 +68,9 @@ class _Backbone:
     prefix: str = ""
     """What that layout has in front."""
 
-    @property
-    def layout(self) -> Layout:
-        return next(layout for layout in LAYOUTS if layout.family == self.family)
-
     def file_key(self, our_key: str) -> str:
         """`layer1.0.branch.0.conv.weight` -> `layer1.0.conv1.weight`."""
-        return self.layout.file_key(f"backbone.{our_key}").removeprefix(self.prefix)
+        return FAMILIES[self.family].keys.file_key(f"backbone.{our_key}").removeprefix(self.prefix)
 
 
 _BACKBONES = {
@@ -141,7 +136,7 @@ def _read_backbone(config: CE2PConfig, path: Path) -> tuple[_Backbone, dict[str,
         sample = ", ".join(list(raw.tensors)[:3])
         raise CheckpointError(f"{path}: {len(tensors)} tensors ({sample}, ...), not a ResNet known here; {wanted}")
     if stem != config.stem:
-        fits = " and ".join(family for family in FAMILIES if CE2PConfig.of(family, "r50", 16, 2).stem == stem)
+        fits = " and ".join(name for name, family in FAMILIES.items() if family.wiring.stem == stem)
         found = f"{_BACKBONES[stem].title}, which fits {fits}"
         raise CheckpointError(f"{path}: a {found}; expected a {right.title}; {wanted}")
     blocks = sum(f"layer3.{i}.conv1.weight" in tensors for i in range(64))
@@ -158,7 +153,7 @@ def load_weights(net: CE2P, path: str | Path) -> InitReport:
     """
     path = Path(path)
     loaded = load_checkpoint(path)
-    theirs, ours = dataclasses.asdict(loaded.config), dataclasses.asdict(net.config)
+    theirs, ours = loaded.config.to_dict(), net.config.to_dict()
     differing = [key for key in ours if theirs[key] != ours[key] and key not in ("num_classes", "output_stride")]
     if differing:
         # The family decides about most of the others: naming it first says it all.

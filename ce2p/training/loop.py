@@ -21,8 +21,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ..data.dataset import ParsingLoader
 from ..data.sampler import EpochSampler
 from ..errors import CE2PError
+from ..families import preprocessing_for
 from ..models import CE2P
-from ..preprocessing import preprocessing_for
 from .batches import to_network_input
 from .distributed import Processes
 from .losses import Criterion

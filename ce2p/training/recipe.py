@@ -1,8 +1,8 @@
 """What a run is made of: the recipes, and how a command line's wishes become one complete configuration.
 
-A recipe is a readable file in `recipes/`, with its sources. Values come, in this order, from the recipe, from its
-`datasets:` block for the data set in the model's name, from the user's own file, and from `key=value` overrides. What
-comes out is saved with the run, and read back gives the same configuration.
+A recipe is a readable file in `recipes/`, with its sources. Values come, in this order, from the recipe, from what the
+data set in the model's name changes in it (`DataSet.recipes`), from the user's own file, and from `key=value`
+overrides. What comes out is saved with the run, and read back gives the same configuration.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 
 from ..augmentation import KINDS, build_augmentation
+from ..datasets import DATASETS
 from ..errors import ConfigError
+from ..families import FAMILIES, default_input_size
 from ..labels import label_set
-from ..models.config import FAMILIES, Family, parse_model_name
-from ..preprocessing import default_input_size
+from ..models.config import parse_model_name
 from .recipe_files import combined, parse_overrides, read_mapping, validated
 
 __all__ = [
@@ -173,7 +174,9 @@ def _tuples_from_lists(hint: Any) -> Any:
 
 if TYPE_CHECKING:
     AnyAugmentation = AugmentationConfig
+    FamilyName = str
 else:
+    FamilyName = Literal[tuple(FAMILIES)]
     AnyAugmentation = Annotated[
         Union[tuple(_augmentation_model(name, kind) for name, kind in KINDS.items())],  # noqa: UP007
         Field(discriminator="name"),
@@ -194,8 +197,8 @@ class TrainConfig(_Model):
     """Which of the recipes it started from."""
     model: str
     """`<dataset>-<backbone>-os<stride>`, e.g. lip-r101-os16; data set `custom` reads its classes from the data."""
-    family: Family
-    """Whose wiring, colours and geometry: see `ce2p.models.config` and `ce2p.preprocessing`."""
+    family: FamilyName
+    """Whose wiring, colours and geometry: see `ce2p.families`."""
     input_size: Annotated[tuple[Side, Side], BeforeValidator(_size)]
     """(height, width) in pixels."""
     epochs: Count
@@ -270,8 +273,7 @@ def resolve(model_or_file: str, recipe: str | None, overrides: Sequence[str]) ->
         raise ConfigError(f"{model_or_file}: the key model {found}; expected a model name, e.g. lip-r101-os16")
     dataset, _, _ = parse_model_name(wishes["model"])
     base = read_mapping(RECIPES / f"{name}.yaml")
-    by_dataset = base.pop("datasets", {}).get(dataset, {})
-    values = combined(combined(base, by_dataset), wishes | {"recipe": name})
+    values = combined(combined(base, DATASETS[dataset].recipes.get(name, {})), wishes | {"recipe": name})
     if "input_size" not in values and values.get("family") in FAMILIES:
         values["input_size"] = default_input_size(values["family"], dataset)
     return validated(TrainConfig, values, model_or_file if is_file else f"recipe {name}")

@@ -24,7 +24,7 @@ from ce2p_runtime.base.files import atomic_path
 from ce2p_runtime.errors import MediaError
 
 from ..checkpoints import save_checkpoint
-from ..data.layouts import Sample
+from ..data.splits import Sample
 from ..errors import CE2PError, CheckpointError, ConfigError
 from ..labels import LabelSet
 from ..models import CE2P

@@ -9,8 +9,7 @@ from typing import Any
 
 from ce2p import __version__
 from ce2p.errors import CE2PError
-from ce2p.labels import palette_for
-from ce2p.preprocessing import Preprocessing, preprocessing_for
+from ce2p.families import Preprocessing, palette_for, preprocessing_for
 from ce2p_runtime.errors import ModelFileError
 from ce2p_runtime.measuring.machine import versions
 from ce2p_runtime.model_files.metadata import Geometry, ModelMetadata

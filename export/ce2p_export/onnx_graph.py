@@ -15,8 +15,8 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
+from ce2p.families import Preprocessing
 from ce2p.models import CE2P
-from ce2p.preprocessing import Preprocessing
 from ce2p_runtime.model_files.metadata import InputKind, IoType, OutputKind
 from ce2p_runtime.precisions import PRECISIONS, PrecisionName
 

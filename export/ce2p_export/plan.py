@@ -8,7 +8,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from ce2p.preprocessing import preprocessing_for
+from ce2p.families import preprocessing_for
 from ce2p_runtime.precisions import PRECISIONS
 
 from .deploy import FoldReport, deploy

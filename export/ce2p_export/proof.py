@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from ce2p.errors import CE2PError
+from ce2p.families import preprocessing_for
 from ce2p.models import CE2P
-from ce2p.preprocessing import preprocessing_for
 from ce2p_runtime.base.text import install_hint
 from ce2p_runtime.judge import LogitPicture
 from ce2p_runtime.process.telemetry import import_onnxruntime

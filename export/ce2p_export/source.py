@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ce2p.checkpoints import load_checkpoint
 from ce2p.errors import ConfigError
+from ce2p.families import default_input_size
 from ce2p.labels import LabelSet, label_set
 from ce2p.models import CE2P, CE2PConfig, parse_model_name, untrained
-from ce2p.preprocessing import default_input_size
 
 __all__ = ["Source", "open_source"]
 

@@ -164,7 +164,7 @@ def test_small_pictures_are_padded_on_all_sides_and_ignored_there() -> None:
 
 
 def test_the_default_padding_is_the_mean_that_is_subtracted() -> None:
-    from ce2p.preprocessing import preprocessing_for
+    from ce2p.families import preprocessing_for
 
     red, green, blue = preprocessing_for("ssseg").normalisation.mean
     assert SssegAugmentation((8, 8), label_set("lip")).padding_colour == (round(blue), round(green), round(red))

@@ -20,24 +20,23 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ce2p.checkpoints import load_checkpoint, saving
-from ce2p.checkpoints.layouts import LAYOUTS, Layout, recognise
 from ce2p.errors import CheckpointError
+from ce2p.families import FAMILIES, recognise
 from ce2p.labels import LabelSet
-from ce2p.models import CE2P, FAMILIES, CE2PConfig
+from ce2p.models import CE2P, CE2PConfig
 from ce2p.models.layers import ConvNormAct
 from ce2p_runtime.base.files import file_sha256
 
 Tiny = Callable[..., CE2P]
 State = dict[str, Tensor]
 
-BY_FAMILY: dict[str, Layout] = {layout.family: layout for layout in LAYOUTS}
 INPLACE_ABN_FAMILIES = ("ce2p", "schp", "mce2p")
 SSSEG_FAMILIES = ("ssseg", "ssseg-2020")
 
 
 def in_public_names(family: str, state: State, *, counted: bool = True) -> State:
     """A state under its family's public names, with or without the batch counts that InPlaceABN lacks."""
-    layout = BY_FAMILY[family]
+    layout = FAMILIES[family].keys
     return {layout.file_key(k): v for k, v in state.items() if counted or not k.endswith("num_batches_tracked")}
 
 
@@ -238,7 +237,7 @@ def test_a_file_has_as_many_names_as_published(family: str, backbone: str, count
 @pytest.mark.parametrize("family", FAMILIES)
 def test_published_names_hold_the_right_part_in_the_right_shape(family: str) -> None:
     state = full_size(family, "r101")
-    layout = BY_FAMILY[family]
+    layout = FAMILIES[family].keys
     found = {layout.file_key(ours): (ours, tuple(value.shape)) for ours, value in state.items()}
     assert {name: found.get(name) for name in PUBLISHED[family]} == PUBLISHED[family]
 
@@ -256,8 +255,9 @@ def test_ce2p_names_are_schp_names_with_four_parts_renamed() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_layout_is_recognised_as_itself_and_no_other(family: str, backbone: str) -> None:
     keys = in_public_names(family, full_size(family, backbone)).keys()
-    assert recognise(keys) is BY_FAMILY[family]
-    assert [layout.family for layout in LAYOUTS if all(key in keys for key in layout.signature)] == [family]
+    assert recognise(keys) is FAMILIES[family]
+    fitting = [name for name, entry in FAMILIES.items() if all(key in keys for key in entry.keys.signature)]
+    assert fitting == [family]
 
 
 def test_unrelated_names_are_recognised_as_nothing() -> None:
@@ -321,7 +321,7 @@ def test_public_file_comes_back_bit_for_bit(tmp_path: Path, tiny: Tiny, family: 
     loaded = load_checkpoint(tmp_path / name, output_stride=16)
     assert loaded.config == net.config
     assert loaded.norm == "BatchNorm"
-    assert loaded.layout == BY_FAMILY[family].title
+    assert loaded.layout == FAMILIES[family].keys.title
     assert ("module." in loaded.wrapper) == ("module." in packing or packing in {"state_dict", "before torch 1.6"})
     assert not any(module.training for module in loaded.net.modules())
     assert all(parameter.requires_grad for parameter in loaded.net.parameters())
@@ -494,7 +494,7 @@ def first_generation(net: CE2P, counted: bool) -> State:
     for ours, value in net.state_dict().items():
         if ours.endswith("num_batches_tracked") and not counted:
             continue
-        module, _, parameter = BY_FAMILY["schp"].file_key(ours).rpartition(".")
+        module, _, parameter = FAMILIES["schp"].keys.file_key(ours).rpartition(".")
         in_head = ".norm." in ours and not ours.startswith("backbone.")
         state[f"{module}.bn.{parameter}" if in_head else f"{module}.{parameter}"] = value
     return state

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ce2p.data import check as check_module
 from ce2p.data.check import Problem, Report, check_split
-from ce2p.data.layouts import open_split
+from ce2p.data.splits import open_split
 from ce2p.labels import label_set
 from tests.data.folders import annotation, picture, raw_png, split, stripes
 

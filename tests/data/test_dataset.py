@@ -14,8 +14,8 @@ import torch
 
 from ce2p.augmentation import Augmentation, Augmented, build_augmentation
 from ce2p.data.dataset import ParsingDataset, make_loader
-from ce2p.data.layouts import Sample
 from ce2p.data.sampler import EpochSampler
+from ce2p.data.splits import Sample
 from ce2p.errors import DataError
 from ce2p.labels import label_set
 from tests.augmentation.drawing import scene

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ce2p.data.layouts import DATASETS, Sample, describe, has_split, open_split, recognise
+from ce2p.data.splits import Sample, describe, has_split, open_split, recognise
+from ce2p.datasets import names_of
 from ce2p.errors import DataError
 from tests.data.folders import annotation, picture, places, split, stripes
 
@@ -46,7 +47,7 @@ def test_each_layout_gives_its_files_in_the_order_of_the_list(tmp_path: Path, la
 
 
 def test_every_dataset_that_can_be_opened_is_covered_here() -> None:
-    assert set(LAYOUTS.values()) == set(DATASETS)
+    assert set(LAYOUTS.values()) == set(names_of(layout=True))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -57,7 +58,7 @@ def test_layouts_are_told_apart(tmp_path: Path, layout: str) -> None:
     # Pascal-Person-Part stored as SCHP reads it cannot be told from LIP.
     assert recognise(tmp_path) == ("lip" if layout == "ppp" else LAYOUTS[layout])
     assert recognise(tmp_path / "nowhere") is None
-    for dataset in set(DATASETS) - {LAYOUTS[layout]}:
+    for dataset in set(names_of(layout=True)) - {LAYOUTS[layout]}:
         if layout in ("lip", "ppp", "custom") and dataset in ("lip", "ppp", "custom"):
             continue
         if layout == "ppp-published" or (layout, dataset) == ("voc", "atr"):

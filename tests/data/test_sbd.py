@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from ce2p.data.annotations import read_labels
-from ce2p.data.layouts import describe, open_split
 from ce2p.data.sbd import merge_sbd
+from ce2p.data.splits import describe, open_split
 from ce2p.errors import DataError
 from tests.data.folders import picture, split, stripes
 

@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 import pytest
 
-from ce2p.data.layouts import Sample
+from ce2p.data.splits import Sample
+from ce2p.datasets import published
 from ce2p.errors import DataError
 from ce2p.evaluation.average_precision import average_precision, by_score
 from ce2p.evaluation.instance_files import PeopleFound, PeopleTruth
 from ce2p.evaluation.instance_scores import THRESHOLDS, InstanceScores
 from ce2p.evaluation.instances import person_overlaps, score_instances
-from ce2p.evaluation.published import published
 from ce2p.labels import LabelSet
 from tests.evaluation.plain_instances import Picture, area_under, compared, part_ap, people_scores, person_map
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks import model_table
-from ce2p.evaluation.published import published
+from ce2p.datasets import published
 from ce2p.models import CE2P, CE2PConfig
 from ce2p_export import deploy
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
+from ce2p.datasets import PUBLISHED, Published, published
 from ce2p.evaluation.confusion import ConfusionMatrix
-from ce2p.evaluation.published import PUBLISHED, Published, published
 from ce2p.evaluation.scores import PictureScore, Scores
 from ce2p.labels import LabelSet, label_set
 from ce2p.synthetic import Lip
@@ -119,11 +119,11 @@ def test_random_maps_score_as_torchmetrics_says(seed: int) -> None:
 def test_the_report_has_the_published_figure_and_the_difference(by_hand: ConfusionMatrix) -> None:
     scores = scores_of(by_hand)
     figure = Published(
-        "schp",
-        "custom",
-        "r101",
-        16,
-        "mIoU",
+        family="schp",
+        dataset="custom",
+        backbone="r101",
+        stride=16,
+        metric="mIoU",
         value=20.5,
         source="a README",
         note="test split",

@@ -20,7 +20,7 @@ from ce2p.checkpoints import load_checkpoint, save_checkpoint
 from ce2p.cli.announcements import show_announcements
 from ce2p.cli.val import parse_scales, run
 from ce2p.data.annotations import read_image, read_labels
-from ce2p.data.layouts import open_split
+from ce2p.data.splits import open_split
 from ce2p.errors import CE2PError, ConfigError, DataError
 from ce2p.evaluation.confusion import ConfusionMatrix
 from ce2p.evaluation.scoring import score

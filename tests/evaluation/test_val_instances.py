@@ -11,7 +11,7 @@ import pytest
 
 from ce2p.cli.val import run
 from ce2p.data.annotations import read_ids, read_labels
-from ce2p.data.layouts import open_split
+from ce2p.data.splits import open_split
 from ce2p.synthetic import write_dataset
 
 

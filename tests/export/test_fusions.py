@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import inliner
 
+from ce2p.families import preprocessing_for
 from ce2p.models import CE2P
-from ce2p.preprocessing import preprocessing_for
 from ce2p_export import GraphOptions, deploy
 from ce2p_export.fusions import append_label_map, insert_edge_fusion
 from ce2p_export.fusions.ce2p_ops import add_function, ce2p_node

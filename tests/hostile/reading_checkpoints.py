@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ce2p.checkpoints import load_checkpoint
-from ce2p.checkpoints.layouts import LAYOUTS
+from ce2p.families import FAMILIES
 from ce2p.models import CE2P, CE2PConfig, untrained
 from tests.hostile.isolated import Outcome
 
@@ -32,7 +32,7 @@ def narrow_network() -> CE2P:
 
 def public_names(net: CE2P) -> dict[str, Tensor]:
     """Its tensors under SCHP's names. The narrow one's have the wrong shapes, which is the last thing looked at."""
-    layout = next(layout for layout in LAYOUTS if layout.family == "schp")
+    layout = FAMILIES["schp"].keys
     return {layout.file_key(name): value for name, value in net.state_dict().items()}
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ce2p.errors import ConfigError
-from ce2p.labels import LABEL_SETS, LabelSet, guess_dataset, label_set, palette_for
-from ce2p.models import FAMILIES
-from ce2p.models.config import Family
-from ce2p.preprocessing import default_input_size, preprocessing_for
+from ce2p.families import FAMILIES, default_input_size, palette_for, preprocessing_for
+from ce2p.labels import LABEL_SETS, LabelSet, guess_dataset, label_set
 
 
 @pytest.mark.parametrize(
@@ -131,7 +129,7 @@ def test_an_unknown_class_count_gets_numbered_names() -> None:
     assert labels.flip_pairs == ()
 
 
-def normalised(family: Family, pixel: tuple[float, float, float]) -> tuple[float, ...]:
+def normalised(family: str, pixel: tuple[float, float, float]) -> tuple[float, ...]:
     """What the network sees of one pixel given in tensor channel order."""
     how = preprocessing_for(family).normalisation
     return tuple((p * how.scale - m) / s for p, m, s in zip(pixel, how.mean, how.std, strict=True))
@@ -151,7 +149,7 @@ def normalised(family: Family, pixel: tuple[float, float, float]) -> tuple[float
         ("ssseg-2020", "rgb", ((255 - 123.675) / 58.395, (255 - 116.28) / 57.12, (255 - 103.53) / 57.375)),
     ],
 )
-def test_white_is_normalised_as_the_family_does(family: Family, order: str, white: tuple[float, ...]) -> None:
+def test_white_is_normalised_as_the_family_does(family: str, order: str, white: tuple[float, ...]) -> None:
     assert preprocessing_for(family).normalisation.colour_order == order
     assert normalised(family, (255, 255, 255)) == pytest.approx(white, rel=1e-9)
 
@@ -187,5 +185,5 @@ def test_geometry_is_the_familys_own() -> None:
         ("ssseg", "custom", 473),
     ],
 )
-def test_input_size_is_the_published_one(family: Family, dataset: str, side: int) -> None:
+def test_input_size_is_the_published_one(family: str, dataset: str, side: int) -> None:
     assert default_input_size(family, dataset) == side

@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ce2p.errors import ConfigError
+from ce2p.families import FAMILIES
 from ce2p.flops import count_flops, count_parameters
-from ce2p.models import CE2P, FAMILIES, CE2PConfig, model_names, parse_model_name, untrained
+from ce2p.models import CE2P, CE2PConfig, model_names, parse_model_name, untrained
 from ce2p.models.backbone import Bottleneck
 from ce2p.models.heads import PYRAMID_BINS, PyramidPooling
 from ce2p.models.network import CE2POutputs

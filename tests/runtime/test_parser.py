@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from ce2p.families import Preprocessing, preprocessing_for
 from ce2p.models import CE2P
-from ce2p.preprocessing import Preprocessing, preprocessing_for
 from ce2p.synthetic import iter_samples, walking_sequence
 from ce2p_export import GraphOptions, export_onnx, open_source
 from ce2p_runtime import HumanParser, MediaError, ParsingResult

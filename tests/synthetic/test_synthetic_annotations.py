@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ce2p.labels import label_set
+from ce2p.datasets import DATASETS
 from ce2p.synthetic import Lip, annotated_at, render, render_group, sample_at, sample_group
-from ce2p.synthetic.annotations import VOC_BORDER, object_labels, part_instances
+from ce2p.synthetic.annotations import outline, part_instances
 from ce2p.synthetic.body import Skeleton, place
-from ce2p.synthetic.classes import ATR_TABLE, CIHP_TABLE, CUSTOM_LABELS, CUSTOM_TABLE
+from ce2p.synthetic.classes import class_table
 from ce2p.synthetic.dataset import stream
 from ce2p.synthetic.group import Group
 from ce2p.synthetic.regions import Region
@@ -74,31 +74,32 @@ CIHP = {
 
 
 def test_atrs_numbers() -> None:
-    assert {key: int(ATR_TABLE[key]) for key in ATR} == ATR
+    assert {key: int(class_table("atr")[key]) for key in ATR} == ATR
 
 
 def test_cihps_numbers_are_lips_except_for_necks_and_jumpsuits() -> None:
-    assert {key: int(CIHP_TABLE[key]) for key in CIHP} == CIHP
+    assert {key: int(class_table("cihp")[key]) for key in CIHP} == CIHP
     same = {(label, region): int(label) for label in Lip for region in Region if label is not Lip.JUMPSUITS}
     del same[Lip.FACE, Region.NECK]
-    assert {key: int(CIHP_TABLE[key]) for key in same} == same
+    assert {key: int(class_table("cihp")[key]) for key in same} == same
 
 
 def test_the_small_data_set_merges_clothes_and_keeps_sides() -> None:
-    merged = {label: {int(CUSTOM_TABLE[label, region]) for region in Region} for label in Lip}
+    table = class_table("custom")
+    merged = {label: {int(table[label, region]) for region in Region} for label in Lip}
     assert all(
         merged[Lip[name]] == {3} for name in ("HAT", "UPPER_CLOTHES", "DRESS", "COAT", "PANTS", "SKIRT", "SCARF")
     )
     assert merged[Lip.LEFT_SHOE] == merged[Lip.RIGHT_SHOE] == {8}
     assert merged[Lip.LEFT_LEG] == {6}
-    assert CUSTOM_TABLE[Lip.SOCKS, Region.LEFT_LEG] == 6
-    assert CUSTOM_TABLE[Lip.GLOVE, Region.RIGHT_ARM] == 5
+    assert table[Lip.SOCKS, Region.LEFT_LEG] == 6
+    assert table[Lip.GLOVE, Region.RIGHT_ARM] == 5
 
 
 @pytest.mark.parametrize("dataset", ["lip", "atr", "custom", "cihp"])
 def test_left_is_the_persons_own_left(dataset: str) -> None:
     """In most pictures, since few people turn away, whatever is left lies to the picture's right of its counterpart."""
-    labels = CUSTOM_LABELS if dataset == "custom" else label_set(dataset)
+    labels = DATASETS[dataset].labels
     assert labels.flip_pairs
     seen: dict[str, list[bool]] = {labels.names[left]: [] for left, _ in labels.flip_pairs}
     for index in range(50):
@@ -325,9 +326,9 @@ def test_a_skirt_is_thighs_between_groin_and_knee() -> None:
 def test_an_objects_outline_is_ignored_five_pixels_wide() -> None:
     mask = np.zeros((40, 30), bool)
     mask[10:30, 8:] = True  # cut off by the picture's right edge
-    labels = object_labels(mask, 15)
-    assert labels[20].tolist() == [0] * 6 + [255] * VOC_BORDER + [15] * 19
-    assert labels[:, 20].tolist() == [0] * 8 + [255] * VOC_BORDER + [15] * 14 + [255] * VOC_BORDER + [0] * 8
+    band = outline(mask, 5)
+    assert np.flatnonzero(band[20]).tolist() == [6, 7, 8, 9, 10]
+    assert np.flatnonzero(band[:, 20]).tolist() == [8, 9, 10, 11, 12, 27, 28, 29, 30, 31]
 
 
 def test_vocs_person_is_lips_person_within_its_outline() -> None:

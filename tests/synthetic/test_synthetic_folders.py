@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from ce2p.data.annotations import read_ids, read_image, read_labels
-from ce2p.data.layouts import open_split, recognise
+from ce2p.data.splits import open_split, recognise
 from ce2p.errors import ConfigError
 from ce2p.labels import label_set, read_label_set
-from ce2p.synthetic import DATASETS, annotated_at, iter_samples, write_dataset, write_lip_folder
+from ce2p.synthetic import SYNTHETIC, annotated_at, iter_samples, write_dataset, write_lip_folder
 from ce2p.synthetic.dataset import Split
 
 SIZE = (72, 60)
@@ -76,7 +76,7 @@ def contents(root: Path) -> dict[str, bytes]:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("dataset", SYNTHETIC)
 def test_a_written_folder_is_read_back_by_the_readers_of_the_real_one(dataset: str, tmp_path: Path) -> None:
     root = tmp_path / "set"
     calls: list[tuple[int, int]] = []
@@ -102,7 +102,7 @@ def test_a_written_folder_is_read_back_by_the_readers_of_the_real_one(dataset: s
                 np.testing.assert_array_equal(read_ids(sample.instances), expected.instances)
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("dataset", SYNTHETIC)
 def test_the_same_arguments_write_the_same_bytes_and_a_longer_set_starts_with_the_shorter(
     dataset: str, tmp_path: Path
 ) -> None:
@@ -119,7 +119,7 @@ def test_the_same_arguments_write_the_same_bytes_and_a_longer_set_starts_with_th
     assert len(set(photos)) == 5
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("dataset", SYNTHETIC)
 def test_class_ids_are_the_data_sets_own(dataset: str, tmp_path: Path) -> None:
     write_dataset(tmp_path / "set", dataset, train=4, val=0, size=SIZE, seed=1)
     labels = read_label_set(tmp_path / "set") if dataset == "custom" else label_set(dataset)

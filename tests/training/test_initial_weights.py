@@ -17,7 +17,7 @@ from ce2p.errors import CheckpointError
 from ce2p.models import CE2P, CE2PConfig, untrained
 from ce2p.training.initial_weights import load_backbone, load_weights
 
-# Written by hand from the public code, independently of ce2p.checkpoints.layouts.
+# Written by hand from the public code, independently of ce2p.families.
 MIT_STEM = {r"stem\.(\d)\.conv": lambda n: f"conv{n + 1}", r"stem\.(\d)\.norm": lambda n: f"bn{n + 1}"}
 MMSEG_STEM = {r"stem\.(\d)\.conv": lambda n: f"stem.{3 * n}", r"stem\.(\d)\.norm": lambda n: f"stem.{3 * n + 1}"}
 STEMS: dict[str, dict[str, Callable[[int], str]]] = {"schp": MIT_STEM, "ssseg": MMSEG_STEM, "mce2p": MIT_STEM}

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ce2p.data.layouts import open_split
+from ce2p.data.splits import open_split
 from ce2p.errors import CE2PError
 from ce2p.labels import label_set
 from ce2p.synthetic import write_lip_folder

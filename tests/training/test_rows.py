@@ -22,7 +22,7 @@ import pytest
 
 import ce2p
 from ce2p.data.annotations import read_image, read_labels
-from ce2p.data.layouts import open_split
+from ce2p.data.splits import open_split
 from ce2p.labels import label_set
 from ce2p.models import CE2PConfig
 from ce2p.synthetic import write_dataset

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from ce2p.data.layouts import Sample, open_split
+from ce2p.data.splits import Sample, open_split
 from ce2p.errors import CE2PError, CheckpointError, ConfigError
 from ce2p.labels import label_set
 from ce2p.synthetic import write_lip_folder

@@ -15,8 +15,8 @@ import torch
 from onnx import TensorProto, inliner, shape_inference
 
 from ce2p.errors import CE2PError
+from ce2p.families import preprocessing_for
 from ce2p.models import CE2P
-from ce2p.preprocessing import preprocessing_for
 from ce2p.synthetic import iter_samples
 from ce2p_export import GraphOptions, ProofError, default_path, deploy, export_onnx, judging, open_source, steps
 from ce2p_export.onnx_graph import build_graph

@@ -16,8 +16,8 @@ import pytest
 from numpy.typing import NDArray
 
 from ce2p.errors import CE2PError
+from ce2p.families import preprocessing_for
 from ce2p.models import CE2P
-from ce2p.preprocessing import preprocessing_for
 from ce2p_export import GraphOptions, deploy
 from ce2p_export.onnx_graph import finish_graph, trace_graph
 from ce2p_export.precision import (

@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
+from ce2p.families import preprocessing_for
 from ce2p.models import CE2P
-from ce2p.preprocessing import preprocessing_for
 from ce2p_export import GraphOptions, deploy
 from ce2p_export.onnx_graph import trace_graph
 from ce2p_export.precision import PrecisionPlan, activation_ranges, chain_sums, convert, tensors_to_calibrate

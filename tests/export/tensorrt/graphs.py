@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from onnx import inliner
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
+from ce2p.families import preprocessing_for
 from ce2p.models import CE2P
-from ce2p.preprocessing import preprocessing_for
 from ce2p_export import GraphOptions, deploy
 from ce2p_export.onnx_graph import build_graph
 
