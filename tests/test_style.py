@@ -21,8 +21,6 @@ NOT_YET = (
         "benchmarks/",
         "ce2p/api/benchmark.py",
         "ce2p/benchmarking/",
-        "ce2p/checkpoints/",
-        "ce2p/evaluation/published.py",
     ),
     *("ce2p/cli/app.py", "ce2p/cli/people.py", "ce2p/cli/train.py", "export/", "runtime/ce2p_runtime/frame_steps.py"),
     *(f"runtime/ce2p_runtime/{room}/" for room in ("backends", "cuda", "gate", "ops")),

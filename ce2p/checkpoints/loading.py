@@ -84,15 +84,15 @@ def load_checkpoint(
     labels = _labels_for(config, dataset, raw.path, notes)
     net = _fill(config, tensors, family.keys, batchnorm, raw.path)
     return LoadedCheckpoint(
-        net,
-        config,
-        labels,
-        raw.path,
-        file_sha256(raw.path),
-        family.keys.title,
-        raw.wrapper,
-        "BatchNorm" if batchnorm else "InPlaceABN, converted exactly: gamma = |w| + 1e-5",
-        f"checkpoint {raw.path.name}",
+        net=net,
+        config=config,
+        labels=labels,
+        path=raw.path,
+        sha256=file_sha256(raw.path),
+        layout=family.keys.title,
+        wrapper=raw.wrapper,
+        norm="BatchNorm" if batchnorm else "InPlaceABN, converted exactly: gamma = |w| + 1e-5",
+        weights=f"checkpoint {raw.path.name}",
         notes=tuple(notes),
     )
 
@@ -117,18 +117,18 @@ def _load_own(raw: RawCheckpoint, dataset: str | None, output_stride: int | None
     labels = own.labels or _labels_for(config, dataset, raw.path, notes)
     net = _fill(config, raw.tensors, None, True, raw.path)
     return LoadedCheckpoint(
-        net,
-        config,
-        labels,
-        raw.path,
-        file_sha256(raw.path),
-        "ce2p",
-        raw.wrapper,
-        "BatchNorm",
-        own.weights,
-        own.untrained,
-        tuple(notes),
-        own.training,
+        net=net,
+        config=config,
+        labels=labels,
+        path=raw.path,
+        sha256=file_sha256(raw.path),
+        layout="ce2p",
+        wrapper=raw.wrapper,
+        norm="BatchNorm",
+        weights=own.weights,
+        untrained=own.untrained,
+        notes=tuple(notes),
+        training=own.training,
     )
 
 
