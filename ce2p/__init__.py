@@ -15,17 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ce2p_runtime import HumanParser
+    from ce2p_runtime.people import PeopleParser
 
     from .api.benchmark import benchmark
     from .api.data import check_data, draw_data, merge_sbd
     from .api.engine import build_engine
     from .api.export import export
     from .api.models import build, load
+    from .api.parse import parse
+    from .api.people import parse_people
     from .api.score import score, score_instances
     from .api.train import train
     from .api.verify import verify
 
     open = HumanParser  # not in __all__: a star import leaves Python's own
+    open_people = PeopleParser.open
 
 __all__ = [
     "__version__",
@@ -37,6 +41,9 @@ __all__ = [
     "export",
     "load",
     "merge_sbd",
+    "open_people",
+    "parse",
+    "parse_people",
     "score",
     "score_instances",
     "train",
@@ -54,6 +61,8 @@ _WHERE = {
     "export": "ce2p.api.export",
     "load": "ce2p.api.models",
     "merge_sbd": "ce2p.api.data",
+    "parse": "ce2p.api.parse",
+    "parse_people": "ce2p.api.people",
     "score": "ce2p.api.score",
     "score_instances": "ce2p.api.score",
     "train": "ce2p.api.train",
@@ -64,6 +73,8 @@ _WHERE = {
 def __getattr__(name: str) -> Any:
     if name == "open":
         return import_module("ce2p_runtime").HumanParser
+    if name == "open_people":
+        return import_module("ce2p_runtime.people").PeopleParser.open
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_WHERE[name]), name)

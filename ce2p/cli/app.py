@@ -92,31 +92,29 @@ def people(
 ) -> None:
     """Parse pictures with several people: classes, people, and each person's parts."""
     refuse_ignored(context, PEOPLE)
-    from ce2p.cli.people import PeopleRequest, run
+    from ce2p.cli.people import run
 
     run(
-        PeopleRequest(
-            source,
-            whole,
-            tuple(local or ()),
-            instances,
-            detector,
-            detector_weights,
-            output,
-            frozenset(filter(None, save.split(","))),
-            threshold,
-            nms,
-            part_score.value,
-            refine,
-            flip,
-            backend,
-            device,
-            threads,
-            opacity,
-            json,
-            skip_existing,
-            overwrite,
-        )
+        source,
+        output,
+        json=json,
+        overwrite=overwrite,
+        whole=whole,
+        local=tuple(local or ()),
+        instances=instances,
+        detector=detector,
+        detector_weights=detector_weights,
+        save=frozenset(filter(None, save.split(","))),
+        threshold=threshold,
+        nms=nms,
+        part_score=part_score.value,
+        refine=refine,
+        flip=flip,
+        backend=backend,
+        device=device,
+        threads=threads,
+        opacity=opacity,
+        existing="skip" if skip_existing else "replace" if overwrite else "refuse",
     )
 
 

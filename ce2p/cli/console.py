@@ -93,9 +93,10 @@ def step_bars(unit: str = "", *, announced: bool = False) -> Iterator[Callable[.
                 if announced and step != said and step not in tasks:
                     remark(f"{step} ...")
                     said = step
-                if done < total and step not in tasks:
-                    tasks[step] = bars.add_task(step, total=total, completed=done, note=note)
-                elif done < total:
+                has_parts_left = done < total or (done > 0 and total == 0)
+                if has_parts_left and step not in tasks:
+                    tasks[step] = bars.add_task(step, total=total or None, completed=done, note=note)
+                elif has_parts_left:
                     bars.update(tasks[step], completed=done, note=note)
                 elif step in tasks:
                     bars.remove_task(tasks.pop(step))

@@ -72,28 +72,26 @@ def parse(
 ) -> None:
     """Parse pictures or a video: overlays, label maps, masks, cut-outs. Files that exist are not replaced unasked."""
     from ce2p.cli.arguments import colour, name_list
-    from ce2p.cli.parse import ParseRequest, run
+    from ce2p.cli.parse import run
 
     refuse_ignored(context, PARSE)
     run(
-        ParseRequest(
-            source=source,
-            model=model,
-            output=output,
-            save=name_list(save, "--save"),
-            skip_existing=skip_existing,
-            overwrite=overwrite,
-            whole_names=whole_names,
-            grey_labels=labels is LabelColours.grey,
-            classes=name_list(classes, "--classes") or (),
-            opacity=opacity,
-            max_pixels=max_pixels,
-            background=colour(background, "--background"),
-            backend=backend,
-            device=device,
-            threads=threads,
-            trust_engine=trust_engine,
-            quiet=quiet,
-            json=json,
-        )
+        source,
+        model,
+        json=json,
+        overwrite=overwrite,
+        quiet=quiet,
+        output=output,
+        save=name_list(save, "--save"),
+        existing="skip" if skip_existing else "replace" if overwrite else "refuse",
+        whole_names=whole_names,
+        grey_labels=labels is LabelColours.grey,
+        classes=name_list(classes, "--classes") or (),
+        opacity=opacity,
+        max_pixels=max_pixels,
+        background=colour(background, "--background"),
+        backend=backend,
+        device=device,
+        threads=threads,
+        trust_engine=trust_engine,
     )

@@ -114,14 +114,9 @@ class HumanParser:
                 raise
 
     def __str__(self) -> str:
-        height, width = self.metadata.input_size
         gpu = f" ({self._gpu.description})" if self._gpu is not None else ""
         choice = f" ({self.choice.description})" if self.choice is not None else ""
-        return (
-            f"{self.name}: {self.metadata.family}, {self.metadata.num_classes} classes "
-            f"({self.metadata.dataset}), {height}x{width}, {self.metadata.precision}, {self.metadata.weights}; "
-            f"{self.backend.name} on {self.backend.device}{gpu}{choice}"
-        )
+        return f"{self.name}: {self.metadata.summary}; {self.backend.name} on {self.backend.device}{gpu}{choice}"
 
     def __enter__(self) -> HumanParser:
         return self

@@ -120,8 +120,16 @@ def test_a_network_is_verified_scored_and_timed(checkpoint: Path, people: Path, 
     assert {"benchmark.json", "benchmark.csv"} <= {path.name for path in report.parent.iterdir()}
     with pytest.raises(MediaError, match="exists"):
         timed.save(tmp_path / "report")
+    parsed = ce2p.parse(people / "val_images", made.path, tmp_path / "parsed", save=["labels"], backend="onnxruntime")
+    parsed.require()
+    assert (parsed.parsed, parsed.expected, parsed.problems, parsed.interrupted) == (2, 2, (), False)
+    assert {entry["labels"] for entry in parsed.results} == {str(path) for path in (tmp_path / "parsed").iterdir()}
+    with pytest.raises(MediaError, match="exists, 2 of 2 results in all"):
+        ce2p.parse(people / "val_images", made.path, tmp_path / "parsed", save=["labels"], backend="onnxruntime")
     with ce2p.open(made.path, backend="onnxruntime", device="cpu") as parser:
         assert isinstance(parser, HumanParser)
+    with ce2p.open_people(made.path, backend="onnxruntime", device="cpu") as several:
+        assert several.descriptions() == [f"global: net.onnx: {parser.metadata.summary}; onnxruntime on CPU"]
 
 
 def test_people_are_drawn_checked_and_trained_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

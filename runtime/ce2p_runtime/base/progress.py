@@ -7,7 +7,8 @@ from collections.abc import Callable
 __all__ = ["Progress", "without_progress"]
 
 Progress = Callable[[str, int, int], None]
-"""Called with (what is being done, parts done, parts in all); 0 of 0 where a step has no parts."""
+"""Called with (what is being done, parts done, parts in all): 0 of 0 where a step has no parts, n of 0 where how many
+is not known."""
 
 
 def without_progress(step: str, done: int, total: int) -> None:

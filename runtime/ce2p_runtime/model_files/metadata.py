@@ -115,6 +115,15 @@ class ModelMetadata:
     def num_classes(self) -> int:
         return len(self.class_names)
 
+    @property
+    def summary(self) -> str:
+        """What the network is, in one line for users."""
+        height, width = self.input_size
+        return (
+            f"{self.family}, {self.num_classes} classes ({self.dataset}), {height}x{width}, {self.precision}, "
+            f"{self.weights}"
+        )
+
     def to_json(self) -> str:
         """One JSON document with a `schema` number, ready for `metadata_props`."""
         return json.dumps({"schema": SCHEMA, **dataclasses.asdict(self)})

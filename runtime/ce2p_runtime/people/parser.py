@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backends import Backend, open_backend
+from ..backends.averaging import AveragedBackend
 from ..errors import ModelFileError
 from ..frame_steps import check_frame, check_output, prepare_batch
 from ..geometry import frame_mapping
@@ -43,7 +44,8 @@ class PeopleParser:
     `whole`: the network for the whole frame, or None. `local`: those for one person's crop; at least one network in
     all. They are backends rather than HumanParsers because logits are wanted, which a HumanParser on a GPU keeps there.
     `batch`: crops per forward pass of networks with a dynamic batch. `enlarge`: of the boxes. `grow`: refine.
-    `confidence`: see part_instances. Raises ModelFileError for networks that give labels or disagree about the classes.
+    `confidence`: see part_instances. `names`: what messages call the networks, the one for the whole frame first.
+    Raises ModelFileError for networks that give labels or disagree about the classes.
     Serves several threads at once, as a HumanParser does.
     """
 
@@ -56,17 +58,19 @@ class PeopleParser:
         enlarge: float = 1.2,
         grow: bool = True,
         confidence: Confidence = "logit",
+        names: Sequence[str] = (),
     ) -> None:
         self.whole, self.local = whole, tuple(local)
         self._batch, self._enlarge, self._grow = batch, enlarge, grow
         self._confidence: Confidence = confidence
-        networks = [*([whole] if whole is not None else []), *self.local]
+        networks = self.networks
         if not networks or batch < 1 or enlarge <= 0:
             raise ValueError(f"{len(networks)} networks, batch {batch}, enlarge {enlarge}; expected at least 1, 1, > 0")
+        self.names = tuple(names) or tuple(f"network {number}" for number in range(1, len(networks) + 1))
         self.metadata = networks[0].metadata
         """Of the first network: classes and colours, which all share."""
-        for number, network in enumerate(networks, start=1):
-            _check_network(network, self.metadata.class_names, number)
+        for network, name in zip(networks, self.names, strict=True):
+            _check_network(network, self.metadata.class_names, name)
 
     @classmethod
     def open(
@@ -77,20 +81,41 @@ class PeopleParser:
         backend: str = "auto",
         device: str = "auto",
         threads: int | None = None,
+        flip: bool = False,
         batch: int = 1,
         grow: bool = True,
+        confidence: Confidence = "logit",
     ) -> PeopleParser:
-        """Load the networks from files made by `ce2p export`; options as for HumanParser. Raises as it does."""
-        opened: list[Backend] = []
-        try:
-            for path in (*([whole] if whole is not None else []), *local):
-                opened.append(open_backend(path, backend, device, threads))
-            first = opened[0] if whole is not None else None
-            return cls(first, opened[1:] if first is not None else opened, batch=batch, grow=grow)
-        except BaseException:
-            for network in opened:
-                network.close()
-            raise
+        """Load the networks from files made by `ce2p export`.
+
+        `flip` averages every network's logits with those of the mirrored frame. The other options are those of the
+        class and of HumanParser. Raises as they do.
+        """
+        paths = [Path(path) for path in (whole, *local) if path is not None]
+        with ExitStack() as closing:
+            opened: list[Backend] = []
+            for path in paths:
+                network = open_backend(path, backend, device, threads)
+                closing.callback(network.close)
+                opened.append(AveragedBackend(network, flip=True) if flip else network)
+            first, rest = (None, opened) if whole is None else (opened[0], opened[1:])
+            names = [path.name for path in paths]
+            parser = cls(first, rest, batch=batch, grow=grow, confidence=confidence, names=names)
+            closing.pop_all()
+            return parser
+
+    @property
+    def networks(self) -> tuple[Backend, ...]:
+        """All of them, the one for the whole frame first."""
+        return self.local if self.whole is None else (self.whole, *self.local)
+
+    def descriptions(self) -> list[str]:
+        """A line for each network: what it is for, where it comes from and what runs it."""
+        roles = ["local"] * len(self.local) if self.whole is None else ["global", *["local"] * len(self.local)]
+        return [
+            f"{role}: {name}: {network.metadata.summary}; {network.name} on {network.device}"
+            for role, name, network in zip(roles, self.names, self.networks, strict=True)
+        ]
 
     def __enter__(self) -> PeopleParser:
         return self
@@ -102,7 +127,7 @@ class PeopleParser:
 
     def close(self) -> None:
         """Release the networks and what they hold on their devices."""
-        for network in (*([self.whole] if self.whole is not None else []), *self.local):
+        for network in self.networks:
             network.close()
 
     def __call__(self, frame: Frame, people: Sequence[Person]) -> PeopleResult:
@@ -177,16 +202,16 @@ class PeopleParser:
                 yield CropLogits(output, metadata, mapping, box)
 
 
-def _check_network(network: Backend, class_names: tuple[str, ...], number: int) -> None:
+def _check_network(network: Backend, class_names: tuple[str, ...], name: str) -> None:
     metadata = network.metadata
     if metadata.output_kind != "logits":
         raise ModelFileError(
-            f"network {number} ({metadata.family}, {metadata.dataset}): its output is labels, fusing wants logits; "
+            f"{name} ({metadata.family}, {metadata.dataset}): its output is labels, expected logits, which are fused; "
             "export it again with --output logits"
         )
     if metadata.class_names != class_names:
         raise ModelFileError(
-            f"network {number}: its {metadata.num_classes} classes ({metadata.dataset}) are not the first network's "
+            f"{name}: its {metadata.num_classes} classes ({metadata.dataset}) are not the first network's "
             f"{len(class_names)}; take networks of one data set"
         )
 

@@ -153,7 +153,7 @@ def test_crops_go_through_in_groups() -> None:
 def test_networks_that_cannot_be_fused_are_refused_in_one_line() -> None:
     facts = metadata()
     good = Oracle(np.zeros((2, 2), np.uint8), facts)
-    with pytest.raises(ModelFileError, match=r"network 2 .* output is labels, fusing wants logits"):
+    with pytest.raises(ModelFileError, match=r"network 2 .* output is labels, expected logits"):
         PeopleParser(good, [Oracle(good.truth, metadata(output="labels"))])
     with pytest.raises(ModelFileError, match="network 2: its 18 classes"):
         PeopleParser(good, [Oracle(good.truth, metadata(classes=18))])
