@@ -153,7 +153,15 @@ def parse_people(
             note(text)
         if any(network.metadata.untrained for network in parser.networks):
             note("note: weights among these are untrained: the labels mean nothing")
-        run = _Run(opened, plan, parser, finder, mask_nms if nms else select_people, least_score, opacity=opacity)
+        run = _Run(
+            source=opened,
+            plan=plan,
+            parser=parser,
+            finder=finder,
+            choose=mask_nms if nms else select_people,
+            least_score=least_score,
+            opacity=opacity,
+        )
         run.parse(output, progress)
         return run.parsed(output, known, names)
 
