@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.models import detection as zoo
 
+from ce2p_runtime.base.text import first_line
+
 from .checkpoints.reading import read_tensors
 from .errors import CheckpointError, ConfigError
 
@@ -134,6 +136,6 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise ConfigError(f"device {name!r}: is not there for PyTorch ({reason}); use cpu or another GPU") from error
     return device

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ce2p.data.annotations import read_labels
 from ce2p.data.check import require_classes
+from ce2p.data.dataset import worker_deaths_named
 from ce2p.data.splits import Sample, describe, open_split
 from ce2p.errors import ConfigError, DataError
 from ce2p.labels import LabelSet, labels_in
@@ -150,7 +151,8 @@ def train(
         if processes.leads:
             for text in _introduction(run, data, resume=resume, found=state is not None):
                 note(text)
-        _fit(run)
+        with worker_deaths_named():
+            run.fit()
     return Trained(folder.path, config.epochs, processes.leads, run.best if run.best >= 0 else None)
 
 
@@ -208,13 +210,3 @@ def _introduction(run: Run, data: Path, *, resume: bool, found: bool) -> list[st
     lines.append(f"training data: {describe(config.dataset, data, 'train')}")
     lines.append(f"everything goes to {run.folder.path}/")
     return lines
-
-
-def _fit(run: Run) -> None:
-    """Train, with the death of a data worker as one line: torch raises it wherever this process happens to be."""
-    try:
-        run.fit()
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker"):
-            raise
-        raise DataError(f"{str(error).splitlines()[0].rstrip('.')}; if memory ran out, use fewer --workers") from error

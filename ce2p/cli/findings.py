@@ -6,7 +6,7 @@ import importlib
 from dataclasses import dataclass
 from typing import Literal
 
-from ce2p_runtime.base.text import install_hint
+from ce2p_runtime.base.text import first_line, install_hint
 from ce2p_runtime.measuring.machine import versions
 from ce2p_runtime.process.telemetry import QUIET_IMPORTS
 
@@ -51,5 +51,5 @@ def import_problem(module: str) -> str | None:
     try:
         QUIET_IMPORTS.get(module, lambda: importlib.import_module(module))()
     except Exception as error:  # a broken binary package can raise anything
-        return (str(error).splitlines() or [type(error).__name__])[0]
+        return first_line(error)
     return None

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ce2p_runtime.base.text import first_line
 from ce2p_runtime.media.picture_headers import MAX_JPEG_SCANS
 from ce2p_runtime.media.pictures import MAX_BYTES, MAX_PIXELS
 from ce2p_runtime.media.png import decode_index_png, is_index_png
@@ -117,7 +118,7 @@ def _pixels(data: bytes) -> tuple[str, NDArray[np.uint8]]:
         with Image.open(io.BytesIO(data)) as picture:
             return picture.mode, np.asarray(picture)
     except Exception as error:  # Pillow raises whatever the damaged part made of it
-        raise ValueError(_reason(error)) from error
+        raise ValueError(first_line(error)) from error
 
 
 def _bytes(path: Path, expected: str) -> bytes:
@@ -150,7 +151,7 @@ def _check_pixels(path: Path, data: bytes) -> None:
             with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:  # reads its header only
                 width, height = picture.size
         except Image.DecompressionBombError as error:
-            raise DataError(f"{path}: has too many pixels ({_reason(error)}); make it smaller") from error
+            raise DataError(f"{path}: has too many pixels ({first_line(error)}); make it smaller") from error
         except Exception as error:  # Pillow raises whatever the damaged part made of it
             raise DataError(f"{path}: cannot be decoded, expected a JPEG or PNG picture; replace it") from error
     if width * height > MAX_PIXELS:
@@ -179,7 +180,3 @@ def _cut_short(data: bytes) -> bool:
     if data.startswith(b"\xff\xd8"):
         return data.rfind(b"\xff\xd9") < max(data.rfind(b"\xff\xda"), 2)
     return data.startswith(_PNG) and _PNG_END not in data
-
-
-def _reason(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

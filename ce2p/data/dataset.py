@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import cv2
@@ -21,6 +22,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from ce2p_runtime.base.text import first_line
+
 from ..augmentation import Augmentation
 from ..errors import CE2PError, DataError
 from ..labels import IGNORE, LabelSet
@@ -28,7 +31,7 @@ from .annotations import read_image, read_labels
 from .sampler import EpochSampler
 from .splits import Sample
 
-__all__ = ["ParsingDataset", "ParsingLoader", "make_loader"]
+__all__ = ["ParsingDataset", "ParsingLoader", "make_loader", "worker_deaths_named"]
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -96,18 +99,25 @@ class ParsingLoader(DataLoader[Batch]):
     """
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # a generator does all that is asked of it
-        try:
+        with worker_deaths_named():
             for batch in super().__iter__():
                 if isinstance(batch, CE2PError):
                     # A new one: an error whose own traceback holds it lives on until the garbage collector finds it,
                     # and torch takes 5 seconds to end workers that are collected that way.
                     raise type(batch)(str(batch))
                 yield batch
-        except RuntimeError as error:
-            if not str(error).startswith("DataLoader worker"):
-                raise
-            reason = str(error).splitlines()[0].rstrip(".")
-            raise DataError(f"{reason}; if memory ran out, use fewer workers or a smaller input") from error
+
+
+@contextmanager
+def worker_deaths_named() -> Iterator[None]:
+    """Raise the death of a data worker as a DataError: torch raises it wherever this process happens to be."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):  # torch gives it no class of its own
+            raise
+        reason = first_line(error).rstrip(".")
+        raise DataError(f"{reason}; if memory ran out, use fewer --workers or a smaller input") from error
 
 
 def make_loader(dataset: ParsingDataset, sampler: EpochSampler, workers: int, pin_memory: bool) -> ParsingLoader:

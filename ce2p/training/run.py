@@ -21,6 +21,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from ce2p_runtime.base.files import atomic_path
+from ce2p_runtime.base.text import first_line
 from ce2p_runtime.errors import MediaError
 
 from ..checkpoints import save_checkpoint
@@ -107,7 +108,7 @@ class Run:
             check_state(state, expected)
             self.trainer.restore(state)
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, RuntimeError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise CheckpointError(
                 f"{latest_snapshot(self.folder.snapshots)}: is no snapshot of this run ({reason:.300}); remove it to "
                 "resume from the one before it"

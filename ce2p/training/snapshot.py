@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ce2p_runtime.base.files import atomic_path
+from ce2p_runtime.base.text import first_line
 from ce2p_runtime.errors import MediaError
 
 from ..checkpoints.torch_files import read_torch_file
@@ -77,7 +78,7 @@ def check_state(found: Any, expected: Any, name: str = "the snapshot") -> None:
 def _reason(error: Exception) -> str:
     cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
     said = cause.strerror if isinstance(cause, OSError) else None
-    return said or (str(cause).splitlines() or [type(cause).__name__])[0]
+    return said or first_line(cause)
 
 
 def _kind(value: Any) -> str:

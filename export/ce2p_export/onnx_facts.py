@@ -12,6 +12,7 @@ import onnx
 from onnx import inliner, shape_inference
 
 from ce2p.errors import CE2PError
+from ce2p_runtime.base.text import first_line
 
 __all__ = ["OnnxFacts", "infer_inlined", "product_flops", "read_onnx", "tensor_shapes"]
 
@@ -39,7 +40,7 @@ def read_onnx(file: Path) -> OnnxFacts:
         onnx.checker.check_model(model)
         inlined = infer_inlined(model)
     except Exception as error:  # protobuf, checker and inference each raise their own kinds
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise CE2PError(f"{file}: not a valid ONNX model ({reason}); copy or export it again") from error
     counts = Counter(node.op_type for node in model.graph.node)
     return OnnxFacts(

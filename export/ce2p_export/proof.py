@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ce2p.errors import CE2PError
 from ce2p.families import preprocessing_for
 from ce2p.models import CE2P
-from ce2p_runtime.base.text import install_hint
+from ce2p_runtime.base.text import first_line, install_hint
 from ce2p_runtime.judge import LogitPicture
 from ce2p_runtime.process.telemetry import import_onnxruntime
 
@@ -63,7 +63,7 @@ def open_session(file: Path) -> Callable[[NDArray[Any]], Sequence[NDArray[Any]]]
     except ImportError:
         raise ProofError(f"the proof needs ONNX Runtime, which is not installed; {install_hint('cpu')}") from None
     except Exception as error:  # ONNX Runtime's errors share no base class
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise ProofError(f"{file.name}: ONNX Runtime does not load the export: {reason}") from error
     entry = session.get_inputs()[0]
 

@@ -162,7 +162,7 @@ def die(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> Augm
 def test_a_killed_worker_is_one_line_too(tmp_path: Path) -> None:
     message = loader_error((write(tmp_path, "fatal", *scene(20, 30)),), 1, die)
     assert message.startswith("DataLoader worker (pid")
-    assert message.endswith("use fewer workers or a smaller input")
+    assert message.endswith("use fewer --workers or a smaller input")
 
 
 def test_a_fault_of_ours_is_not_taken_for_bad_data(samples: tuple[Sample, ...]) -> None:

@@ -20,6 +20,7 @@ import onnx
 from onnx import TensorProto, helper, inliner
 
 from ce2p_runtime.backends.base import checked_metadata
+from ce2p_runtime.base.text import first_line
 from ce2p_runtime.errors import ModelFileError
 from ce2p_runtime.model_files.metadata import METADATA_KEY, ModelMetadata
 
@@ -49,7 +50,7 @@ def load_onnx(path: Path) -> onnx.ModelProto:
     except FileNotFoundError:
         raise EngineError(f"{path}: no such file; check the path") from None
     except Exception as error:  # protobuf raises kinds of its own
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise EngineError(f"{path}: not a readable ONNX file ({reason}); copy or export it again") from error
     # Protobuf reads an empty or foreign file as a message without fields.
     if not model.graph.node or not model.graph.output:

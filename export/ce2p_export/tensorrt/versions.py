@@ -6,7 +6,7 @@ import importlib
 import re
 from types import ModuleType
 
-from ce2p_runtime.base.text import install_hint
+from ce2p_runtime.base.text import first_line, install_hint
 
 from .errors import EngineError
 
@@ -26,7 +26,7 @@ def load_tensorrt() -> ModuleType:
             raise EngineError(f"TensorRT is not installed; {INSTALL}, on a machine with an NVIDIA GPU") from None
         raise EngineError(f"TensorRT does not import: {error}; {INSTALL} with --force-reinstall") from error
     except Exception as error:  # a missing library is an ImportError or OSError, a wrong one may raise anything
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise EngineError(
             f"TensorRT is installed but does not load ({reason}); its libraries and bindings must be of one version: "
             f"{INSTALL} with --force-reinstall"
@@ -61,7 +61,7 @@ def device_architecture(index: int = 0) -> str:
     try:
         (status,) = driver.cuInit(0)
     except Exception as error:  # the bindings look for libcuda at the first call, and raise errors of their own
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise EngineError(f"no NVIDIA driver on this machine ({reason}); {need}") from error
     if status != driver.CUresult.CUDA_SUCCESS:
         raise EngineError(f"no usable NVIDIA GPU ({status.name}); {need}; nvidia-smi tells more")

@@ -11,7 +11,7 @@ import mmap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..base.text import install_hint
+from ..base.text import first_line, install_hint
 from ..errors import BackendError, ModelFileError
 from ..onnx_check.protobuf import LENGTH, Field, fields
 from ..onnx_check.reading import GRAPH_STORED, MODEL_GRAPH, TENSOR_NAME
@@ -44,7 +44,7 @@ def openvino_model(path: Path) -> bytes:
             with memoryview(data) as view:
                 return _with_weights(light, [view[weight.tag : weight.end] for weight in heavy])
     except Exception as error:  # protobuf's DecodeError, onnx's own errors
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise ModelFileError(f"{path}: not a readable ONNX model ({reason}); copy or export it again") from error
 
 

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..base.text import first_line
 from ..errors import BackendError
 from ..ops.launches import KernelSource
 
@@ -114,7 +115,7 @@ class Nvrtc:
             self._nvrtc: Any = importlib.import_module("cuda.bindings.nvrtc")
             major, minor = self._call("nvrtcVersion")
         except Exception as error:  # a library that cannot be loaded raises errors of the package's own
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise BackendError(f"no NVRTC ({reason})") from error
         self.version = f"{major}.{minor}"
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.files import atomic_path, existing_file
+from ..base.text import first_line
 from ..errors import MediaError
 from .own_mark import marked
 from .picture_headers import missing_part, picture_size
@@ -87,7 +88,7 @@ def decode_index_png(data: bytes) -> NDArray[Any]:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
             values = np.array(picture)  # np.asarray would be read-only
     except Exception as error:  # Pillow raises whatever the damaged part made of it
-        raise ValueError((str(error) or type(error).__name__).splitlines()[0]) from error
+        raise ValueError(first_line(error)) from error
     depth = data[_DEPTH]
     if depth > 8:
         return values.astype(np.uint16, copy=False)
