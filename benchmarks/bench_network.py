@@ -25,7 +25,7 @@ from benchmarks.record import Record, write_records
 from ce2p.models import CE2P
 from ce2p_export import GraphOptions, deploy, export_onnx, export_plain, open_source
 from ce2p_runtime.backends import open_backend
-from ce2p_runtime.backends.openvino_core import openvino_core
+from ce2p_runtime.backends.openvino import openvino_core
 from ce2p_runtime.measuring.timing import Timing, interleave, paired_ratio
 from ce2p_runtime.process.telemetry import import_onnxruntime
 

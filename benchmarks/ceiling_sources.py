@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.ceilings import Source
 from benchmarks.workload import Arithmetic
-from ce2p_runtime.backends.openvino_core import openvino_core
+from ce2p_runtime.backends.openvino import openvino_core
 from ce2p_runtime.process.telemetry import import_onnxruntime
 
 __all__ = ["CHAINS", "SQUARES", "Chain", "conv_chain", "sources"]

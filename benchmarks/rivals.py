@@ -26,7 +26,7 @@ from benchmarks.roofline import float_arithmetic
 from benchmarks.workload import Arithmetic, Workload, workload_of_file
 from ce2p.models import CE2P
 from ce2p_runtime import HumanParser, ModelMetadata
-from ce2p_runtime.backends.openvino_core import openvino_core
+from ce2p_runtime.backends.openvino import openvino_core
 from ce2p_runtime.frame_steps import network_input
 from ce2p_runtime.process.telemetry import import_onnxruntime
 

@@ -14,7 +14,7 @@ from .announcements import show_announcements
 from .export import export
 from .ignored_options import BENCHMARK, INSPECT, PEOPLE, VERIFY, refuse_ignored
 from .learning import data_app, train, val
-from .options import Dataset, Json, Overwrite, PartScore, Stride, Threads
+from .options import BACKEND_NAMES, Dataset, Json, Overwrite, PartScore, Stride, Threads
 from .parsing import parse
 
 __all__ = ["app"]
@@ -80,7 +80,7 @@ def people(
         bool, typer.Option("--refine/--no-refine", help="Grow parts into what the masks left out.")
     ] = True,
     flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored picture.")] = False,
-    backend: Annotated[str, typer.Option(help="auto, onnxruntime, openvino.")] = "auto",
+    backend: Annotated[str, typer.Option(help=f"auto, {BACKEND_NAMES}.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N.")] = "auto",
     threads: Threads = None,
     opacity: Annotated[float, typer.Option(min=0.0, max=1.0, help="Of the overlay's colours.")] = 0.5,
@@ -158,9 +158,7 @@ def verify(
         ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Pictures, evenly spread over those that there are.")] = 32,
-    backend: Annotated[
-        str, typer.Option(help="Of the candidate: auto, onnxruntime, openvino, tensorrt, tensorrt-rtx.")
-    ] = "auto",
+    backend: Annotated[str, typer.Option(help=f"Of the candidate: auto, {BACKEND_NAMES}.")] = "auto",
     device: Annotated[str, typer.Option(help="Of the candidate: auto, cpu, cuda, cuda:N.")] = "auto",
     threads: Threads = None,
     precision: Annotated[
@@ -207,10 +205,7 @@ def benchmark(
     ],
     backends: Annotated[
         str | None,
-        typer.Option(
-            help="Comma-separated: onnxruntime, openvino, tensorrt-rtx, auto. Default: every installed one that takes "
-            "the file."
-        ),
+        typer.Option(help=f"Comma-separated: auto, {BACKEND_NAMES}. Default: every installed one that takes the file."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N.")] = "auto",
     size: Annotated[str, typer.Option(help="Height x width of the drawn frames.")] = "1080x1920",

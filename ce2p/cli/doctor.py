@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import platform
+from collections.abc import Iterator
 from dataclasses import asdict
 
 from ce2p import __version__
 from ce2p.errors import CE2PError
-from ce2p_runtime.backends.openvino_core import openvino_core
+from ce2p_runtime.backends import BACKENDS
+from ce2p_runtime.backends.registry import BackendEntry
 from ce2p_runtime.base.cache import cache_folder
 from ce2p_runtime.base.text import install_hint
 from ce2p_runtime.measuring.machine import versions
@@ -17,7 +18,7 @@ from ce2p_runtime.process.telemetry import telemetry_state
 
 from .console import say, table, write_json
 from .doctor_gpu import examine_gpu
-from .findings import Finding, import_problem, package, shown
+from .findings import Finding, backend, import_problem, package, shown
 
 __all__ = ["Finding", "examine", "run"]
 
@@ -52,16 +53,15 @@ def examine() -> list[Finding]:
             "ce2p", "ok", f"{__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
         ),
         _opencv(),
-        *_onnxruntime(),
-        _openvino(),
+        *(finding for entry in BACKENDS.values() for finding in _on_cpu(entry)),
         Finding("telemetry of the backends", "ok", telemetry_state()),
         Finding("cache: backends' times, kernels", "ok", str(cache_folder())),
-        package("video", "av", "cli"),
+        package("video", "av", install_hint("cli")),
         _torch(),
-        package("safetensors", "safetensors", "train"),
-        package("export: onnx", "onnx", "export"),
-        package("export: onnxscript", "onnxscript", "export"),
-        package("export: proof photographs", "skimage", "export", "scikit-image"),
+        package("safetensors", "safetensors", install_hint("train")),
+        package("export: onnx", "onnx", install_hint("export")),
+        package("export: onnxscript", "onnxscript", install_hint("export")),
+        package("export: proof photographs", "skimage", install_hint("export"), found=versions("scikit-image")),
         *examine_gpu(),
     ]
 
@@ -84,46 +84,22 @@ def _opencv() -> Finding:
     return Finding("pictures: OpenCV", "ok", shown(found))
 
 
-def _onnxruntime() -> list[Finding]:
-    found = versions("onnxruntime", "onnxruntime-gpu")
-    if len(found) > 1:
-        cure = f"pip uninstall -y onnxruntime onnxruntime-gpu, then {install_hint('cpu')}, or with gpu"
-        return [Finding("backend onnxruntime", "conflict", f"{shown(found)}: they overwrite each other's files", cure)]
-    if not found:
-        return [Finding("backend onnxruntime", "missing", "", f"{install_hint('cpu')}, or with gpu")]
-    problem = import_problem("onnxruntime")
-    if problem:
-        cure = f"pip install --force-reinstall {next(iter(found))}"
-        return [Finding("backend onnxruntime", "conflict", f"{shown(found)}: {problem}", cure)]
-    providers = [
-        p.removesuffix("ExecutionProvider") for p in importlib.import_module("onnxruntime").get_available_providers()
-    ]
-    cpu = Finding("backend onnxruntime", "ok", f"{shown(found)}; providers {', '.join(providers)}")
-    if "CUDA" in providers:
-        return [
-            cpu,
-            Finding(
-                "onnxruntime on CUDA",
-                "ok",
-                "provider compiled in; it loads only with a matching driver, CUDA and cuDNN",
-            ),
-        ]
-    cure = f"pip uninstall onnxruntime, then {install_hint('gpu')}"
-    return [cpu, Finding("onnxruntime on CUDA", "missing", "this build has no CUDA provider", cure)]
-
-
-def _openvino() -> Finding:
-    finding = package("backend openvino", "openvino", "openvino")
-    if finding.status != "ok":
-        return finding
-    devices = openvino_core().available_devices
-    if importlib.util.find_spec("onnx") is None:
-        return Finding("backend openvino", "conflict", f"{finding.found}, without onnx", install_hint("openvino"))
-    return Finding("backend openvino", "ok", f"{finding.found}; devices {', '.join(devices)}")
+def _on_cpu(entry: BackendEntry) -> Iterator[Finding]:
+    """A backend for CPUs, and whether it was built for GPUs, too, where there is such a build."""
+    finding = backend(entry)
+    yield finding
+    if not entry.gpu_extra or finding.status != "ok":
+        return
+    subject = f"{entry.name} on CUDA"
+    if entry.finds_gpu():
+        yield Finding(subject, "ok", "compiled in; it loads only with a matching driver, CUDA and cuDNN")
+    else:
+        cure = f"pip uninstall {' '.join(entry.versions)}, then {install_hint(entry.gpu_extra)}"
+        yield Finding(subject, "missing", "this build has no CUDA", cure)
 
 
 def _torch() -> Finding:
-    finding = package("checkpoints: torch", "torch", "train")
+    finding = package("checkpoints: torch", "torch", install_hint("train"))
     if finding.status != "ok":
         return finding
     torch = importlib.import_module("torch")

@@ -1,4 +1,4 @@
-"""The part of `ce2p doctor` about NVIDIA GPUs: driver, TensorRT, CUDA from Python, and a compiler for our kernels.
+"""The part of `ce2p doctor` about NVIDIA GPUs: driver, CUDA from Python, a compiler for our kernels, and backends.
 
 On a machine without a driver nothing here is a conflict: what is not there, or cannot be loaded, is only missing.
 """
@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from ce2p_runtime.backends import DEVICE_BACKENDS
 from ce2p_runtime.base.text import install_hint
 from ce2p_runtime.cuda.compiler import driver_ptx_version, ptx_version
 from ce2p_runtime.cuda.toolchains import COMPILER_CURE, find_compiler
@@ -19,34 +20,32 @@ from ce2p_runtime.errors import BackendError
 from ce2p_runtime.measuring.machine import versions
 from ce2p_runtime.ops.launches import KernelSource
 
-from .findings import Finding, Status, import_problem, shown
+from .findings import Finding, Status, backend, package
 
 __all__ = ["examine_gpu"]
 
-_TENSORRT = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")
-_EXTRA = f"only needed for engines: {install_hint('tensorrt')}"
-
-_OLDEST_TENSORRT = (10, 9)
-"""The first with ahead-of-time plugins in Python."""
+_INSTALL = f"only needed for NVIDIA GPUs: {install_hint('tensorrt')}"
+_BINDINGS = {"pycuda": "pycuda.driver", "cuda-bindings": "cuda.bindings.runtime"}
+"""CUDA from Python: package and module."""
 
 
 def examine_gpu() -> Iterator[Finding]:
     """Every finding about the GPU side."""
     driver, cuda = _driver()
     broken: Status = "conflict" if driver.status == "ok" else "missing"
-    needed = (
-        driver,
-        _tensorrt(broken),
-        _bindings("CUDA: pycuda", "pycuda", "pycuda.driver", broken),
-        _bindings("CUDA: cuda-bindings", "cuda-bindings", "cuda.bindings.runtime", broken),
-    )
-    yield from needed
+    bindings = {
+        name: package(f"CUDA: {name}", module, _INSTALL, found=versions(name), broken=broken)
+        for name, module in _BINDINGS.items()
+    }
+    yield from (driver, *bindings.values())
     yield _compiler(broken, cuda)
-    lacking = ", ".join(finding.subject for finding in needed if finding.status != "ok")
-    if lacking:
-        yield Finding("backend tensorrt", "missing", f"lacks {lacking}", "only needed for engines: see there")
-    else:
-        yield Finding("backend tensorrt", "ok", "all that engines need")
+    for entry in DEVICE_BACKENDS.values():
+        finding = backend(entry, broken)
+        needed = (driver, *(bindings[name] for name in entry.needs if name in bindings))
+        lacking = ", ".join(one.subject for one in needed if one.status != "ok")
+        if finding.status == "ok" and lacking:
+            finding = Finding(finding.subject, "missing", f"{finding.found}; lacks {lacking}", "see there")
+        yield finding
 
 
 def _driver() -> tuple[Finding, tuple[int, int] | None]:
@@ -71,32 +70,6 @@ def _run(*command: str) -> tuple[int, str]:
     except (OSError, subprocess.TimeoutExpired) as error:
         return 1, " ".join(str(error).split())
     return done.returncode, done.stdout + done.stderr
-
-
-def _tensorrt(broken: Status) -> Finding:
-    subject, found = "TensorRT", versions(*_TENSORRT)
-    if not found:
-        return Finding(subject, "missing", "", _EXTRA)
-    problem = import_problem("tensorrt")
-    if problem:
-        cure = "pip install --force-reinstall tensorrt, of the driver's CUDA version"
-        return Finding(subject, broken, f"{shown(found)}, but importing fails: {problem}", cure)
-    number = next(iter(found.values()))
-    if tuple(int(part) for part in number.split(".")[:2]) < _OLDEST_TENSORRT:
-        oldest = ".".join(map(str, _OLDEST_TENSORRT))
-        return Finding(subject, broken, f"{shown(found)}, older than {oldest}", "pip install --upgrade tensorrt")
-    return Finding(subject, "ok", shown(found))
-
-
-def _bindings(subject: str, package: str, module: str, broken: Status) -> Finding:
-    found = versions(package)
-    if not found:
-        return Finding(subject, "missing", "", _EXTRA)
-    problem = import_problem(module)
-    if problem:
-        cure = f"pip install --force-reinstall --no-cache-dir {package}"
-        return Finding(subject, broken, f"{shown(found)}, but importing fails: {problem}", cure)
-    return Finding(subject, "ok", shown(found))
 
 
 def _compiler(broken: Status, cuda: tuple[int, int] | None) -> Finding:

@@ -16,6 +16,7 @@ from ce2p_runtime.precisions import CalibrationMethod, PrecisionName, Target
 
 from .ignored_options import EXPORT, refuse_ignored
 from .options import (
+    CPU_BACKEND_NAMES,
     Dataset,
     Family,
     Format,
@@ -95,7 +96,10 @@ def export(
     gate_count: Annotated[int, typer.Option(min=1, help="Pictures that the gate compares labels on.")] = 16,
     backend: Annotated[
         str | None,
-        typer.Option(help="Backends the gate must be passed on, comma-separated. Default: any that is installed."),
+        typer.Option(
+            help=f"Backends that the gate must be passed on, comma-separated: {CPU_BACKEND_NAMES}. Default: any that "
+            "is installed."
+        ),
     ] = None,
     search: Annotated[
         bool,

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .ignored_options import VAL, refuse_ignored
-from .options import Dataset, Json, Overwrite, Stride, Threads
+from .options import BACKEND_NAMES, Dataset, Json, Overwrite, Stride, Threads
 
 __all__ = ["data_app", "train", "val"]
 
@@ -100,9 +100,7 @@ def val(
         bool, typer.Option("--flip", help="Average with the mirrored picture; left and right exchanged.")
     ] = False,
     scales: Annotated[str, typer.Option(help="Checkpoints: average over these scales, e.g. 0.75,1,1.25.")] = "1",
-    backend: Annotated[
-        str, typer.Option(help="auto, onnxruntime, openvino, tensorrt, tensorrt-rtx; checkpoints: torch.")
-    ] = "auto",
+    backend: Annotated[str, typer.Option(help=f"auto, {BACKEND_NAMES}; checkpoints: torch.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N.")] = "auto",
     threads: Threads = None,
     batch: Annotated[int, typer.Option(min=1, help="Pictures at a time, where the model takes several.")] = 1,

@@ -7,7 +7,11 @@ from typing import Annotated
 
 import typer
 
+from ce2p_runtime.backends import BACKENDS, DEVICE_BACKENDS
+
 __all__ = [
+    "BACKEND_NAMES",
+    "CPU_BACKEND_NAMES",
     "Dataset",
     "Family",
     "Format",
@@ -20,6 +24,14 @@ __all__ = [
     "Stride",
     "Threads",
 ]
+
+CPU_BACKEND_NAMES = ", ".join(BACKENDS)
+"""For the help of options: backends that run ONNX files on a CPU."""
+BACKEND_NAMES = ", ".join(
+    name if ".onnx" in entry.suffixes else f"{name} ({', '.join(entry.suffixes)})"
+    for name, entry in {**BACKENDS, **DEVICE_BACKENDS}.items()
+)
+"""All of them, with the files that they take where these are not ONNX files."""
 
 Json = Annotated[
     str | None, typer.Option("--json", metavar="[FILE]", help="Machine-readable result, to FILE or standard output.")

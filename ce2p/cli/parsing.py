@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .ignored_options import PARSE, refuse_ignored
-from .options import Json, LabelColours, Overwrite, Threads
+from .options import BACKEND_NAMES, Json, LabelColours, Overwrite, Threads
 
 __all__ = ["parse"]
 
@@ -57,9 +57,7 @@ def parse(
     background: Annotated[
         str, typer.Option(help="Colour behind transparent pictures, by name or as #rrggbb.")
     ] = "white",
-    backend: Annotated[
-        str, typer.Option(help="auto, onnxruntime, openvino, tensorrt (engines) or tensorrt-rtx.")
-    ] = "auto",
+    backend: Annotated[str, typer.Option(help=f"auto, {BACKEND_NAMES}.")] = "auto",
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, cuda:N; a device asked for fails rather than falls back.")
     ] = "auto",

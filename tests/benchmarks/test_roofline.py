@@ -132,7 +132,7 @@ def test_the_command_places_a_file(tiny_model: Path, tmp_path: Path, monkeypatch
 
 
 def test_sources_leave_signals_deliverable() -> None:
-    """Two OpenVINO sources, gone in the order they came, then a signal: see ce2p_runtime/backends/openvino_core.py."""
+    """Two OpenVINO sources, gone in the order they came, then a signal: see ce2p_runtime/backends/openvino.py."""
     program = (
         "import gc, os, signal\n"
         "from benchmarks.ceiling_sources import Chain, sources\n"

@@ -13,6 +13,8 @@ from ce2p.cli import doctor_gpu
 from ce2p.cli.doctor_gpu import examine_gpu
 from ce2p.cli.findings import Finding
 from ce2p_runtime import BackendError
+from ce2p_runtime.backends import registry
+from ce2p_runtime.base.text import install_hint
 from ce2p_runtime.cuda.compiler import driver_ptx_version
 from ce2p_runtime.ops.launches import KernelSource
 
@@ -36,6 +38,7 @@ class FakeCompiler:
         return f"//\n.version {self.ptx}\n".encode()
 
 
+RTX = "onnxruntime_ep_nv_tensorrt_rtx"
 Machine = Callable[..., dict[str, Finding]]
 
 
@@ -55,8 +58,9 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
             program.chmod(0o755)
         monkeypatch.setattr(doctor_gpu.shutil, "which", lambda name: str(program) if smi is not None else None)
         known = packages or {}
-        monkeypatch.setattr(doctor_gpu, "versions", lambda *names: {n: known[n] for n in names if n in known})
-        for module in ("tensorrt", "pycuda", "pycuda.driver", "cuda.bindings.runtime"):
+        for reader in (doctor_gpu, registry):
+            monkeypatch.setattr(reader, "versions", lambda *names: {n: known[n] for n in names if n in known})
+        for module in ("tensorrt", "pycuda", "pycuda.driver", "cuda.bindings.runtime", RTX):
             # None is how Python spells "import fails".
             monkeypatch.setitem(sys.modules, module, None if module in broken else ModuleType(module))
         found = compiler or FakeCompiler("9.0")
@@ -66,46 +70,58 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     return make
 
 
-EVERYTHING = {"tensorrt": "11.4.0.106", "tensorrt-cu13": "11.4.0.106", "pycuda": "2026.1", "cuda-bindings": "13.5.0"}
+EVERYTHING = {
+    "tensorrt": "11.4.0.106",
+    "tensorrt-cu13": "11.4.0.106",
+    "onnxruntime-ep-nv-tensorrt-rtx-cu13": "0.5.0",
+    "pycuda": "2026.1",
+    "cuda-bindings": "13.5.0",
+}
 
 
 def test_a_machine_with_everything(machine: Machine) -> None:
     findings = machine(SMI.format(cuda="13.0"), EVERYTHING)
     assert {finding.status for finding in findings.values()} == {"ok"}
     assert findings["NVIDIA driver"].found == "NVIDIA H100, 580.65; up to CUDA 13.0"
-    assert findings["TensorRT"].found == "tensorrt 11.4.0.106, tensorrt-cu13 11.4.0.106"
+    assert findings["backend tensorrt"].found == "tensorrt 11.4.0.106, tensorrt-cu13 11.4.0.106"
     assert findings["CUDA compiler"].found == "nvcc 13.2.1, writes PTX 9.0; the driver knows up to 9.0"
 
 
 def test_a_machine_with_nothing_has_no_conflict(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     findings = machine()
-    assert [f.status for f in findings.values()] == ["missing"] * 4 + ["ok", "missing"]
-    assert findings["backend tensorrt"].found == ("lacks NVIDIA driver, TensorRT, CUDA: pycuda, CUDA: cuda-bindings")
+    assert [f.status for f in findings.values()] == ["missing"] * 3 + ["ok", "missing", "missing"]
+    assert install_hint("tensorrt") in findings["backend tensorrt"].cure
+    assert install_hint("tensorrt-rtx") in findings["backend tensorrt-rtx"].cure
     assert findings["CUDA compiler"].found == "nvcc 13.2.1, writes PTX 9.0"
 
     def none() -> None:
         raise BackendError("no CUDA compiler: no nvcc, and no NVRTC; cures")
 
     monkeypatch.setattr(doctor_gpu, "find_compiler", none)
-    *_, compiler, _ = examine_gpu()
+    _, _, _, compiler, *_ = examine_gpu()
     assert (compiler.status, compiler.found) == ("missing", "no CUDA compiler: no nvcc, and no NVRTC")
     assert "install the CUDA toolkit" in compiler.cure
-    assert all(finding.cure for finding in (*list(findings.values())[:4], compiler))
+    assert all(finding.cure for finding in (compiler, *findings.values()) if finding.status != "ok")
+    lacking = machine(None, EVERYTHING)["backend tensorrt"]
+    assert (lacking.status, lacking.found) == (
+        "missing",
+        "tensorrt 11.4.0.106, tensorrt-cu13 11.4.0.106; lacks NVIDIA driver",
+    )
 
 
 def test_packages_that_do_not_import_are_a_conflict_only_beside_a_driver(machine: Machine) -> None:
     broken = ("tensorrt", "pycuda.driver", "cuda.bindings.runtime")
     for smi, status in ((None, "missing"), (SMI.format(cuda="13.0"), "conflict")):
         findings = machine(smi, EVERYTHING, broken, FakeCompiler(None))
-        for subject in ("TensorRT", "CUDA: pycuda", "CUDA: cuda-bindings", "CUDA compiler"):
+        for subject in ("backend tensorrt", "CUDA: pycuda", "CUDA: cuda-bindings", "CUDA compiler"):
             assert findings[subject].status == status
             assert findings[subject].cure
-        assert "importing fails" in findings["TensorRT"].found
+        assert "importing fails" in findings["backend tensorrt"].found
         assert "no host compiler" in findings["CUDA compiler"].found
 
 
 def test_an_old_tensorrt(machine: Machine) -> None:
-    finding = machine(SMI.format(cuda="13.0"), {**EVERYTHING, "tensorrt": "10.8.0.43"})["TensorRT"]
+    finding = machine(SMI.format(cuda="13.0"), {**EVERYTHING, "tensorrt": "10.8.0.43"})["backend tensorrt"]
     assert (finding.status, finding.cure) == ("conflict", "pip install --upgrade tensorrt")
     assert "older than 10.9" in finding.found
 
@@ -120,7 +136,7 @@ def test_ptx_newer_than_the_driver_is_a_conflict(machine: Machine) -> None:
 def test_a_driver_that_does_not_answer(machine: Machine) -> None:
     findings = machine("echo NVIDIA-SMI has failed; exit 9", EVERYTHING, ("tensorrt",))
     assert (findings["NVIDIA driver"].status, findings["NVIDIA driver"].found) == ("missing", "NVIDIA-SMI has failed")
-    assert findings["TensorRT"].status == "missing"
+    assert findings["backend tensorrt"].status == "missing"
     quiet = machine('case "$*" in *query*) echo card;; *) echo "no version here";; esac', EVERYTHING)
     assert quiet["NVIDIA driver"].found == "card"
     assert quiet["CUDA compiler"].found == "nvcc 13.2.1, writes PTX 9.0"

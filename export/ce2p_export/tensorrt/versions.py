@@ -6,13 +6,14 @@ import importlib
 import re
 from types import ModuleType
 
+from ce2p_runtime.backends import DEVICE_BACKENDS
 from ce2p_runtime.base.text import first_line, install_hint
 
 from .errors import EngineError
 
 __all__ = ["MINIMUM", "check_version", "device_architecture", "load_tensorrt"]
 
-MINIMUM = (10, 9)
+MINIMUM = DEVICE_BACKENDS["tensorrt"].oldest
 """The first TensorRT with ahead-of-time plugins."""
 INSTALL = install_hint("tensorrt")
 

@@ -16,7 +16,7 @@ from ..process.telemetry import import_onnxruntime
 from .base import Backend, check_signature, checked_metadata
 from .registry import precision_refusal
 
-__all__ = ["OnnxRuntimeBackend"]
+__all__ = ["OnnxRuntimeBackend", "provider_names"]
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +64,11 @@ class OnnxRuntimeBackend(Backend):
     def close(self) -> None:
         """See Backend.close."""
         self._session = None
+
+
+def provider_names() -> list[str]:
+    """Kinds of device that the installed ONNX Runtime was built for, such as "CPU". Raises ImportError."""
+    return [name.removesuffix("ExecutionProvider") for name in import_onnxruntime().get_available_providers()]
 
 
 def _open_session(path: Path, device: str, threads: int | None, precision: str) -> tuple[Any, str]:

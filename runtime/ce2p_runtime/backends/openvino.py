@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import logging
 import os
+import threading
 from collections import deque
 from functools import cache
 from io import BytesIO
@@ -23,10 +25,9 @@ from ..process.forks import keep_in_children
 from ..process.telemetry import import_openvino
 from .base import Backend, check_signature, checked_metadata
 from .compiled_memory import compiled_key, forget_compiled, keep_compiled, recall_compiled
-from .openvino_core import openvino_core
 from .openvino_model import openvino_model
 
-__all__ = ["OpenVinoBackend"]
+__all__ = ["OpenVinoBackend", "device_names", "openvino_core"]
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +96,35 @@ class OpenVinoBackend(Backend):
                 keep_compiled(key, self._path.name, network.exported)
         except (OSError, ModelFileError, RuntimeError) as error:
             logger.warning("%s: the compiled network is not kept (%s)", self._path.name, _last_line(error))
+
+
+_core_lock = threading.Lock()  # `cache` alone lets two threads that come first make a core each
+
+
+def openvino_core() -> Any:
+    """The one OpenVINO core of a process, which never goes. Raises ImportError where OpenVINO is not installed.
+
+    On Linux every core gives the thread that first compiles with it an alternate signal stack, and puts the former one
+    back when it goes. Of two cores that go in the order they came, the second puts back what the first has freed: the
+    next signal with a Python handler (Ctrl-C, SIGCHLD, SIGALRM) then kills the process (seen with OpenVINO 2026.4).
+    """
+    with _core_lock:
+        return _core()
+
+
+@cache
+def _core() -> Any:
+    core = import_openvino().Core()
+    keep_in_children(core)
+    return core
+
+
+def device_names() -> list[str]:
+    """Devices that OpenVINO finds here. Raises ImportError, and BackendError where onnx is missing beside it."""
+    if importlib.util.find_spec("onnx") is None:
+        raise BackendError(f"without onnx; {install_hint('openvino')}")
+    names: list[str] = openvino_core().available_devices
+    return names
 
 
 class _Network:

@@ -8,6 +8,7 @@ nor the library of a backend, because `ce2p --help` reads it.
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import packages_distributions
@@ -51,14 +52,20 @@ class BackendEntry:
 
     name: str
     """What users call it, and the `name` of what `open` returns."""
+    title: str
+    """What its makers call it."""
     module: str
     """What Python imports; the backend is installed where this module is found."""
     distributions: tuple[str, ...]
     """Packages that provide the module, of which one is enough."""
     needs: tuple[str, ...] = ()
     """Other packages that its results or times depend on."""
+    oldest: tuple[int, ...] = ()
+    """The first version that will do, where older ones are common."""
     extra: str
     """The extra of pyproject.toml that installs it."""
+    gpu_extra: str = ""
+    """The extra that installs its build for GPUs, whose files overwrite those of the other one."""
     suffixes: tuple[str, ...] = (".onnx",)
     """Of the files that it takes."""
     devices: tuple[str, ...]
@@ -69,6 +76,8 @@ class BackendEntry:
     """Loads a file. Raises BackendError and ModelFileError."""
     finds_gpu: Callable[[], bool] = lambda: False
     """Whether "auto" should try it on a GPU before anything is timed on the CPU."""
+    details: Callable[[], str] = lambda: ""
+    """For `ce2p doctor`: what the library says of itself. Raises BackendError where it lacks something to run."""
 
     def __post_init__(self) -> None:
         for fact in ("distributions", "suffixes", "devices"):
@@ -83,7 +92,7 @@ class BackendEntry:
     @property
     def installed(self) -> bool:
         """Whether its library is there; whether it can be imported is not tried."""
-        return importlib.util.find_spec(self.module) is not None
+        return sys.modules.get(self.module) is not None or importlib.util.find_spec(self.module) is not None
 
     @property
     def versions(self) -> dict[str, str]:
@@ -106,10 +115,22 @@ def _onnxruntime_finds_gpu() -> bool:
     return cuda_provider_is_there()
 
 
+def _onnxruntime_details() -> str:
+    from .onnxruntime import provider_names
+
+    return f"providers {', '.join(provider_names())}"
+
+
 def _open_openvino(path: Path, how: Opening) -> Backend:
     from .openvino import OpenVinoBackend
 
     return OpenVinoBackend(path, how.device, how.threads, keep=how.keep)
+
+
+def _openvino_details() -> str:
+    from .openvino import device_names
+
+    return f"devices {', '.join(device_names())}"
 
 
 def _open_tensorrt(path: Path, how: Opening) -> Backend:
@@ -130,9 +151,11 @@ _CUDA = ("pycuda", "cuda-bindings")
 _ENTRIES = (
     BackendEntry(
         name="onnxruntime",
+        title="ONNX Runtime",
         module="onnxruntime",
         distributions=_ONNXRUNTIME,
         extra="cpu",
+        gpu_extra="gpu",
         devices=("cpu", "cuda"),
         refused={
             "bf16": "ONNX Runtime has no bfloat16 kernels for CPUs; use --backend openvino, or a file of another "
@@ -140,21 +163,26 @@ _ENTRIES = (
         },
         open=_open_onnxruntime,
         finds_gpu=_onnxruntime_finds_gpu,
+        details=_onnxruntime_details,
     ),
     BackendEntry(
         name="openvino",
+        title="OpenVINO",
         module="openvino",
         distributions=("openvino",),
         needs=("onnx",),  # which prepares the file
         extra="openvino",
         devices=("cpu",),
         open=_open_openvino,
+        details=_openvino_details,
     ),
     BackendEntry(
         name="tensorrt",
+        title="TensorRT",
         module="tensorrt",
         distributions=("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
         needs=_CUDA,
+        oldest=(10, 9),  # with ahead-of-time plugins in Python
         extra="tensorrt",
         suffixes=ENGINE_SUFFIXES,
         devices=("cuda",),
@@ -162,6 +190,7 @@ _ENTRIES = (
     ),
     BackendEntry(
         name="tensorrt-rtx",
+        title="TensorRT for RTX",
         module="onnxruntime_ep_nv_tensorrt_rtx",
         distributions=("onnxruntime-ep-nv-tensorrt-rtx-cu13",),
         needs=(*_ONNXRUNTIME, *_CUDA),

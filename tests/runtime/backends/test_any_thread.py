@@ -227,7 +227,7 @@ import sys, threading
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from ce2p_runtime import HumanParser
-from ce2p_runtime.backends.openvino_core import openvino_core
+from ce2p_runtime.backends.openvino import openvino_core
 sys.setswitchinterval(1e-5)
 together = threading.Barrier(8)
 def work(_):

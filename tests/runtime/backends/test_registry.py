@@ -17,6 +17,7 @@ import pytest
 import tomllib
 
 import ce2p_runtime.backends
+from ce2p.cli.doctor import examine
 from ce2p.cli.version import run as show_versions
 from ce2p_runtime import BackendError
 from ce2p_runtime.backends import BACKENDS, DEVICE_BACKENDS, Backend, DeviceBackend, backend_versions, registry
@@ -57,6 +58,12 @@ def test_its_packages_are_those_that_provide_its_module(entry: BackendEntry) -> 
         pytest.skip(f"{entry.module} is not installed")
     assert set(map(normal, packages_distributions()[entry.module])) <= set(entry.distributions)
     assert entry.versions, "keys of what is remembered would not know its version"
+
+
+@pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
+def test_its_oldest_version_is_the_bound_of_its_extra(entry: BackendEntry) -> None:
+    if entry.oldest:
+        assert f'"{entry.distributions[0]}>={".".join(map(str, entry.oldest))}"' in PYPROJECT.read_text("utf-8")
 
 
 @pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
@@ -128,6 +135,8 @@ def test_one_more_entry_is_known_everywhere(
     assert "openvino" not in backend_versions(["eleventh"])
     monkeypatch.setitem(BACKENDS, "eleventh", dataclasses.replace(entry, distributions=("pytest",)))
     assert "pytest" in machine()["versions"]
+    findings = {finding.subject: finding for finding in examine()}
+    assert "devices CPU" in findings["backend eleventh"].found
     show_versions()
     assert "pytest " in capsys.readouterr().out.splitlines()[1]
     with pytest.raises(BackendError, match=r"unknown backend 'twelfth'; expected auto, .*eleventh, tensorrt"):
