@@ -16,7 +16,7 @@ from ce2p.families import preprocessing_for
 from ce2p.models import CE2P
 from ce2p_export import GraphOptions, deploy
 from ce2p_export.fusions import append_label_map, insert_edge_fusion
-from ce2p_export.fusions.ce2p_ops import add_function, ce2p_node
+from ce2p_export.fusions.edge_fusion import OP
 from ce2p_export.onnx_graph import build_graph
 from ce2p_runtime.ops import edge_fusion_reference, label_map_reference
 
@@ -78,6 +78,25 @@ def test_edge_fusion_refuses_a_sum_that_others_read(tiny: Tiny) -> None:
     assert "used elsewhere" in result.reason
 
 
+def test_edge_fusion_takes_sums_either_way_round(tiny: Tiny) -> None:
+    model, _, _ = graph_of(tiny("schp"), fused=False)
+    activation = model.graph.outputs[0].producer().inputs[0].producer()  # type: ignore[union-attr]
+    outer = activation.inputs[0].producer()  # type: ignore[union-attr]
+    first, second = outer.inputs  # type: ignore[union-attr]
+    outer.replace_input_with(0, second)  # type: ignore[union-attr]
+    outer.replace_input_with(1, first)  # type: ignore[union-attr]
+    assert insert_edge_fusion(model, "parsing", align_corners=True).count == 1
+
+
+def test_edge_fusion_refuses_a_wider_classifier(tiny: Tiny) -> None:
+    model, _, _ = graph_of(tiny("schp"), fused=False)
+    weight = model.graph.outputs[0].producer().inputs[1]  # type: ignore[union-attr]
+    weight.shape = ir.Shape([20, 64, 3, 3])  # type: ignore[union-attr]
+    result = insert_edge_fusion(model, "parsing", align_corners=True)
+    assert result.count == 0
+    assert "1x1 convolution" in result.reason
+
+
 def single_node_model(
     op: str, inputs: dict[str, NDArray[np.float32]], output: ir.Value
 ) -> tuple[ir.Model, list[ir.Value]]:
@@ -96,13 +115,10 @@ def test_the_body_of_edge_fusion_is_its_reference(align_corners: bool) -> None:
     feeds = {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
     logits = ir.Value(name="logits", shape=ir.Shape([2, 5, 13, 11]), type=ir.TensorType(ir.DataType.FLOAT))
     model, values = single_node_model("edge_fusion", feeds, logits)
-    attributes: dict[str, int | float] = {"slope": 0.2, "align_corners": int(align_corners)}
-    model.graph.append(ce2p_node("CE2PEdgeFusion", values, logits, attributes))
-    from ce2p_export.fusions import edge_fusion
-    from ce2p_export.fusions.ce2p_ops import coordinate_mode
-
-    body = edge_fusion._BODY.format(mode=coordinate_mode(align_corners))
-    add_function(model, "CE2PEdgeFusion", "slope, align_corners", "(a, b, c, weight, bias) => (logits)", body)
+    attributes = {"slope": 0.2, "align_corners": int(align_corners)}
+    converted = ir.convenience.convert_attributes(OP.node_attributes(attributes))
+    model.graph.append(ir.Node("ce2p", OP.name, values, converted, outputs=[logits]))
+    OP.define(model, attributes)
     expected = edge_fusion_reference(
         feeds["a"],
         feeds["b"],

@@ -1,4 +1,4 @@
-"""What the two ops of the `ce2p` domain have in common: function bodies and plugin attributes.
+"""What the ops of the `ce2p` domain have in common: how one is described, and how it gets into a graph.
 
 A node of ours carries a model-local function body made of standard ops, so every ONNX runtime can run it, and the
 attributes `plugin_namespace` and `plugin_version`, so that TensorRT takes our kernel when it is registered and the body
@@ -7,32 +7,71 @@ when it is not. One file serves all.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
 import onnx
 import onnx_ir as ir
 
-__all__ = ["DOMAIN", "OPSET", "add_function", "ce2p_node", "coordinate_mode"]
+from ce2p_runtime.ops.launches import KernelSource
+
+__all__ = ["DOMAIN", "OPSET", "Attributes", "GraphOp", "Plugin", "Shape"]
 
 DOMAIN = "ce2p"
 OPSET = 20
 
-
-def coordinate_mode(align_corners: bool) -> str:
-    """ONNX Resize's name for torch's convention."""
-    return "align_corners" if align_corners else "half_pixel"
-
-
-def add_function(model: ir.Model, name: str, attributes: str, signature: str, body: str) -> None:
-    """Add a model-local function written in ONNX's textual syntax. `attributes` are names, comma-separated."""
-    text = (
-        f'<domain: "{DOMAIN}", opset_import: ["" : {model.opset_imports[""]}]>\n'
-        f"{name} <{attributes}, plugin_namespace, plugin_version> {signature}\n{{\n{body}\n}}"
-    )
-    function = ir.serde.deserialize_function(onnx.parser.parse_function(text))
-    model.functions[function.identifier()] = function
-    model.opset_imports[DOMAIN] = 1
+Attributes: TypeAlias = Mapping[str, Any]
+"""The values of a node's attributes, by name."""
+Shape: TypeAlias = Callable[[str], Sequence[Any]]
+"""Gives the shape of an input by its name: numbers, or TensorRT's expressions for them."""
 
 
-def ce2p_node(name: str, inputs: list[ir.Value], output: ir.Value, attributes: dict[str, int | float]) -> ir.Node:
-    """A node of our domain, with the plugin attributes; `output` is produced by it from now on."""
-    everything = {**attributes, "plugin_namespace": DOMAIN, "plugin_version": "1"}
-    return ir.Node(DOMAIN, name, inputs, ir.convenience.convert_attributes(everything), outputs=[output], name=name)
+@dataclass(frozen=True)
+class Plugin:
+    """One launch of one kernel, which is what TensorRT runs for an op. It is compiled when an engine is built."""
+
+    kernel: str
+    source: Callable[[bool, Shape, Attributes], KernelSource]
+    """What it is compiled from, by whether the input is half precision. Raises ValueError for what no kernel fits."""
+    scalars: Callable[[Shape, Attributes], Sequence[Any]]
+    """The kernel's integer arguments, which stand between the addresses of inputs and output."""
+    output_shape: Callable[[Shape, Attributes], Sequence[Any]]
+    """Ends in height and width; the kernel runs one block for each `tile` of them."""
+    tile: tuple[int, int]
+    types: str
+    """Of all inputs and the output, as TensorRT reads it: "FP32|FP16, INT8"."""
+    bytes_as_int8: bool = False
+    """For labels: TensorRT's plugins may not write uint8 (see tensorrt/preparation.py)."""
+
+
+@dataclass(frozen=True)
+class GraphOp:
+    """An op as a node of exported graphs: `OP` in the module of its name."""
+
+    name: str
+    """The node's type."""
+    inputs: tuple[str, ...]
+    output: str
+    attributes: Mapping[str, type[int] | type[float]]
+    """Name -> type, in the order in which nodes and plugins have them."""
+    body: str
+    """Its meaning in standard ops, in ONNX's textual syntax. {mode} is the Resize mode for the attribute
+    `align_corners`; any other attribute's value can be put in, too."""
+    plugin: Plugin
+
+    def node_attributes(self, values: Attributes) -> dict[str, int | float | str]:
+        """All attributes of a node, those that TensorRT looks for among them."""
+        return {**{name: values[name] for name in self.attributes}, "plugin_namespace": DOMAIN, "plugin_version": "1"}
+
+    def define(self, model: ir.Model, values: Attributes) -> None:
+        """Put the function that a node with these attribute values stands for into `model`, in place."""
+        mode = "align_corners" if values.get("align_corners") else "half_pixel"
+        text = (
+            f'<domain: "{DOMAIN}", opset_import: ["" : {model.opset_imports[""]}]>\n'
+            f"{self.name} <{', '.join(self.attributes)}, plugin_namespace, plugin_version> "
+            f"({', '.join(self.inputs)}) => ({self.output})\n{{\n{self.body.format(mode=mode, **values)}\n}}"
+        )
+        function = ir.serde.deserialize_function(onnx.parser.parse_function(text))
+        model.functions[function.identifier()] = function
+        model.opset_imports[DOMAIN] = 1

@@ -11,16 +11,23 @@ Definition and CPU reference: `ce2p_runtime.ops.edge_fusion`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import onnx_ir as ir
+from onnxscript.rewriter.pattern import AttrVar, MatchResult, OrValue, Pattern, RewriteRuleClassBase
 
-from .ce2p_ops import add_function, ce2p_node, coordinate_mode
+from ce2p_runtime.ops.edge_fusion import FUSION_TILE, edge_fusion_source
 
-__all__ = ["OP_TYPE", "FusionResult", "insert_edge_fusion"]
+from .ce2p_ops import DOMAIN, GraphOp, Plugin
 
-OP_TYPE = "CE2PEdgeFusion"
+__all__ = ["OP", "FusionResult", "insert_edge_fusion"]
 
-_BODY = """
+OP = GraphOp(
+    "CE2PEdgeFusion",
+    inputs=("a", "b", "c", "weight", "bias"),
+    output="logits",
+    attributes={"slope": float, "align_corners": int},
+    body="""
   size = Shape (a)
   up_b = Resize <mode = "linear", coordinate_transformation_mode = "{mode}"> (b, , , size)
   up_c = Resize <mode = "linear", coordinate_transformation_mode = "{mode}"> (c, , , size)
@@ -28,7 +35,20 @@ _BODY = """
   with_c = Add (with_b, up_c)
   merged = LeakyRelu <alpha: float = @slope> (with_c)
   logits = Conv (merged, weight, bias)
-"""
+""",
+    plugin=Plugin(
+        "ce2p_edge_fusion",
+        # The slope is a constant of the compiled kernel: a plugin's arguments can be integers only.
+        source=lambda half, shape, values: edge_fusion_source(
+            half, shape("weight")[0], bool(values["align_corners"]), values["slope"], [shape(x)[2] for x in "abc"]
+        ),
+        scalars=lambda shape, values: [shape("a")[1], *(shape(x)[axis] for x in "abc" for axis in (2, 3))],
+        output_shape=lambda shape, values: [shape("a")[0], shape("weight")[0], shape("a")[2], shape("a")[3]],
+        tile=FUSION_TILE,
+        # All six together float or all six half. Without this the plugin would be given any mixture.
+        types=", ".join(["FP32|FP16"] * 6),
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -39,75 +59,56 @@ class FusionResult:
     reason: str = ""
 
 
-class _MismatchError(Exception):
-    """The graph is not the pattern; the message says where it differs."""
+def _activation(op: Any, value: Any) -> Any:
+    """Relu, or LeakyRelu with `slope`."""
+    return OrValue([op.LeakyRelu(value, alpha=AttrVar("slope", can_match_none=True)), op.Relu(value)], tag_var="relu")
+
+
+class _Rule(RewriteRuleClassBase):
+    """The end of the network as one node."""
+
+    def __init__(self, align_corners: bool) -> None:
+        super().__init__()
+        self._align_corners = align_corners
+
+    def pattern(self, op: Any, a: Any, b: Any, c: Any, weight: Any, bias: Any) -> Any:
+        up_b, up_c = (op.Resize(branch, mode="linear", _allow_other_inputs=True) for branch in (b, c))
+        return op.Conv(_activation(op, op.Add(op.Add(a, up_b), up_c)), weight, bias)
+
+    def check(self, op: Any, *args: Any, **inputs: Any) -> MatchResult:
+        shape = inputs["weight"].shape
+        return MatchResult() if shape and list(shape)[2:] == [1, 1] else MatchResult().fail("not a 1x1 convolution")
+
+    def rewrite(self, op: Any, relu: int, slope: ir.Attr | None = None, **inputs: ir.Value) -> Any:
+        # A LeakyRelu that states no slope has ONNX's default.
+        value = 0.0 if relu else 0.01 if slope is None else slope.as_float()
+        attributes = OP.node_attributes({"slope": value, "align_corners": int(self._align_corners)})
+        return op.CE2PEdgeFusion(*(inputs[name] for name in OP.inputs), _domain=DOMAIN, **attributes)
+
+
+_SECOND_CONVOLUTION = Pattern(lambda op, x, w1, b1, w2, b2: op.Conv(_activation(op, op.Conv(x, w1, b1)), w2, b2))
 
 
 def insert_edge_fusion(model: ir.Model, output: str, align_corners: bool) -> FusionResult:
-    """Replace the nodes that produce graph output `output` by one CE2PEdgeFusion, in place."""
-    try:
-        classifier, activation, adds, resizes = _match(model.graph, output)
-    except _MismatchError as miss:
-        return FusionResult(0, str(miss))
-    slope = 0.0 if activation.op_type == "Relu" else activation.attributes.get_float("alpha", 0.01)
-    a = _other_input(adds[1], resizes[0])
-    inputs = [a, *(_input(resize, 0) for resize in resizes), _input(classifier, 1), _input(classifier, 2)]
-    logits = ir.Value(name=output, shape=classifier.outputs[0].shape, type=classifier.outputs[0].type)
-    node = ce2p_node(OP_TYPE, inputs, logits, {"slope": float(slope), "align_corners": int(align_corners)})
+    """Replace the nodes that produce graph output `output` by one CE2PEdgeFusion, in place.
+
+    onnxscript's own `apply_to_model` is not used: it may rename values all over the graph, and it keeps reasons to
+    itself.
+    """
     graph = model.graph
-    graph.insert_after(classifier, node)
-    graph.outputs[graph.outputs.index(classifier.outputs[0])] = logits
-    for old in (classifier, activation, adds[0], adds[1], *resizes):
-        graph.remove(old, safe=True)
-    body = _BODY.format(mode=coordinate_mode(align_corners))
-    add_function(model, OP_TYPE, "slope, align_corners", "(a, b, c, weight, bias) => (logits)", body)
+    classifier = next(node for node in graph if output in [value.name for value in node.outputs])
+    rules = _Rule.rule(align_corners).commute()  # a sum may have its terms either way round
+    found = next(filter(None, (rule.try_rewrite(model, graph, classifier) for rule in rules)), None)
+    if found is None:
+        if _SECOND_CONVOLUTION.match(model, graph, classifier, check_nodes_are_removable=False):
+            return FusionResult(0, "a second convolution stands between the merge and the classifier")
+        if any(rule.match(model, graph, classifier, check_nodes_are_removable=False) for rule in rules):
+            return FusionResult(0, "a value between the merge and the classifier is used elsewhere too")
+        return FusionResult(0, "it does not end in a + up(b) + up(c), Relu or LeakyRelu, 1x1 convolution with bias")
+    (node,) = found.new_nodes
+    node.name = OP.name
+    ir.convenience.replace_nodes_and_values(
+        graph, classifier, found.match.nodes, found.new_nodes, found.match.outputs, found.new_outputs
+    )
+    OP.define(model, {name: node.attributes[name].value for name in OP.attributes})
     return FusionResult(1)
-
-
-def _match(graph: ir.Graph, output: str) -> tuple[ir.Node, ir.Node, tuple[ir.Node, ir.Node], tuple[ir.Node, ir.Node]]:
-    """The pattern, walked upwards from the output: classifier, activation, (outer, inner) Add, (b's, c's) Resize."""
-    value = next((value for value in graph.outputs if value.name == output), None)
-    if value is None:
-        raise _MismatchError(f"the graph has no output {output}")
-    classifier = _producer(value, ("Conv",), "the output")
-    kernel = _input(classifier, 1).shape
-    if len(classifier.inputs) != 3 or kernel is None or list(kernel)[2:] != [1, 1]:
-        raise _MismatchError("the classifier is not a 1x1 convolution with bias")
-    activation = _producer(_input(classifier, 0), ("LeakyRelu", "Relu"), "the classifier's input")
-    merged = _input(activation, 0).producer()
-    if merged is not None and merged.op_type == "Conv":
-        raise _MismatchError("a second convolution stands between the merge and the classifier")
-    outer = _producer(_input(activation, 0), ("Add",), "the activation's input")
-    resize_c = _resize_among(outer)
-    inner = _producer(_other_input(outer, resize_c), ("Add",), "the sum before the activation")
-    return classifier, activation, (outer, inner), (_resize_among(inner), resize_c)
-
-
-def _input(node: ir.Node, index: int) -> ir.Value:
-    value = node.inputs[index]
-    if value is None:
-        raise _MismatchError(f"{node.op_type} lacks input {index}")
-    return value
-
-
-def _producer(value: ir.Value, op_types: tuple[str, ...], where: str) -> ir.Node:
-    node = value.producer()
-    if node is None or node.op_type not in op_types:
-        found = node.op_type if node is not None else "a graph input"
-        raise _MismatchError(f"{where} comes from {found}, expected {' or '.join(op_types)}")
-    if len(value.uses()) + (value.is_graph_output()) > 1:
-        raise _MismatchError(f"{where} is used elsewhere too")
-    return node
-
-
-def _resize_among(add: ir.Node) -> ir.Node:
-    for value in add.inputs:
-        node = value.producer() if value is not None else None
-        if node is not None and node.op_type == "Resize" and len(node.outputs[0].uses()) == 1:
-            return node
-    raise _MismatchError("the sum before the classifier has no upsampled branch")
-
-
-def _other_input(add: ir.Node, resize: ir.Node) -> ir.Value:
-    first, second = _input(add, 0), _input(add, 1)
-    return second if first.producer() is resize else first

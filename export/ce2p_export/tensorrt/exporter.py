@@ -21,7 +21,7 @@ from . import layers, versions
 from .builder import BuiltPlan, build_plan
 from .messages import Progress, collecting
 from .plan_cache import PlanKey, keep_timing_cache, read_timing_cache, reusable, timing_cache_path
-from .plugins import compile_kernels, kernel_hashes, kernel_sources, register_plugins
+from .plugins import compile_kernels, kernel_hashes, plugin_sources, register_plugins
 from .preparation import check_batches, check_classes, load_onnx, metadata_of
 from .settings import BuildSettings
 
@@ -75,7 +75,7 @@ def build_engine_file(
     metadata = metadata_of(model, onnx_path)
     batches = check_batches(model, settings.batches, onnx_path)
     trt = versions.load_tensorrt()
-    sources = kernel_sources(model) if settings.plugins else {}
+    sources = plugin_sources(model) if settings.plugins else {}
     del model  # hundreds of megabytes
     if sources:
         check_classes(metadata, sources)

@@ -12,7 +12,7 @@ exact on this way up to 127.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +24,8 @@ from ce2p_runtime.base.text import first_line
 from ce2p_runtime.errors import ModelFileError
 from ce2p_runtime.model_files.metadata import METADATA_KEY, ModelMetadata
 
+from ..fusions import GRAPH_OPS
 from ..fusions.ce2p_ops import DOMAIN
-from ..fusions.label_map import OP_TYPE as LABEL_OP
 from .errors import EngineError
 
 __all__ = ["MAX_CLASSES", "Prepared", "check_batches", "check_classes", "load_onnx", "metadata_of", "prepare"]
@@ -78,7 +78,7 @@ def prepare(model: onnx.ModelProto, *, plugins: bool) -> Prepared:
     del model.functions[:]
     for node in ours:
         node.attribute.append(helper.make_attribute("aot", 1))
-        if node.op_type == LABEL_OP:
+        if GRAPH_OPS[node.op_type].plugin.bytes_as_int8:
             _bytes_as_int8(model.graph, node)
     return Prepared(model.SerializeToString(), {name: names.count(name) for name in sorted(set(names))})
 
@@ -111,9 +111,9 @@ def check_batches(model: onnx.ModelProto, asked: tuple[int, ...] | None, path: P
     return asked
 
 
-def check_classes(metadata: ModelMetadata, plugins: Container[str]) -> None:
+def check_classes(metadata: ModelMetadata, plugins: Iterable[str]) -> None:
     """Raises EngineError when class ids do not fit the label plugin, where that is among `plugins`."""
-    if LABEL_OP in plugins and metadata.num_classes > MAX_CLASSES:
+    if metadata.num_classes > MAX_CLASSES and any(GRAPH_OPS[name].plugin.bytes_as_int8 for name in plugins):
         raise EngineError(
             f"{metadata.num_classes} classes, the label plugin holds up to {MAX_CLASSES}; build with --no-plugins"
         )
