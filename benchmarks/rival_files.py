@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from benchmarks.export_command import export_by_command
 from ce2p.checkpoints import LoadedCheckpoint
 from ce2p.data.splits import has_split, open_split, recognise
 from ce2p.errors import DataError
@@ -25,7 +26,7 @@ from ce2p_runtime.media.pictures import find_pictures, read_picture
 from ce2p_runtime.model_files.metadata import ModelMetadata
 from ce2p_runtime.process.telemetry import import_onnxruntime
 
-__all__ = ["OURS", "STATIC_INT8", "Calibration", "Workshop", "calibration_pictures"]
+__all__ = ["OURS", "STATIC_INT8", "Calibration", "Workshop", "calibration_pictures", "export_by_command"]
 
 CALIBRATION_PICTURES = 32
 OURS: dict[str, tuple[str, ...]] = {
@@ -161,3 +162,14 @@ class _Reader:
     def get_next(self) -> dict[str, NDArray[Any]] | None:
         batch = next(self._inputs, None)
         return None if batch is None else {"image": batch}
+
+
+def export_by_command(arguments: Sequence[str], path: Path) -> Path:
+    """`ce2p export ARGUMENTS -o path` in a process of its own. Raises RuntimeError with the line it ends with."""
+    command = [sys.executable, "-m", "ce2p", "export", *arguments, "-o", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode or not path.exists():
+        lines = [line.strip(" │") for line in (done.stderr or done.stdout).splitlines() if line.strip(" │╭╮╰╯─")]
+        reason = next((line for line in lines if "rror:" in line), lines[-1] if lines else "no output")
+        raise RuntimeError(f"ce2p export failed: {reason.removeprefix('error: ')}")
+    return path

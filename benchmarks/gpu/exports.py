@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.export_command import export_by_command
 from benchmarks.gpu.networks_on_disk import MODEL, prepare
 from benchmarks.gpu.parts import Part, SkippedError, first_line, part_main, working_folder
 from benchmarks.gpu.runtimes import gpu_runtimes
+from benchmarks.rival_files import export_by_command
 from ce2p.models import CE2P
 from ce2p_export import GraphOptions, export_onnx, export_plain, open_source
 

@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from ce2p.errors import ConfigError
-from ce2p_export import Exported, GateSettings, GraphOptions, Source, default_path, export_onnx, open_source
-from ce2p_export.metadata import build_metadata
+from ce2p_export import (
+    Exported,
+    GateSettings,
+    GraphOptions,
+    Quantisation,
+    Source,
+    default_path,
+    export_onnx,
+    open_source,
+)
+from ce2p_export.file_metadata import build_metadata
 from ce2p_export.steps import check_size
-from ce2p_runtime import ModelFileError
+from ce2p_runtime import ModelFileError, ModelMetadata
 from ce2p_runtime.base.destinations import check_destination
 from ce2p_runtime.base.files import file_sha256
+from ce2p_runtime.frame_steps import network_input
 from ce2p_runtime.media.own_mark import bears_mark
 from ce2p_runtime.model_files.metadata import InputKind, IoType, OutputKind
 from ce2p_runtime.precisions import CalibrationMethod, LabelLimits, PrecisionName, Target, precision_named
 
-from .calibration import quantisation_on
 from .checks import check_pictures, check_precision, check_proof, exported_metadata
 from .notes import Progress, note, without_progress
 from .pictures import choose_pictures
 
-__all__ = ["Gate", "export", "limits_of"]
+__all__ = ["Gate", "export", "full_batches", "limits_of"]
 
 Gate = bool | Mapping[str, float] | LabelLimits
 """False: no gate. True: the limits for the precision. A mapping: others by name, as {"pixel_agreement": 0.995}."""
@@ -88,10 +98,10 @@ def export(
     """
     calib, data, output = _path(calib), _path(data), _path(output)
     size = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
-    judged_as = precision_named(precision)
-    limits = limits_of(gate, judged_as.labels)
+    facts = precision_named(precision)
+    limits = limits_of(gate, facts.labels)
     _check(size, precision, backends, calib, data)
-    writing = _Destination(model, random, overwrite, has_worst=not judged_as.exact and limits is not None)
+    writing = _Destination(model, random, overwrite, has_worst=not facts.exact and limits is not None)
     if output is not None:
         writing.check(output)
     source = (
@@ -112,7 +122,7 @@ def export(
     writing.check(path)
     _introduce(model, source)
     metadata = build_metadata(source, options)
-    shared = judged_as.calibrated and (calib is None or data is None or calib == data)
+    shared = facts.calibrated and (calib is None or data is None or calib == data)
     settings = None
     if limits is None:
         note("note: --gate off: nobody compares the labels of this file with those of the trained network")
@@ -130,8 +140,8 @@ def export(
             worst_picture=writing.worst_picture(path),
         )
     quantisation = None
-    if judged_as.calibrated:
-        quantisation = quantisation_on(
+    if facts.calibrated:
+        quantisation = _quantisation_on(
             calib or data,
             metadata,
             count=calib_count,
@@ -144,6 +154,46 @@ def export(
     return export_onnx(
         source, options, path, fold=fold, gate=settings, quantisation=quantisation, may_search=search, progress=progress
     )
+
+
+def _quantisation_on(
+    pictures: Path | None,
+    metadata: ModelMetadata,
+    *,
+    count: int,
+    batch: int,
+    method: CalibrationMethod,
+    target: Target,
+    low_rank: bool,
+    shared: bool,
+) -> Quantisation:
+    """How activations get their 8 bits: ranges over `count` of `pictures` (None: synthetic people), in full batches.
+
+    `shared`: the same pictures also serve the gate, which takes every other one. `low_rank`: the context convolution
+    may be factorised; not on synthetic people. Raises what `choose_pictures` does.
+    """
+    chosen, described = choose_pictures(pictures, metadata, count, "calibration", shared=shared)
+    note(f"calibration: {method}, on {described}")
+    # Calibration runs the float32 graph, whatever the file's own inputs will be.
+    kind = "uint8" if metadata.input_kind == "uint8" else "float32"
+    inputs = [
+        network_input(metadata, [chosen[index].image for index in batched]).astype(kind, copy=False)
+        for batched in full_batches(len(chosen), batch)
+    ]
+    if low_rank and pictures is None and target == "cpu":
+        note("note: synthetic people do not show what photographs need: nothing is factorised; give --calib a folder")
+    return Quantisation(inputs, described, method, target, low_rank=low_rank and pictures is not None)
+
+
+def full_batches(pictures: int, size: int) -> list[list[int]]:
+    """Which pictures go into batches of `size`. The last batch is filled up, since empty places would calibrate, too.
+
+    Pictures come again at places of the same parity: whoever keeps every other picture to test on never saw it.
+    """
+    period = pictures - pictures % 2 or 1
+    places = math.ceil(pictures / size) * size
+    order = [place if place < pictures else place % period for place in range(places)]
+    return [order[start : start + size] for start in range(0, places, size)]
 
 
 def limits_of(gate: Gate, default: LabelLimits) -> LabelLimits | None:

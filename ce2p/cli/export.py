@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -202,30 +200,7 @@ def export_shown(model: str, output: Path | None, **options: Any) -> Exported:
     """`ce2p.export`, with progress on the screen."""
     from ce2p.api.export import export as export_file
 
-    with _steps() as progress:
+    from .console import step_bars
+
+    with step_bars("done", announced=True) as progress:
         return export_file(model, output, progress=progress, **options)
-
-
-@contextmanager
-def _steps() -> Iterator[Callable[[str, int, int], None]]:
-    """A line for every step, and a bar for those that have parts."""
-    from .console import progress_bar, remark
-
-    with progress_bar("done") as bars:
-        tasks: dict[str, Any] = {}
-        said = ""
-
-        def tell(step: str, done: int, total: int) -> None:
-            nonlocal said
-            if step != said and (total == 0 or step not in tasks):
-                remark(f"{step} ...")
-                said = step
-            if total == 0:
-                return
-            if step not in tasks:
-                tasks[step] = bars.add_task(step, total=total, note="")
-            bars.update(tasks[step], completed=done, total=total)
-            if done >= total:
-                bars.remove_task(tasks.pop(step))
-
-        yield tell

@@ -12,13 +12,14 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import onnx
 
 from ce2p_runtime import HumanParser
-from ce2p_runtime.backends import installed_backends, open_backend, precision_refusal
+from ce2p_runtime.backends import Backend, installed_backends, open_backend, precision_refusal
 from ce2p_runtime.errors import CE2PRuntimeError
 from ce2p_runtime.judge import (
     GateError,
@@ -35,15 +36,17 @@ from ce2p_runtime.model_files.metadata import METADATA_KEY, ModelMetadata
 from ce2p_runtime.precisions import PRECISIONS, LabelLimits
 from ce2p_runtime.process.telemetry import import_onnxruntime
 
-from .metadata import build_metadata
+from .file_metadata import build_metadata
 from .onnx_graph import GraphOptions
 from .precision import with_roundings
-from .proof import expected_logits, open_session
+from .proof_pictures import expected_logits, open_session
 from .search import Progress, Trial
 from .source import Source
 from .torch_backend import TorchBackend
 
 __all__ = ["ExportJudge", "GateSettings", "Verdict"]
+
+_GATE_FIGURES = ("pixel_agreement", "boundary_agreement", "mean_iou")
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,17 @@ class Verdict:
         return self.gate.passed_on if self.gate is not None and self.judged else ()
 
     @property
+    def trial(self) -> Trial:
+        """As a step of a search, of all that was judged."""
+        gates = [] if self.gate is None or not self.judged else list(self.gate.titled.values())
+        figures = {name: getattr(gate, name) for gate in gates for name in _GATE_FIGURES}
+        found: list[GateReport | Proof] = [*gates]
+        if self.proof is not None:
+            found.append(self.proof)
+            figures["relative_l2"] = self.proof.max_relative_l2
+        return Trial(max((one.used for one in found), default=0.0), all(one.passed for one in found), figures)
+
+    @property
     def harm(self) -> float | None:
         """The largest share of the gate's allowance that is used up on a backend that passed; None where none did."""
         return max((self.gate.reports[name].used for name in self.passed_on), default=None) if self.gate else None
@@ -125,7 +139,7 @@ class ExportJudge:
         labels = Reference.of(
             parser,
             settings.pictures,
-            progress=lambda done, total: progress("reference labels", done, total),
+            progress=partial(progress, "reference labels"),
             candidate=build_metadata(source, options),
         )
         return cls(options, settings, logits, labels)
@@ -153,30 +167,20 @@ class ExportJudge:
         Nothing is raised for a bad outcome. Raises GateError where nothing runs the file, and what a backend raises
         that must pass.
         """
+        named = () if self.settings is None else self.settings.backends
         with _rounded_copy(file, half) as rounded:
             if self.logits:
                 progress("proving", 0, 0)
-            return Verdict(self._proof(file, rounded), self._gate(file, rounded, progress), self.judged)
+            proof = self._proof(file, rounded)
+            gate = None if self.settings is None else self._gate(file, rounded, named or installed_backends(), progress)
+            return Verdict(proof, gate, self.judged)
 
     def trial(self, file: Path, *, half: bool, backend: str | None) -> Trial:
-        """The same for a search, with labels judged in one way: on a backend, or (None) with every rounding put in."""
-        figures: dict[str, float | None] = {}
-        reports: list[GateReport | Proof] = []
+        """The same for a search: labels are judged on one backend, or (None) with every rounding put in alone."""
+        backends = () if backend is None else (backend,)
         with _rounded_copy(file, half) as rounded:
-            if self.judged:
-                labels = self._on_backend(file, backend) if backend else self._with_roundings(file, rounded)
-                reports.append(labels)
-                figures |= {
-                    "pixel_agreement": labels.pixel_agreement,
-                    "boundary_agreement": labels.boundary_agreement,
-                    "mean_iou": labels.mean_iou,
-                }
-            proof = self._proof(file, rounded)
-        if proof is not None:
-            reports.append(proof)
-            figures["relative_l2"] = proof.max_relative_l2
-        harm = max((report.used for report in reports), default=0.0)
-        return Trial(harm, all(report.passed for report in reports), figures)
+            gate = self._gate(file, rounded, backends, lambda step, done, total: None) if self.judged else None
+            return Verdict(self._proof(file, rounded), gate, self.judged).trial
 
     def paint_worst(self, verdict: Verdict) -> None:
         """Paint the picture with the most differences, where that is wanted."""
@@ -197,38 +201,31 @@ class ExportJudge:
         runtime = f"onnxruntime {import_onnxruntime().__version__}, CPU"
         return judge_logits(self.logits, runs, limits, batch=self.options.batch, runtime=runtime)
 
-    def _gate(self, file: Path, rounded: Path | None, progress: Progress) -> GateOutcome | None:
-        if self.settings is None:
-            return None
-        stands_for_gpu = None if rounded is None else self._with_roundings(file, rounded, progress)
-        named = self.settings.backends
+    def _gate(self, file: Path, rounded: Path | None, backends: Sequence[str], progress: Progress) -> GateOutcome:
+        assert self.settings is not None  # noqa: S101  (it has the limits)
+        stands_for_gpu = None
+        if rounded is not None:
+            opened = open_backend(rounded, "onnxruntime", "cpu")
+            stands_for_gpu = self._labels_on(opened, f"{file.name}, every rounding put in", progress)
+        required = frozenset(self.settings.backends)
         reports: dict[str, GateReport] = {}
         refused: dict[str, str] = {}
-        for backend in named or installed_backends():
+        for backend in backends:
             try:
-                reports[backend] = self._on_backend(file, backend, progress)
+                opened = open_backend(file, backend, "cpu", keep=False)
+                reports[backend] = self._labels_on(opened, file.name, progress)
             except CE2PRuntimeError as error:
-                if backend in named:
+                if backend in required:
                     raise
                 refused[backend] = str(error).removeprefix(f"{file}: ")  # its folder is a temporary one
         if not reports and stands_for_gpu is None:
             raise GateError(f"{file.name}: no backend runs it: {'; '.join(refused.values()) or 'none is installed'}")
-        return GateOutcome(reports, refused, frozenset(named), stands_for_gpu)
+        return GateOutcome(reports, refused, required, stands_for_gpu)
 
-    def _on_backend(self, file: Path, backend: str, progress: Progress | None = None) -> GateReport:
-        with HumanParser.on(open_backend(file, backend, "cpu", keep=False), name=file.name) as parser:
-            return self._report(parser, progress)
-
-    def _with_roundings(self, file: Path, rounded: Path | None, progress: Progress | None = None) -> GateReport:
-        assert rounded is not None  # noqa: S101  (files of half precision have such a copy)
-        opened = open_backend(rounded, "onnxruntime", "cpu")
-        with HumanParser.on(opened, name=f"{file.name}, every rounding put in") as parser:
-            return self._report(parser, progress)
-
-    def _report(self, parser: HumanParser, progress: Progress | None) -> GateReport:
+    def _labels_on(self, backend: Backend, name: str, progress: Progress) -> GateReport:
         assert self.labels is not None and self.settings is not None  # noqa: S101, PT018  (a gate has both)
-        told = None if progress is None else lambda done, total: progress("judging labels", done, total)
-        return judge_labels(self.labels, parser, self.settings.limits, told)
+        with HumanParser.on(backend, name=name) as parser:
+            return judge_labels(self.labels, parser, self.settings.limits, partial(progress, "judging labels"))
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import onnx_ir as ir
@@ -88,7 +89,7 @@ def plan_export(
     if quantisation is None:
         plan = ExportPlan(options, graph, groups, PrecisionPlan(), folds)
         return plan.keeping_nodes(unfit) if PRECISIONS[options.precision].half == "float16" else plan
-    statistics, _ = calibrate(graph, tensors, quantisation.inputs, lambda d, t: progress("calibrating", d, t))
+    statistics, _ = calibrate(graph, tensors, quantisation.inputs, partial(progress, "calibrating"))
     ranges = activation_ranges(statistics, quantisation.method)
     plan = ExportPlan(options, graph, groups, PrecisionPlan(spared, quantisation.target, ranges), folds)
     how = {"target": quantisation.target, "method": quantisation.method, "calibrated_on": quantisation.note}

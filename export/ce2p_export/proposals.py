@@ -8,10 +8,10 @@ of its own, judged on every backend like any other.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
-from .candidates import Candidate
+from .export_candidates import Candidate
 from .plan import ExportPlan
 from .precision import HIGH_PRECISION, LowRankError, Quantisation, activation_ranges, calibrate, factorise
 from .search import Progress
@@ -73,16 +73,15 @@ def _converted(group: str, unrounded: bool, plan: ExportPlan) -> ExportPlan | st
 
 def _factorised(quantisation: Quantisation, progress: Progress, plan: ExportPlan) -> ExportPlan | str:
     """With the context convolution as two of lower rank."""
-    step = "factorising the context convolution"
+    told = partial(progress, "factorising the context convolution")
     try:
-        graph, tensor, record = factorise(plan.graph, quantisation.inputs, lambda d, t: progress(step, d, t))
+        graph, tensor, record = factorise(plan.graph, quantisation.inputs, told)
     except LowRankError as reason:
         return str(reason)
-    told = lambda done, total: progress("calibrating it", done, total)  # noqa: E731
-    statistics, _ = calibrate(graph, [tensor], quantisation.inputs, told)
+    statistics, _ = calibrate(graph, [tensor], quantisation.inputs, partial(progress, "calibrating it"))
     ranges = {**plan.layers.ranges, **activation_ranges(statistics, quantisation.method)}
     changed = replace(plan, graph=graph, layers=replace(plan.layers, ranges=ranges))
-    return changed.noting(low_rank=record.to_dict())
+    return changed.noting(low_rank=asdict(record))
 
 
 def _loss(other: Candidate, candidate: Candidate) -> str | None:

@@ -38,7 +38,7 @@ class Trial:
     """What came of keeping some groups."""
 
     harm: float
-    """Largest share of an allowance that is used up, over all figures of the judge (`judge.checks.allowance_used`)."""
+    """Largest share of an allowance that is used up, over all figures; see `ce2p_runtime.judge.allowance_used`."""
     passed: bool
     figures: Mapping[str, float | None]
     """The gate's: pixel_agreement, boundary_agreement, ..."""

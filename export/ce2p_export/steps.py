@@ -12,14 +12,14 @@ from ce2p_runtime.judge import GateError, GateOutcome, Proof
 from ce2p_runtime.model_files.metadata import ModelMetadata
 from ce2p_runtime.precisions import PRECISIONS
 
-from .candidates import Candidate, CandidateMaker
 from .deploy import FoldReport
+from .export_candidates import Candidate, CandidateMaker
 from .fusions import FusionResult
 from .judging import ExportJudge, GateSettings, Verdict
 from .onnx_graph import GraphOptions
 from .plan import ExportPlan, plan_export
 from .precision import Quantisation, too_large_for_half
-from .proof import ProofError
+from .proof_pictures import ProofError
 from .proposals import improved, proposals
 from .search import GroupHarm, Progress, Sensitivity, Trials, leave_one_out, search
 from .source import Source

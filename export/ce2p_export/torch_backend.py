@@ -19,7 +19,7 @@ from ce2p_runtime.backends import Backend
 from ce2p_runtime.errors import BackendError
 from ce2p_runtime.process.locking import one_at_a_time
 
-from .metadata import build_metadata
+from .file_metadata import build_metadata
 from .onnx_graph import GraphOptions
 from .source import Source
 

@@ -11,8 +11,7 @@ import cv2
 import pytest
 
 from ce2p import __main__ as command
-from ce2p.api.calibration import full_batches
-from ce2p.api.export import limits_of
+from ce2p.api.export import full_batches, limits_of
 from ce2p.checkpoints import save_checkpoint
 from ce2p.cli.arguments import gate_limits
 from ce2p.errors import ConfigError

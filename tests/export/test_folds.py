@@ -22,7 +22,7 @@ FAMILIES = ("ssseg", "ssseg-2020", "ce2p", "schp", "mce2p")
 
 MAX_RELATIVE_L2 = 1e-5
 """Folding reorders float32 sums, no more. Measured: 1e-6 to 7e-6 through a whole network, against 1e-4 and more for the
-smallest real mistake (see ce2p_export.proof)."""
+smallest real mistake (see ce2p_runtime.precisions)."""
 
 
 def relative_l2(found: Tensor, expected: Tensor) -> float:

@@ -27,6 +27,7 @@ __all__ = [
     "HALF_TYPES",
     "LARGEST",
     "SMALLEST_NORMAL",
+    "array_of",
     "cast_of",
     "give_float_io",
     "producer_of",
@@ -154,7 +155,7 @@ def _convert_weights(graph: ir.Graph, inside: list[ir.Node], dtype: ir.DataType)
         if not shared:
             del graph.initializers[name]
         is_scale = all(use.node.op_type in _QUANTISERS for use in uses)  # rounded already, see int8.py
-        array = _array(value).astype(dtype.numpy()) if is_scale else _halved(value, dtype)
+        array = array_of(value).astype(dtype.numpy()) if is_scale else _halved(value, dtype)
         tensor = ir.tensor(array, name=f"{name}_half" if shared else name)
         half = ir.Value(name=tensor.name, shape=value.shape, type=ir.TensorType(dtype), const_value=tensor)
         graph.register_initializer(half)
@@ -171,12 +172,12 @@ def _halved(value: ir.Value, dtype: ir.DataType) -> NDArray[Any]:
     problem = _problem(value) if dtype == ir.DataType.FLOAT16 else None
     if problem:
         raise CE2PError(f"{value.name}: {problem}; export with --precision fp32 or bf16")
-    return _array(value).astype(dtype.numpy())
+    return array_of(value).astype(dtype.numpy())
 
 
 def _problem(value: ir.Value) -> str | None:
     """Why float16 cannot hold a weight, or None."""
-    size = np.abs(_array(value))
+    size = np.abs(array_of(value))
     size = size[size != 0]
     largest = float(size.max()) if size.size else 0.0
     if not largest <= LARGEST:  # written so that NaN is refused too
@@ -186,8 +187,9 @@ def _problem(value: ir.Value) -> str | None:
     return None
 
 
-def _array(value: ir.Value) -> NDArray[Any]:
-    assert value.const_value is not None  # noqa: S101  (an initializer has its tensor)
+def array_of(value: ir.Value | None) -> NDArray[Any]:
+    """What an initializer holds."""
+    assert value is not None and value.const_value is not None  # noqa: S101, PT018  (an initializer has its tensor)
     return value.const_value.numpy()
 
 

@@ -31,7 +31,7 @@ from ce2p_runtime.precisions import TARGETS, HalfType, Target
 from ce2p_runtime.process.telemetry import import_onnxruntime
 
 from .groups import check_known, layer_groups
-from .half import producer_of
+from .half import array_of, producer_of
 from .ranges import Range
 
 __all__ = ["FLAVOURS", "Flavour", "nodes_to_quantise", "quantise", "tensors_to_calibrate"]
@@ -233,7 +233,7 @@ def _scales_for_float16(graph: ir.Graph, weights: Mapping[str, NDArray[np.float3
             continue
         stored, scale = node.inputs[0], node.inputs[1]
         assert stored is not None and scale is not None  # noqa: S101, PT018  (both operators have them)
-        rounded = _rounded_up(_array(scale))
+        rounded = _rounded_up(array_of(scale))
         scale.const_value = ir.tensor(rounded.astype(np.float32), name=scale.name)
         if node.op_type == "DequantizeLinear" and stored.is_initializer():
             weight = weights[(stored.name or "").removesuffix("_quantized")]
@@ -247,11 +247,6 @@ def _rounded_up(scale: NDArray[Any]) -> NDArray[np.float32]:
     wanted = np.maximum(scale.astype(np.float32), SMALLEST_SCALE)
     half = wanted.astype(np.float16)
     return np.where(half < wanted, np.nextafter(half, np.float16(np.inf)), half).astype(np.float32)
-
-
-def _array(value: ir.Value) -> NDArray[Any]:
-    assert value.const_value is not None  # noqa: S101  (scales and quantised weights are initializers)
-    return value.const_value.numpy()
 
 
 def _kind(value: ir.Value | None) -> str | None:

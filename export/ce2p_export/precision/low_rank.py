@@ -23,7 +23,7 @@ Only if that loses no more than ERROR is it made again from all of them. Else no
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from .calibration import session_with_outputs
+from .half import array_of
 
 __all__ = ["CONTEXT_WEIGHT", "ERROR", "Factorised", "LowRankError", "factorise"]
 
@@ -67,10 +68,6 @@ class Factorised:
     operations: float
     """Share of its operations that is left."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """For the metadata."""
-        return asdict(self)
-
 
 def factorise(
     model: bytes, inputs: Sequence[NDArray[Any]], progress: Progress = lambda done, total: None
@@ -86,7 +83,7 @@ def factorise(
         raise LowRankError("this network has none")
     if sum(map(len, inputs)) < 2:
         raise LowRankError("it takes two pictures at least, one to test on; give --calib more")
-    weight = _array(node.inputs[1]).astype(np.float64)
+    weight = array_of(node.inputs[1]).astype(np.float64)
     seen, unseen = second_moments(model, _name(node.inputs[0]), inputs, progress)
     channels = weight.shape[1]
     rank = channels // 2
@@ -201,8 +198,3 @@ def _replace(graph: ir.Graph, node: ir.Node, reduce: NDArray[np.float32], rest: 
 
 def _name(value: ir.Value | None) -> str:
     return (value.name or "") if value is not None else ""
-
-
-def _array(value: ir.Value | None) -> NDArray[Any]:
-    assert value is not None and value.const_value is not None  # noqa: S101, PT018  (a convolution's weight)
-    return value.const_value.numpy()

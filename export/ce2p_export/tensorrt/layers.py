@@ -13,6 +13,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from ce2p_runtime.precisions import precision_named
+
 from .errors import EngineError
 
 __all__ = [
@@ -90,12 +92,12 @@ def engine_layers(text: str) -> tuple[EngineLayer, ...]:
 
 
 def silent_float32(layers: tuple[EngineLayer, ...], precision: str) -> tuple[str, ...]:
-    """Names of layers that compute in float32 though the engine is `precision` "fp16" or "int8".
+    """Names of layers that compute in float32 though the engine is of a `precision` with float16 inside.
 
     A layer computes in float32 when it neither reads nor writes a narrower float; reformatting and casting to float32
     is not computing, and neither is reading only float32 constants.
     """
-    if precision not in ("fp16", "int8"):
+    if precision_named(precision).half_for("tensorrt") != "float16":
         return ()
     return tuple(layer.name for layer in layers if _is_float32(layer))
 

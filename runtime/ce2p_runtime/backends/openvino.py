@@ -21,6 +21,7 @@ from ..base.text import install_hint
 from ..errors import BackendError, ModelFileError
 from ..measuring.machine import cpu_model, usable_cores
 from ..model_files.onnx_file import onnx_digest
+from ..precisions import HalfType, precision_named
 from ..process.forks import keep_in_children
 from ..process.telemetry import import_openvino
 from .base import Backend, check_signature, checked_metadata
@@ -31,13 +32,13 @@ __all__ = ["OpenVinoBackend", "device_names", "openvino_core"]
 
 logger = logging.getLogger(__name__)
 
-_PRECISION_HINTS = {"fp32": "f32", "fp16": "f32", "bf16": "bf16", "int8": "f32"}
-"""OpenVINO's own default computes float32 files in bfloat16 where the processor can (labels then differ on 1 to 4 % of
-pixels, measured on untrained networks), and says nothing. Precision belongs to the file, so it is asked for by name.
-Half-precision files are computed in float32 with their float16 weights, as ONNX Runtime does on CPUs: most processors
-cannot do better, and asked for f16 one of those answers with bfloat16, which is coarser than the file. bfloat16 files
-are computed in bfloat16 where the processor can, else in float32 with their bfloat16 weights. In int8 files f32 is the
-precision of the layers that are not quantised."""
+_HINTS: dict[HalfType | None, str] = {None: "f32", "float16": "f32", "bfloat16": "bf16"}
+"""By the type inside a file. OpenVINO's own default computes float32 files in bfloat16 where the processor can (labels
+then differ on 1 to 4 % of pixels, measured on untrained networks), and says nothing. Precision belongs to the file, so
+it is asked for by name. float16 files are computed in float32 with their float16 weights, as ONNX Runtime does on CPUs:
+most processors cannot do better, and asked for f16 one of those answers with bfloat16, which is coarser than the
+file. bfloat16 files are computed in bfloat16 where the processor can, else in float32 with their bfloat16 weights. In
+int8 files f32 is the precision of the layers that are not quantised."""
 _SWITCHES = ("ONEDNN_", "DNNL_", "OV_")
 """Beginnings of environment variables that change what OpenVINO and its kernels make of a network."""
 _SLOW = 1 << 26
@@ -171,11 +172,7 @@ class _Plan:
         self.name = name = "CPU" if device in {"auto", "cpu"} else device
         if name.partition(".")[0] not in {known.partition(".")[0] for known in core.available_devices}:
             raise BackendError(f"device {device!r} is not among OpenVINO's: {', '.join(core.available_devices)}")
-        hint = _PRECISION_HINTS.get(precision)
-        if hint is None:
-            raise ModelFileError(
-                f"{path}: precision {precision!r} is unknown here, expected {', '.join(_PRECISION_HINTS)}"
-            )
+        hint = _HINTS[precision_named(precision).half]
         if hint == "bf16" and "BF16" not in core.get_property(name, "OPTIMIZATION_CAPABILITIES"):
             hint = "f32"
         self.hint = hint

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from ..errors import BackendError
 from ..measuring.machine import versions
 from ..model_files.engine_file import ENGINE_SUFFIXES
+from ..precisions import HalfType, precision_named
 
 if TYPE_CHECKING:
     from .base import Backend
@@ -70,8 +71,8 @@ class BackendEntry:
     """Of the files that it takes."""
     devices: tuple[str, ...]
     """Kinds of device that it has its own way for: "cpu", "cuda". Its library may know more by name."""
-    refused: Mapping[str, str] = field(default_factory=dict)
-    """Precisions that it does not compute on a CPU, with the reason and what to do."""
+    refused: Mapping[HalfType, str] = field(default_factory=dict)
+    """Types inside a file (`Precision.half`) that it does not compute on a CPU, with the reason and what to do."""
     open: Callable[[Path, Opening], Backend]
     """Loads a file. Raises BackendError and ModelFileError."""
     finds_gpu: Callable[[], bool] = lambda: False
@@ -158,7 +159,7 @@ _ENTRIES = (
         gpu_extra="gpu",
         devices=("cpu", "cuda"),
         refused={
-            "bf16": "ONNX Runtime has no bfloat16 kernels for CPUs; use --backend openvino, or a file of another "
+            "bfloat16": "ONNX Runtime has no bfloat16 kernels for CPUs; use --backend openvino, or a file of another "
             "precision"
         },
         open=_open_onnxruntime,
@@ -254,5 +255,6 @@ def precision_refusal(name: str, precision: str) -> str | None:
         precision_refusal("onnxruntime", "bf16")  # "ONNX Runtime has no bfloat16 kernels for CPUs; ..."
     """
     names = installed_backends() if name == "auto" else [name] if name in BACKENDS else []
-    reasons = [BACKENDS[one].refused.get(precision) for one in names]
+    half = precision_named(precision).half
+    reasons = [None if half is None else BACKENDS[one].refused.get(half) for one in names]
     return None if None in reasons else next(iter(reasons), None)

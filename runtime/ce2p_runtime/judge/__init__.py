@@ -11,7 +11,7 @@ will serve the file; that is called the gate:
 """
 
 from .agreement import PictureFigures, band_radius, boundary_band, compare
-from .checks import HOPELESS, Check, allowance_used
+from .allowance import HOPELESS, Check, allowance_used
 from .label_maps import GatePicture, Reference, judge_labels
 from .logits import LogitPicture, Proof, ProofRow, judge_logits
 from .outcome import GateOutcome

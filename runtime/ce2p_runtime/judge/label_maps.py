@@ -116,7 +116,7 @@ def judge_labels(
     _check_classes(reference, candidate)
     figures: list[PictureFigures] = []
     worst: tuple[PictureFigures, ComparedPicture] | None = None
-    found = _labels_or_none(candidate, [made.picture for made in reference.pictures])
+    found = _labels(candidate, [made.picture for made in reference.pictures], undecided_is_wrong=True)
     for made, (picture, labels) in zip(reference.pictures, found, strict=True):
         own = compare(
             picture.name,
@@ -148,30 +148,25 @@ def judge_labels(
     )
 
 
-def _labels(parser: HumanParser, pictures: Sequence[GatePicture]) -> Iterator[tuple[GatePicture, NDArray[np.uint8]]]:
-    """Each picture with its labels, uint8 [H, W], parsed in groups as large as the file takes in one pass."""
+def _labels(
+    parser: HumanParser, pictures: Sequence[GatePicture], *, undecided_is_wrong: bool = False
+) -> Iterator[tuple[GatePicture, NDArray[np.uint8]]]:
+    """Each picture with its labels, uint8 [H, W], parsed in groups as large as the file takes in one pass.
+
+    `undecided_is_wrong`: `NO_CLASS` in every pixel of a group whose logits are not finite, which decide none. That is a
+    verdict on a candidate, as a search for layers to keep in higher precision needs one, and no mishap.
+    """
     for start in range(0, len(pictures), parser.group_size):
         group = pictures[start : start + parser.group_size]
         for picture in group:
             check_frame(picture.image)
-        for picture, result in zip(group, parser.parse_batch([p.image for p in group]), strict=True):
-            yield picture, result.labels
-
-
-def _labels_or_none(
-    parser: HumanParser, pictures: Sequence[GatePicture]
-) -> Iterator[tuple[GatePicture, NDArray[np.uint8]]]:
-    """`_labels` of the candidate; `NO_CLASS` in every pixel of a group whose logits are not finite, which decide none.
-
-    That is a verdict on the candidate, as a search for layers to keep in higher precision needs one, and no mishap.
-    """
-    for start in range(0, len(pictures), parser.group_size):
-        group = pictures[start : start + parser.group_size]
         try:
-            yield from list(_labels(parser, group))
+            found = [result.labels for result in parser.parse_batch([picture.image for picture in group])]
         except UndecidedError:
-            for picture in group:
-                yield picture, np.full(picture.image.shape[:2], NO_CLASS, np.uint8)
+            if not undecided_is_wrong:
+                raise
+            found = [np.full(picture.image.shape[:2], NO_CLASS, np.uint8) for picture in group]
+        yield from zip(group, found, strict=True)
 
 
 def _unwarping_as(candidate: ModelMetadata | None, parser: HumanParser) -> HumanParser:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..precisions import LogitLimits
-from .checks import Check, allowance_used
+from .allowance import Check, allowance_used
 
 __all__ = ["LogitPicture", "Proof", "ProofRow", "judge_logits"]
 

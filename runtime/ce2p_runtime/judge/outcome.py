@@ -41,25 +41,26 @@ class GateOutcome:
     @property
     def decisive(self) -> GateReport | None:
         """The report that a failure is explained with: of what must pass the worst, else the best there is."""
-        rounded = [] if self.rounded is None else [self.rounded]
-        needed = [*rounded, *(report for name, report in self.reports.items() if name in self.required)]
+        needed = [report for name, report in self._named("").items() if name in {"", *self.required}]
         failing = [report for report in needed if not report.passed]
         if failing:
             return max(failing, key=lambda report: report.used)
-        return min([*rounded, *self.reports.values()], key=lambda report: report.used, default=None)
+        return min(self.titled.values(), key=lambda report: report.used, default=None)
 
     @property
     def titled(self) -> dict[str, GateReport]:
         """Every report under what people are shown for it."""
-        return {**({} if self.rounded is None else {"every rounding put in": self.rounded}), **self.reports}
+        return self._named("every rounding put in")
 
     def to_dict(self) -> dict[str, Any]:
         """For the metadata: the verdicts and figures, without the single pictures."""
         kept = ("passed", "failures", "pixel_agreement", "boundary_agreement", "mean_iou", "truth_miou", "worst")
-        reports = {**({} if self.rounded is None else {"rounded": self.rounded}), **self.reports}
-        figures = {name: report.to_dict() for name, report in reports.items()}
+        figures = {name: report.to_dict() for name, report in self._named("rounded").items()}
         return {
             "passed_on": list(self.passed_on),
             "figures": {name: {key: figure[key] for key in kept} for name, figure in figures.items()},
             "refused": dict(self.refused),
         }
+
+    def _named(self, rounded: str) -> dict[str, GateReport]:
+        return {**({} if self.rounded is None else {rounded: self.rounded}), **self.reports}

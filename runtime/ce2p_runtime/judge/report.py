@@ -14,7 +14,7 @@ from ..errors import CE2PRuntimeError
 from ..media.pictures import write_picture
 from ..precisions import MIN_CLASS_SHARE, PRECISIONS, LabelLimits
 from .agreement import Counts, PictureFigures, class_ious
-from .checks import Check, allowance_used, percent
+from .allowance import Check, allowance_used, percent
 from .picture import ComparedPicture, comparison_sheet
 
 __all__ = ["GateError", "GateReport"]

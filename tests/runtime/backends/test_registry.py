@@ -67,8 +67,8 @@ def test_its_oldest_version_is_the_bound_of_its_extra(entry: BackendEntry) -> No
 
 
 @pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
-def test_what_it_refuses_are_precisions_with_a_cure(entry: BackendEntry) -> None:
-    assert set(entry.refused) <= set(PRECISIONS)
+def test_what_it_refuses_are_types_inside_files_with_a_cure(entry: BackendEntry) -> None:
+    assert set(entry.refused) <= {precision.half for precision in PRECISIONS.values()}
     assert all("; use " in reason and "\n" not in reason for reason in entry.refused.values())
 
 

@@ -15,9 +15,9 @@ from ce2p_runtime.backends import BACKENDS, backend_versions
 from ce2p_runtime.model_files.metadata import METADATA_KEY, ModelMetadata
 from ce2p_runtime.model_files.onnx_file import onnx_digest
 
+from .file_metadata import build_metadata
 from .fusions import FusionResult
 from .judging import ExportJudge, Verdict
-from .metadata import build_metadata
 from .onnx_graph import finish_graph
 from .plan import ExportPlan
 from .precision import convert
