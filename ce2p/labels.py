@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ce2p_runtime.base.typed_json import is_text
-from ce2p_runtime.labels import IGNORE
+from ce2p_runtime.label_conventions import IGNORE
 
+from .data.id_lists import read_lines
 from .datasets import LABEL_SETS, LabelSet, guess_dataset, label_set
 from .datasets.entry import MOST_NAME
 from .errors import DataError
@@ -29,17 +30,8 @@ def read_label_set(root: Path) -> LabelSet:
     path = root / "classes.txt"
     if not path.is_file():
         raise DataError(f"{path}: no such file; a custom data set lists its classes there, one per line")
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MOST_BYTES + 1)
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not UTF-8 text, expected one class name per line; save it as UTF-8") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}), expected one class name per line") from error
-    if len(data) > _MOST_BYTES:
-        raise DataError(f"{path}: has more than {_MOST_BYTES:,} bytes, expected 2 to 255 class names, one per line")
-    names = tuple(line.strip() for line in text.splitlines() if line.strip())
+    lines = read_lines(path, "2 to 255 class names, one per line", _MOST_BYTES)
+    names = tuple(line.strip() for line in lines if line.strip())
     if odd := [name for name in names if not is_text(name, most=MOST_NAME)]:
         raise DataError(f"{path}: {odd[0]!r:.60} is no name, expected up to 200 characters that can be shown")
     if not 2 <= len(names) <= IGNORE or len(set(names)) < len(names):

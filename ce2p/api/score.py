@@ -13,7 +13,7 @@ from ce2p.data.splits import Sample, open_split, recognise
 from ce2p.datasets import Published, names_of, published
 from ce2p.errors import ConfigError, DataError
 from ce2p.evaluation.instance_scores import InstanceScores
-from ce2p.evaluation.instances import score_instances as score_results
+from ce2p.evaluation.instance_scoring import score_instances as score_results
 from ce2p.evaluation.scores import Scores
 from ce2p.evaluation.scoring import check_classes, read_pair
 from ce2p.evaluation.scoring import score as score_samples

@@ -15,7 +15,7 @@ from ..labels import LabelSet
 from .affine import AffineAugmentation
 from .base import Augmentation, Augmented
 from .crop import CropAugmentation
-from .edges import edge_map
+from .edge_maps import edge_map
 from .plain import PlainAugmentation
 from .ssseg import SssegAugmentation
 

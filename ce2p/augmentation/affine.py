@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from ..labels import LabelSet
 from .base import Augmented, Pixels, check_number
-from .edges import edge_map
-from .geometry import swap_sides, warp
+from .edge_maps import edge_map
+from .geometric_steps import swap_sides, warp
 
 __all__ = ["AffineAugmentation", "crop_matrix"]
 

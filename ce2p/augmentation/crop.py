@@ -19,8 +19,8 @@ import numpy as np
 from ..errors import ConfigError
 from ..labels import LabelSet
 from .base import Augmented, Pixels, check_colour, check_number
-from .edges import edge_map
-from .geometry import mirror, pad
+from .edge_maps import edge_map
+from .geometric_steps import mirror, pad
 
 __all__ = ["CropAugmentation"]
 

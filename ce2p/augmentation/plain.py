@@ -15,8 +15,8 @@ from ..errors import ConfigError
 from ..labels import LabelSet
 from .affine import crop_matrix
 from .base import Augmented, Pixels
-from .edges import edge_map
-from .geometry import resize, warp
+from .edge_maps import edge_map
+from .geometric_steps import resize, warp
 
 __all__ = ["PlainAugmentation"]
 

@@ -25,8 +25,8 @@ import numpy as np
 from ..errors import ConfigError
 from ..labels import IGNORE, LabelSet
 from .base import Augmented, Pixels, check_colour, check_number, check_range
-from .edges import edge_map
-from .geometry import Pair, mirror, pad, resize, warp
+from .edge_maps import edge_map
+from .geometric_steps import Pair, mirror, pad, resize, warp
 from .photometric import Photometric
 
 __all__ = ["SssegAugmentation"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import DataError
 
-__all__ = ["read_id_list", "repeated"]
+__all__ = ["read_id_list", "read_lines", "repeated"]
 
 _MOST_BYTES = 64 * 2**20
 """Of an id list; that of a million pictures has about 20 MB."""
@@ -23,20 +23,26 @@ def read_id_list(path: Path, images: str) -> list[str]:
     the name of the picture folder in front (`images/0001.jpg`, as in CE2P v1's lists) are put up with. Raises DataError
     for a file that is missing, is no text or lists nothing, and for an id with another folder in it.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MOST_BYTES + 1)
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not UTF-8 text, expected one id per line; save it as UTF-8") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}), expected one id per line") from error
-    if len(data) > _MOST_BYTES:
-        raise DataError(f"{path}: has more than {_MOST_BYTES >> 20} MiB, expected one id per line; split the data set")
-    ids = [_id(line, number, path, images) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    text = read_lines(path, "one id per line", _MOST_BYTES)
+    ids = [_id(line, number, path, images) for number, line in enumerate(text, 1) if line.strip()]
     if not ids:
         raise DataError(f"{path}: lists no id, expected one per line; fill it, or remove it if there is no such split")
     return ids
+
+
+def read_lines(path: Path, expected: str, most_bytes: int) -> list[str]:
+    """The lines of a UTF-8 file, a byte order mark put up with. Raises DataError, which says what is `expected`."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(most_bytes + 1)
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not UTF-8 text, expected {expected}; save it as UTF-8") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}), expected {expected}") from error
+    if len(data) > most_bytes:
+        raise DataError(f"{path}: has more than {most_bytes:,} bytes, expected {expected}; make it smaller")
+    return text.splitlines()
 
 
 def repeated(ids: Iterable[str]) -> list[str]:

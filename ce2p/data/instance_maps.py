@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..labels import IGNORE
 from .splits import Sample
 
-__all__ = ["instance_faults"]
+__all__ = ["instance_faults", "values_under"]
 
 
 def instance_faults(
@@ -31,22 +31,22 @@ def instance_faults(
     if classes is None:
         return
     if instances is not None and sample.instances and instances.shape == classes.shape:
-        for identity, found in _spanning(instances, classes).items():
+        for identity, found in values_under(instances, classes).items():
             if len(found) > 1:
                 yield sample.instances, f"instance {identity} spans classes {_listed(found)}, expected one class"
             elif found == [0]:
                 yield sample.instances, f"instance {identity} lies on background, expected a class"
         if humans is not None and humans.shape == instances.shape:
-            for identity, found in _spanning(instances, humans).items():
+            for identity, found in values_under(instances, humans).items():
                 if len(found) > 1:
                     yield sample.instances, f"instance {identity} spans people {_listed(found)}, expected one person"
     if humans is not None and sample.humans and humans.shape == classes.shape:
-        for identity, found in _spanning(humans, classes).items():
+        for identity, found in values_under(humans, classes).items():
             if not set(found) - {0, IGNORE}:
                 yield sample.humans, f"person {identity} has no part, expected at least one class under it"
 
 
-def _spanning(identities: NDArray[np.int32], values: NDArray[np.uint8] | NDArray[np.int32]) -> dict[int, list[int]]:
+def values_under(identities: NDArray[np.int32], values: NDArray[np.uint8] | NDArray[np.int32]) -> dict[int, list[int]]:
     """The different values, ascending, under each identity above 0."""
     chosen = identities > 0
     # One number per pair: np.unique over columns takes a hundred times as long.

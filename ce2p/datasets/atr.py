@@ -3,13 +3,9 @@
 `JPEGImages`, `SegmentationClassAug`, `{split}_id.txt`, as sssegmentation packs it.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
-from .entry import DataSet, Folders, LabelSet, Layout, Published, SyntheticPeople, sssegmentation
-
-__all__ = ["ATR"]
+from .entry import DataSet, Folders, LabelSet, Layout, SyntheticPeople, figures, sssegmentation
 
 
 def _folders(root: Path, split: str) -> Folders:
@@ -23,7 +19,6 @@ ATR = DataSet(
         "Background, Hat, Hair, Sunglasses, Upper-clothes, Skirt, Pants, Dress, Belt, Left-shoe, Right-shoe, Face, "
         "Left-leg, Right-leg, Left-arm, Right-arm, Bag, Scarf",
     ),
-    colours=None,
     layout=Layout(
         folders=_folders,
         recognised=lambda root: all((root / name).is_dir() for name in ("JPEGImages", "SegmentationClassAug")),
@@ -36,19 +31,12 @@ ATR = DataSet(
         | {("Dress", "belt"): "Belt", ("Jumpsuits", "belt"): "Belt", ("Background", "bag"): "Bag"},
     ),
     input_sizes={"schp": 512},
-    recipes={},
     published=(
         *sssegmentation("atr", "ssseg", "eb1878c1, docs/modelzoo/ce2p/README.md", "78.02 77.62 78.57 78.25"),
         *sssegmentation("atr", "ssseg-2020", "b540dee6, docs/ce2p/README.md", "78.05 77.57 78.58 78.44"),
-        Published(
-            family="schp",
-            dataset="atr",
-            backbone="r101",
-            stride=16,
-            metric="mIoU",
-            value=82.29,
-            source="GoGoDuck912/Self-Correction-Human-Parsing eb84c43, README",
-            note="test split",
+        *figures(
+            "atr",
+            {("schp r101 16", "GoGoDuck912/Self-Correction-Human-Parsing eb84c43, README"): ("mIoU 82.29 test split",)},
         ),
     ),
 )

@@ -1,13 +1,9 @@
 """A data set with classes of one's own: LIP's layout, pictures also `.png` or `.jpeg`, `classes.txt` beside them."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from .entry import DataSet, LabelSet, Layout, SyntheticPeople
 from .lip import lip_folders, looks_like_lip
-
-__all__ = ["CUSTOM"]
 
 CUSTOM = DataSet(
     # A small data set to fine-tune on: what all garments have in common is one class.
@@ -17,7 +13,6 @@ CUSTOM = DataSet(
         "Background, Hair, Face, Clothes, Left-arm, Right-arm, Left-leg, Right-leg, Shoes",
     ),
     own_classes=True,
-    colours=None,
     layout=Layout(
         folders=partial(lip_folders, suffixes=(".jpg", ".jpeg", ".png")),
         recognised=lambda root: looks_like_lip(root) and (root / "classes.txt").is_file(),
@@ -32,7 +27,4 @@ CUSTOM = DataSet(
             "*": "Clothes",
         }
     ),
-    input_sizes={},
-    recipes={},
-    published=(),
 )

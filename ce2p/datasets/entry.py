@@ -1,19 +1,20 @@
 """What a data set's module states: one frozen `DataSet`, made by keyword, and the parts that it consists of.
 
-Fields without a default are those that nobody may forget: what a data set does not have is None or empty, in so many
-words. Nothing here imports NumPy, OpenCV or torch: the command line reads its choices from these entries.
+Fields without a default are those that nobody may forget: what a data set does not have is None, in so many words.
+Nothing here imports NumPy, OpenCV or torch: the command line reads its choices from these entries.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ce2p_runtime.base.typed_json import is_text
-from ce2p_runtime.labels import Colour
+from ce2p_runtime.label_conventions import Colour
 
 from ..errors import ConfigError
 
@@ -25,8 +26,8 @@ __all__ = [
     "Layout",
     "Published",
     "SyntheticPeople",
+    "figures",
     "inside",
-    "percentages",
     "sssegmentation",
 ]
 
@@ -170,13 +171,34 @@ class Published:
         return dataclasses.asdict(self) | {"per_class": list(self.per_class)}
 
 
-def percentages(text: str) -> tuple[float, ...]:
-    """The figures of a row, as they stand in the table it was copied from.
+def figures(dataset: str, found: Mapping[tuple[str, str], tuple[str, ...]]) -> tuple[Published, ...]:
+    """Figures by network ("family backbone stride") and source: metric, value with two decimals, note if any.
 
-    >>> percentages("87.74 65.66")
-    (87.74, 65.66)
+    After a colon a figure has the IoU of each class. Raises ConfigError for text that is none.
+
+    >>> figures("lip", {("ce2p r101 16", "README"): ("mIoU 53.88 384x384",)})[0].value
+    53.88
     """
-    return tuple(float(figure) for figure in text.split())
+    made = []
+    for (network, source), rows in found.items():
+        family, backbone, stride = network.split()
+        for row in rows:
+            text, _, classes = row.partition(": ")
+            if (parts := re.fullmatch(r"(.+?) (\d+\.\d\d)(?: (.+))?", text)) is None:
+                raise ConfigError(f"{dataset}: {row!r:.60} is no figure; expected a metric and a value such as 53.88")
+            published = Published(
+                family=family,
+                dataset=dataset,
+                backbone=backbone,
+                stride=int(stride),
+                metric=parts[1],
+                value=float(parts[2]),
+                source=source,
+                note=parts[3] or "",
+                per_class=tuple(float(figure) for figure in classes.split()),
+            )
+            made.append(published)
+    return tuple(made)
 
 
 def sssegmentation(dataset: str, family: str, place: str, row: str) -> tuple[Published, ...]:
@@ -185,19 +207,10 @@ def sssegmentation(dataset: str, family: str, place: str, row: str) -> tuple[Pub
     `place`: commit and file. Its figures are single-scale, without flipping (its `inference` and its early base
     configurations say so).
     """
-    networks = (("r50", 8), ("r50", 16), ("r101", 8), ("r101", 16))
-    return tuple(
-        Published(
-            family=family,
-            dataset=dataset,
-            backbone=backbone,
-            stride=stride,
-            metric="mIoU",
-            value=float(value),
-            source=f"SegmentationBLWX/sssegmentation {place}",
-        )
-        for (backbone, stride), value in zip(networks, row.split(), strict=True)
-        if value != "-"
+    source = f"SegmentationBLWX/sssegmentation {place}"
+    networks = zip(("r50 8", "r50 16", "r101 8", "r101 16"), row.split(), strict=True)
+    return figures(
+        dataset, {(f"{family} {name}", source): (f"mIoU {value}",) for name, value in networks if value != "-"}
     )
 
 
@@ -207,17 +220,17 @@ class DataSet:
 
     labels: LabelSet
     """Its classes, in the order of their ids in its annotations."""
-    colours: tuple[Colour, ...] | None
-    """RGB of each class on its own site, which some families paint with; None: it uses PASCAL's colour map."""
     layout: Layout | None
     """None: only its classes are known; it cannot be trained or scored on."""
     people: SyntheticPeople | None
     """None: there are no synthetic people for it."""
-    input_sizes: Mapping[str, int]
+    colours: tuple[Colour, ...] | None = None
+    """RGB of each class on its own site, which some families paint with; None: it uses PASCAL's colour map."""
+    input_sizes: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Side of the square input in pixels by family, where published networks have another than their family's usual."""
-    recipes: Mapping[str, Mapping[str, Any]]
+    recipes: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     """What differs on this data set, by recipe: keys and values as in `ce2p/training/recipes`."""
-    published: tuple[Published, ...]
+    published: tuple[Published, ...] = ()
     """For one network and metric, the figure that stands first is the one to compare with."""
     own_classes: bool = False
     """The classes are those of a classes.txt in its folder; `labels` are only the synthetic example's."""

@@ -4,14 +4,9 @@ Folders as CE2P's and SCHP's READMEs have them: `{split}_images/*.jpg`, `{split}
 Test pictures lie in `test_images` (CE2P) or `testing_images` (sssegmentation).
 """
 
-from __future__ import annotations
-
-from functools import partial
 from pathlib import Path
 
-from .entry import DataSet, Folders, LabelSet, Layout, Published, SyntheticPeople, percentages, sssegmentation
-
-__all__ = ["CLASSES", "LIP", "SITE_COLOURS", "lip_folders", "looks_like_lip"]
+from .entry import DataSet, Folders, LabelSet, Layout, SyntheticPeople, figures, sssegmentation
 
 CLASSES = (
     "Background, Hat, Hair, Glove, Sunglasses, Upper-clothes, Dress, Coat, Socks, Pants, Jumpsuits, Scarf, Skirt, "
@@ -39,23 +34,11 @@ def looks_like_lip(root: Path) -> bool:
     return any((root / f"{split}_images").is_dir() for split in ("train", "val", "test"))
 
 
-_CE2P_PNG = "liutinglt/CE2P dec670b, result.png"
-_CE2P_PAPER = "CE2P paper (arXiv 1809.05996), quoted at second hand"
-_SCHP_README = "GoGoDuck912/Self-Correction-Human-Parsing eb84c43, README"
-_SCHP_PAPER = "SCHP paper, row quoted at second hand (its classes average 58.62)"
-_PADDLE = "PaddlePaddle/PaddleSeg release/2.1, legacy/contrib/ACE2P"
-_OPENSEG = "openseg-group/openseg.pytorch, README"
-
-_figure = partial(Published, dataset="lip", backbone="r101", stride=16)
-_ce2p, _schp, _mce2p, _ace2p = (partial(_figure, family=family) for family in ("ce2p", "schp", "mce2p", "ace2p"))
-
 LIP = DataSet(
     labels=LabelSet.of("lip", "Look into Person", CLASSES),
     colours=SITE_COLOURS,
     layout=Layout(folders=lip_folders, recognised=looks_like_lip),
     people=SyntheticPeople(),
-    input_sizes={},
-    recipes={},
     published=(
         # The network of `ssseg` since a21d066a (14 Dec 2020). LIP and CIHP R50 stand in the table since then, the rest
         # since b7fb5bd9 (16 Dec 2020); unchanged at eb1878c1 (8 Nov 2025), where it is docs/modelzoo/ce2p/README.md.
@@ -64,58 +47,39 @@ LIP = DataSet(
         *sssegmentation("lip", "ssseg-2020", "7f4b9a1d, docs/ce2p/README.md", "- - 54.58 54.18"),
         *sssegmentation("lip", "ssseg-2020", "b540dee6, docs/ce2p/README.md", "52.82 51.83 54.83 53.93"),
         *sssegmentation("lip", "ssseg-2020", "7ba6a041, docs/ce2p/README.md", "51.95 51.78 54.34 53.53"),
-        _ce2p(
-            metric="mIoU",
-            value=53.88,
-            source=_CE2P_PNG,
-            note="384x384",
-            per_class=percentages(
-                "87.74 65.66 71.52 40.75 31.55 69.29 37.85 55.48 47.33 74.34 "
-                "31.51 19.42 27.25 74.59 65.20 67.25 59.75 58.71 46.01 46.42"
-            ),
-        ),
-        _ce2p(metric="pixel accuracy", value=87.33, source=_CE2P_PNG, note="384x384"),
-        _ce2p(metric="mean accuracy", value=65.28, source=_CE2P_PNG, note="384x384"),
-        _ce2p(
-            metric="mIoU",
-            value=50.48,
-            source="liutinglt/CE2P issue 39",
-            note="a user's own training, 14 pictures per GPU instead of 24",
-        ),
-        _schp(metric="mIoU", value=59.36, source=_SCHP_README, note="probably with flipping; the README does not say"),
-        _schp(
-            metric="mIoU",
-            value=58.62,
-            source=_SCHP_PAPER,
-            per_class=percentages(
-                "88.36 69.96 73.55 50.46 40.72 69.93 39.02 57.45 54.27 76.01 "
-                "32.88 26.29 31.68 76.19 68.65 70.92 67.28 66.56 55.76 56.50"
-            ),
-        ),
-        _mce2p(
-            metric="mIoU",
-            value=53.10,
-            source=_CE2P_PAPER,
-            per_class=percentages(
-                "87.67 65.29 72.54 39.09 32.73 69.46 32.52 56.28 49.67 74.11 "
-                "27.23 14.19 22.51 75.50 65.14 66.59 60.10 58.59 46.63 46.12"
-            ),
-        ),
-        _mce2p(metric="pixel accuracy", value=87.37, source=_CE2P_PAPER),
-        _mce2p(metric="mean accuracy", value=63.20, source=_CE2P_PAPER),
-        _mce2p(metric="mIoU", value=56.50, source=_CE2P_PAPER, note="the challenge's test track"),
-        # Networks of no family of ours, for orientation.
-        _ace2p(metric="mIoU", value=62.63, source=_PADDLE, note="three scales 377, 473, 567, with flipping"),
-        _ace2p(metric="mIoU", value=65.18, source=_PADDLE, note="an ensemble on the leader board"),
-        Published(
-            family="ocr",
-            dataset="lip",
-            backbone="hrnet-w48",
-            stride=4,
-            metric="mIoU",
-            value=56.72,
-            source=_OPENSEG,
-            note="with flipping",
+        *figures(
+            "lip",
+            {
+                ("ce2p r101 16", "liutinglt/CE2P dec670b, result.png"): (
+                    "mIoU 53.88 384x384: 87.74 65.66 71.52 40.75 31.55 69.29 37.85 55.48 47.33 74.34 "
+                    "31.51 19.42 27.25 74.59 65.20 67.25 59.75 58.71 46.01 46.42",
+                    "pixel accuracy 87.33 384x384",
+                    "mean accuracy 65.28 384x384",
+                ),
+                ("ce2p r101 16", "liutinglt/CE2P issue 39"): (
+                    "mIoU 50.48 a user's own training, 14 pictures per GPU instead of 24",
+                ),
+                ("schp r101 16", "GoGoDuck912/Self-Correction-Human-Parsing eb84c43, README"): (
+                    "mIoU 59.36 probably with flipping; the README does not say",
+                ),
+                ("schp r101 16", "SCHP paper, row quoted at second hand (its classes average 58.62)"): (
+                    "mIoU 58.62: 88.36 69.96 73.55 50.46 40.72 69.93 39.02 57.45 54.27 76.01 "
+                    "32.88 26.29 31.68 76.19 68.65 70.92 67.28 66.56 55.76 56.50",
+                ),
+                ("mce2p r101 16", "CE2P paper (arXiv 1809.05996), quoted at second hand"): (
+                    "mIoU 53.10: 87.67 65.29 72.54 39.09 32.73 69.46 32.52 56.28 49.67 74.11 "
+                    "27.23 14.19 22.51 75.50 65.14 66.59 60.10 58.59 46.63 46.12",
+                    "pixel accuracy 87.37",
+                    "mean accuracy 63.20",
+                    "mIoU 56.50 the challenge's test track",
+                ),
+                # Networks of no family of ours, for orientation.
+                ("ace2p r101 16", "PaddlePaddle/PaddleSeg release/2.1, legacy/contrib/ACE2P"): (
+                    "mIoU 62.63 three scales 377, 473, 567, with flipping",
+                    "mIoU 65.18 an ensemble on the leader board",
+                ),
+                ("ocr hrnet-w48 4", "openseg-group/openseg.pytorch, README"): ("mIoU 56.72 with flipping",),
+            },
         ),
     ),
 )

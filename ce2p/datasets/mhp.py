@@ -1,10 +1,6 @@
 """Multi-Human Parsing v2 (Zhao et al., 2018). Its 59 classes are known, so that networks trained on it have names."""
 
-from __future__ import annotations
-
-from .entry import DataSet, LabelSet, Published
-
-__all__ = ["MHP"]
+from .entry import DataSet, LabelSet, figures
 
 MHP = DataSet(
     labels=LabelSet.of(
@@ -18,21 +14,14 @@ MHP = DataSet(
         "Glove, Scarf, Umbrella, Wallet/purse, Watch, Wristband, Tie, Other-accessary, Other-upper-body-clothes, "
         "Other-lower-body-clothes",
     ),
-    colours=None,
     layout=None,
     people=None,
-    input_sizes={},
-    recipes={},
-    published=(
-        Published(
-            family="mce2p",
-            dataset="mhp",
-            backbone="r101",
-            stride=16,
-            metric="AP^p 0.5",
-            value=33.34,
-            source="CE2P paper (arXiv 1809.05996), quoted at second hand",
-            note="the challenge's test track",
-        ),
+    published=figures(
+        "mhp",
+        {
+            ("mce2p r101 16", "CE2P paper (arXiv 1809.05996), quoted at second hand"): (
+                "AP^p 0.5 33.34 the challenge's test track",
+            ),
+        },
     ),
 )

@@ -5,15 +5,10 @@ Either as LIP, which is how SCHP's only data set class reads it, or as the data 
 the published network.
 """
 
-from __future__ import annotations
-
-from functools import partial
 from pathlib import Path
 
-from .entry import DataSet, Folders, LabelSet, Layout, Published, SyntheticPeople, percentages
+from .entry import DataSet, Folders, LabelSet, Layout, SyntheticPeople, figures
 from .lip import lip_folders
-
-__all__ = ["PPP"]
 
 
 def _as_published(root: Path) -> bool:
@@ -27,25 +22,21 @@ def _folders(root: Path, split: str) -> Folders:
     return Folders(lists / f"{split}.txt", root / "JPEGImages", root / "pascal_person_part_gt")
 
 
-_schp = partial(Published, family="schp", dataset="ppp", backbone="r101", stride=16, metric="mIoU")
-
 PPP = DataSet(
     labels=LabelSet.of(
         "ppp", "Pascal-Person-Part", "Background, Head, Torso, Upper Arms, Lower Arms, Upper Legs, Lower Legs"
     ),
-    colours=None,
     # Stored as LIP it is taken for LIP: nothing in the folder tells the two apart.
     layout=Layout(folders=_folders, recognised=_as_published),
     people=SyntheticPeople(body_parts=True),
     input_sizes={"schp": 512},
-    recipes={},
-    published=(
-        _schp(value=71.46, source="GoGoDuck912/Self-Correction-Human-Parsing eb84c43, README"),
-        _schp(
-            value=68.59,
-            source="GoGoDuck912/Self-Correction-Human-Parsing issue 4",
-            note="without self-correction",
-            per_class=percentages("95.82 86.65 70.69 61.14 60.57 53.81 51.46"),
-        ),
+    published=figures(
+        "ppp",
+        {
+            ("schp r101 16", "GoGoDuck912/Self-Correction-Human-Parsing eb84c43, README"): ("mIoU 71.46",),
+            ("schp r101 16", "GoGoDuck912/Self-Correction-Human-Parsing issue 4"): (
+                "mIoU 68.59 without self-correction: 95.82 86.65 70.69 61.14 60.57 53.81 51.46",
+            ),
+        },
     ),
 )

@@ -8,13 +8,9 @@ sssegmentation scored it on pictures whose shorter side is 512, the aspect kept;
 network's square, as `ce2p parse` does.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from .entry import DataSet, Folders, LabelSet, Layout, SyntheticPeople, inside, sssegmentation
-
-__all__ = ["VOC", "voc_home"]
 
 
 def voc_home(root: Path) -> Path | None:
@@ -44,7 +40,6 @@ VOC = DataSet(
         "background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, diningtable, dog, horse, "
         "motorbike, person, pottedplant, sheep, sofa, train, tvmonitor",
     ),
-    colours=None,
     layout=Layout(folders=_folders, recognised=lambda root: voc_home(root) is not None, home="VOCdevkit/VOC2012"),
     people=SyntheticPeople(classes={"Background": "background", "*": "person"}, border=5, palette=True),
     input_sizes={"ssseg": 512, "ssseg-2020": 512},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ce2p_runtime.labels import PASCAL_PALETTE, Colour
+from ce2p_runtime.label_conventions import PASCAL_PALETTE, Colour
 
 from ..datasets import DATASETS, LabelSet
 from .ce2p import CE2P

@@ -1,11 +1,6 @@
 """CE2P as its authors published it in 2019: liutinglt/CE2P networks/CE2P.py, evaluate.py, dataset/datasets.py."""
 
-from __future__ import annotations
-
-from .entry import CheckpointKeys, Family, Geometry, Normalisation, Preprocessing, Wiring
-from .key_rules import blocks, ce2p_head, numbered_stem
-
-__all__ = ["CE2P"]
+from .entry import CheckpointKeys, Family, Geometry, Normalisation, Preprocessing, Wiring, ce2p_rules
 
 CE2P = Family(
     name="ce2p",
@@ -23,11 +18,7 @@ CE2P = Family(
     keys=CheckpointKeys(
         title="CE2P",
         signature=("edge_layer.conv4.weight", "layer7.0.weight"),
-        rules=(
-            *numbered_stem(3),
-            *blocks(""),
-            *ce2p_head(pyramid="layer5", edge="edge_layer", decoder="layer6", fusion="layer7", refine=(2, 3)),
-        ),
+        rules=ce2p_rules(stem=3, pyramid="layer5", edge="edge_layer", decoder="layer6", fusion="layer7", refine=(2, 3)),
         inplace_abn=True,
     ),
     strides=(16,),

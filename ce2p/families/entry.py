@@ -5,14 +5,28 @@ Nothing here imports NumPy, OpenCV or torch: the command line reads its choices 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 from ce2p_runtime.model_files.metadata import Geometry, Normalisation
 
-from .key_rules import Rules, file_key
+__all__ = [
+    "CheckpointKeys",
+    "Family",
+    "Geometry",
+    "Normalisation",
+    "Preprocessing",
+    "Rules",
+    "Wiring",
+    "blocks",
+    "ce2p_rules",
+    "pair",
+]
 
-__all__ = ["CheckpointKeys", "Family", "Geometry", "Normalisation", "Preprocessing", "Wiring"]
+Rules = tuple[tuple[str, str], ...]
+"""(pattern of our module name, replacement); the first that matches the whole name wins. Layers that a version lacks
+never occur."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,15 +76,16 @@ class CheckpointKeys:
     signature: tuple[str, ...]
     """Keys that only a file of this family has, all of them."""
     rules: Rules
-    """(pattern of our module name, replacement); the first full match wins."""
     inplace_abn: bool = False
     """Whether its norms are InPlaceABN when the file carries no `num_batches_tracked`."""
 
     def file_key(self, our_key: str) -> str:
         """`backbone.layer1.0.conv1.norm.bias` -> the key in the file, e.g. `layer1.0.bn1.bias`."""
-        if (key := file_key(self.rules, our_key)) is None:
-            raise LookupError(f"layout {self.title} has no rule for {our_key}")
-        return key
+        module, _, parameter = our_key.rpartition(".")
+        for pattern, replacement in self.rules:
+            if re.fullmatch(pattern, module):
+                return f"{re.sub(pattern, replacement, module)}.{parameter}"
+        raise LookupError(f"layout {self.title} has no rule for {our_key}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,3 +102,48 @@ class Family:
     """Side of the square input in pixels; `DataSet.input_sizes` has the exceptions."""
     site_colours: bool
     """Whether it paints a data set in the colours of its site, where that has some, instead of PASCAL's."""
+
+
+def pair(ours: str, conv: str, norm: str) -> Rules:
+    """Rules for one ConvNormAct."""
+    return (rf"{ours}\.conv", conv), (rf"{ours}\.norm", norm)
+
+
+def blocks(prefix: str) -> Rules:
+    """The residual blocks, named as torchvision does, in every layout."""
+    block = r"backbone\.(layer\d\.\d+)"
+    return (
+        *(
+            rule
+            for i in range(3)
+            for rule in pair(rf"{block}\.branch\.{i}", rf"{prefix}\1.conv{i + 1}", rf"{prefix}\1.bn{i + 1}")
+        ),
+        *pair(rf"{block}\.downsample", rf"{prefix}\1.downsample.0", rf"{prefix}\1.downsample.1"),
+    )
+
+
+def ce2p_rules(*, stem: int, pyramid: str, edge: str, decoder: str, fusion: str, refine: tuple[int, int]) -> Rules:
+    """CE2P's, SCHP's and M-CE2P's: the same tree under different names.
+
+    `stem`: its convolutions, numbered at the top level. `refine`: indices in the decoder that separate ReLUs shift.
+    """
+    return (
+        *(rule for i in range(stem) for rule in pair(rf"backbone\.stem\.{i}", f"conv{i + 1}", f"bn{i + 1}")),
+        *blocks(""),
+        *pair(r"pyramid\.stages\.(\d)", rf"{pyramid}.stages.\1.1", rf"{pyramid}.stages.\1.2"),
+        *pair(r"pyramid\.bottleneck", f"{pyramid}.bottleneck.0", f"{pyramid}.bottleneck.1"),
+        *(
+            rule
+            for i in range(3)
+            for rule in pair(rf"edge\.branches\.{i}", f"{edge}.conv{i + 1}.0", f"{edge}.conv{i + 1}.1")
+        ),
+        (r"edge_classifier\.shared", f"{edge}.conv4"),
+        (r"edge_classifier\.mix", f"{edge}.conv5"),
+        *pair(r"decoder\.lateral", f"{decoder}.conv1.0", f"{decoder}.conv1.1"),
+        *pair(r"decoder\.shortcut", f"{decoder}.conv2.0", f"{decoder}.conv2.1"),
+        *pair(r"decoder\.merge", f"{decoder}.conv3.0", f"{decoder}.conv3.1"),
+        *pair(r"decoder\.refine", f"{decoder}.conv3.{refine[0]}", f"{decoder}.conv3.{refine[1]}"),
+        ("stage1_classifier", f"{decoder}.conv4"),
+        *pair(r"fusion\.merge", f"{fusion}.0", f"{fusion}.1"),
+        (r"fusion\.classifier", f"{fusion}.3"),
+    )

@@ -1,14 +1,9 @@
 """CE2P's first version, which M-CE2P parses several people with: RanTaimu/M-CE2P models.py, evaluate.py."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from .ce2p import CE2P
-from .entry import CheckpointKeys, Family, Geometry, Normalisation, Preprocessing
-from .key_rules import blocks, ce2p_head, numbered_stem
-
-__all__ = ["MCE2P"]
+from .entry import CheckpointKeys, Family, Geometry, Normalisation, Preprocessing, ce2p_rules
 
 MCE2P = Family(
     name="mce2p",
@@ -16,11 +11,7 @@ MCE2P = Family(
     keys=CheckpointKeys(
         title="M-CE2P / CE2P v1",
         signature=("edgelayer.conv4.weight", "layer7.0.weight"),
-        rules=(
-            *numbered_stem(1),
-            *blocks(""),
-            *ce2p_head(pyramid="layer5", edge="edgelayer", decoder="layer6", fusion="layer7", refine=(3, 4)),
-        ),
+        rules=ce2p_rules(stem=1, pyramid="layer5", edge="edgelayer", decoder="layer6", fusion="layer7", refine=(3, 4)),
         inplace_abn=True,
     ),
     strides=(16,),

@@ -2,13 +2,8 @@
 simple_extractor.py.
 """
 
-from __future__ import annotations
-
 from .ce2p import CE2P
-from .entry import CheckpointKeys, Family, Geometry, Normalisation, Preprocessing
-from .key_rules import blocks, ce2p_head, numbered_stem
-
-__all__ = ["SCHP"]
+from .entry import CheckpointKeys, Family, Geometry, Normalisation, Preprocessing, ce2p_rules
 
 SCHP = Family(
     name="schp",
@@ -16,10 +11,8 @@ SCHP = Family(
     keys=CheckpointKeys(
         title="SCHP",
         signature=("fushion.0.weight", "context_encoding.bottleneck.0.weight"),
-        rules=(
-            *numbered_stem(3),
-            *blocks(""),
-            *ce2p_head(pyramid="context_encoding", edge="edge", decoder="decoder", fusion="fushion", refine=(2, 3)),
+        rules=ce2p_rules(
+            stem=3, pyramid="context_encoding", edge="edge", decoder="decoder", fusion="fushion", refine=(2, 3)
         ),
         inplace_abn=True,
     ),

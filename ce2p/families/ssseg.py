@@ -1,13 +1,9 @@
 """sssegmentation's CE2P in its current form, the network of the result tables that we keep: ssseg/modules/models/."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from .entry import CheckpointKeys
 from .ssseg_2020 import SSSEG_2020, ssseg_rules
-
-__all__ = ["SSSEG"]
 
 SSSEG = replace(
     SSSEG_2020,

@@ -1,14 +1,9 @@
 """sssegmentation's CE2P of 2020: ssseg/modules/models/ at 7f4b9a1d, ssseg/configs/_base_/datasets/."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from .ce2p import CE2P
-from .entry import CheckpointKeys, Family, Geometry, Normalisation, Preprocessing
-from .key_rules import Rules, blocks, pair
-
-__all__ = ["SSSEG_2020", "ssseg_rules"]
+from .entry import CheckpointKeys, Family, Geometry, Normalisation, Preprocessing, Rules, blocks, pair
 
 
 def ssseg_rules(*, bottleneck: str, classifier: int) -> Rules:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_type_hints
 
 from ..datasets import DATASETS, names_of
 from ..errors import ConfigError
@@ -18,8 +18,6 @@ Backbone = Literal["r18", "r50", "r101"]
 
 BACKBONES: tuple[Backbone, ...] = get_args(Backbone)
 
-_FLAGS = ("ceil_pool", "half_dilated_first_block", "align_corners", "pyramid_input_first", "lateral")
-_WIDTHS = ("pyramid_width", "edge_width", "decoder_width", "shortcut_width", "base_width")
 _MOST_CHANNELS = 4096
 
 
@@ -33,27 +31,23 @@ class CE2PConfig(Wiring):
     num_classes: int
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ("family", tuple(FAMILIES)),
-            ("backbone", BACKBONES),
-            ("output_stride", (8, 16)),
-            ("stem", ("deep-128", "deep-64", "7x7")),
-            ("fusion_layers", (1, 2)),
-            *((flag, (False, True)) for flag in _FLAGS),
-        ):
+        for name, hint in get_type_hints(type(self)).items():
             value = getattr(self, name)
-            if type(value) is not type(allowed[0]) or value not in allowed:  # to Python 1, 1.0 and True are the same
-                raise ConfigError(f"{name} is {value!r:.40}, expected one of {allowed}")
-        if type(self.num_classes) is not int or not 2 <= self.num_classes <= 255:
-            raise ConfigError(
-                f"num_classes is {self.num_classes!r:.40}, expected 2 to 255 (labels are uint8, 255 is ignore)"
-            )
-        for name in _WIDTHS:
-            if type(getattr(self, name)) is not int or not 1 <= getattr(self, name) <= _MOST_CHANNELS:
-                raise ConfigError(f"{name} is {getattr(self, name)!r:.40}, expected 1 to {_MOST_CHANNELS} channels")
-        for name in ("head_slope", "dropout"):
-            if type(getattr(self, name)) not in (int, float) or not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)!r:.40}, expected a number from 0 to below 1")
+            choices = tuple(FAMILIES) if name == "family" else (False, True) if hint is bool else get_args(hint)
+            if choices:
+                good = type(value) is type(choices[0]) and value in choices  # to Python 1, 1.0 and True are the same
+                expected = f"one of {choices}"
+            elif name == "num_classes":
+                good = type(value) is int and 2 <= value <= 255
+                expected = "2 to 255 (labels are uint8, 255 is ignore)"
+            elif hint is int:
+                good = type(value) is int and 1 <= value <= _MOST_CHANNELS
+                expected = f"1 to {_MOST_CHANNELS} channels"
+            else:
+                good = type(value) in (int, float) and 0 <= value < 1
+                expected = "a number from 0 to below 1"
+            if not good:
+                raise ConfigError(f"{name} is {value!r:.40}, expected {expected}")
 
     @classmethod
     def of(cls, family: str, backbone: str, output_stride: int, num_classes: int) -> CE2PConfig:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -13,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ce2p_runtime.base.progress import Progress, without_progress
-from ce2p_runtime.labels import PASCAL_PALETTE
+from ce2p_runtime.label_conventions import PASCAL_PALETTE
 from ce2p_runtime.media.png import encode_png
 
 from ..datasets import DATASETS
 from ..errors import ConfigError
-from .annotations import SYNTHETIC, Annotated, annotated_at
-from .dataset import Split
+from .annotated import SYNTHETIC, Annotated, annotated_at
+from .samples import Split
 
 __all__ = ["write_dataset", "write_lip_folder"]
 
@@ -78,17 +79,8 @@ def write_dataset(
         raise
 
 
-def write_lip_folder(
-    root: Path,
-    *,
-    train: int,
-    val: int,
-    size: tuple[int, int],
-    seed: int = 0,
-    progress: Progress = without_progress,
-) -> None:
-    """Write a data set in LIP's layout: `write_dataset` for "lip"."""
-    write_dataset(root, "lip", train=train, val=val, size=size, seed=seed, progress=progress)
+write_lip_folder = partial(write_dataset, dataset="lip")
+"""`write_dataset` for LIP."""
 
 
 def _write_split(root: Path, dataset: str, split: Split, samples: Iterator[Annotated]) -> Iterator[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from ce2p.augmentation import AffineAugmentation, Augmented, affine, edge_map
 from ce2p.augmentation.affine import crop_matrix
-from ce2p.augmentation.geometry import warp
+from ce2p.augmentation.geometric_steps import warp
 from ce2p.labels import LabelSet, label_set
 from ce2p_runtime.geometry import frame_mapping
 from ce2p_runtime.model_files.metadata import Geometry

@@ -15,7 +15,7 @@ from ce2p.models import CE2P, CE2PConfig
 
 
 def test_every_module_of_a_family_is_registered_under_its_name() -> None:
-    modules = {module.name for module in pkgutil.iter_modules(ce2p.families.__path__)} - {"entry", "key_rules"}
+    modules = {module.name for module in pkgutil.iter_modules(ce2p.families.__path__)} - {"entry"}
     assert modules == {name.replace("-", "_") for name in FAMILIES}
 
 

@@ -19,10 +19,10 @@ from ce2p.synthetic import (
     walking_sequence,
     write_lip_folder,
 )
-from ce2p.synthetic.dataset import Split
 from ce2p.synthetic.figure import figure_shapes
 from ce2p.synthetic.materials import Material, tile
 from ce2p.synthetic.render import Frame, Shape, paint
+from ce2p.synthetic.samples import Split
 
 SMALL = (96, 80)
 

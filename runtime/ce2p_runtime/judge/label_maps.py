@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..errors import BackendError, MediaError, ModelFileError, UndecidedError
 from ..frame_steps import check_frame
 from ..geometry import frame_mapping
-from ..labels import IGNORE
+from ..label_conventions import IGNORE
 from ..model_files.metadata import ModelMetadata
 from ..parser import HumanParser
 from ..precisions import LabelLimits, precision_named

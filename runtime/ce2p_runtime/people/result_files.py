@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from ..base.files import atomic_path
 from ..errors import MediaError
-from ..labels import PASCAL_PALETTE
+from ..label_conventions import PASCAL_PALETTE
 from ..media.png import read_labels, write_png
 from .instances import MOST_PEOPLE
 from .result import PeopleResult

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.annotations import read_ids, read_labels
+from ..data.instance_maps import values_under
 from ..data.splits import Sample
 from ..errors import DataError
 from ..labels import IGNORE, LabelSet
@@ -76,13 +77,14 @@ def read_truth(sample: Sample, labels: LabelSet) -> PeopleTruth:
     for path, ids in ((sample.humans, humans), (sample.instances, parts)):
         _check_size(path, ids, sample.labels, classes)
     table = {}
-    for part, (found, people) in _under_parts(parts, classes, humans).items():
-        if len(found) > 1 or len(people) > 1:
+    people_under = values_under(parts, humans)
+    for part, found in values_under(parts, classes).items():
+        if len(found) > 1 or len(people_under[part]) > 1:
             raise DataError(
-                f"{sample.instances}: instance {part} spans classes {sorted(found)} and people {sorted(people)}, "
+                f"{sample.instances}: instance {part} spans classes {found} and people {people_under[part]}, "
                 "expected one of each; correct the annotation"
             )
-        table[part] = found.pop()
+        table[part] = found[0]
     return PeopleTruth(classes, humans, parts, table)
 
 
@@ -147,19 +149,6 @@ def _check_parts(path: Path, parts: Ids, count: int) -> None:
         odd = min(shown ^ set(range(1, count + 1)))
         what = "has no line" if odd in shown else "has a line but no pixel"
         raise DataError(f"{path}: part {odd} {what} in {path.stem}.txt, which has {count} lines; parse again")
-
-
-def _under_parts(parts: Ids, classes: NDArray[np.uint8], humans: Ids) -> dict[int, tuple[set[int], set[int]]]:
-    """The classes and the people under each part instance."""
-    inside = parts > 0
-    # One number per triple: np.unique over columns takes a hundred times as long.
-    codes = parts[inside].astype(np.int64) << 32 | humans[inside].astype(np.int64) << 8 | classes[inside]
-    found: dict[int, tuple[set[int], set[int]]] = {}
-    for code in np.unique(codes).tolist():
-        of_part = found.setdefault(code >> 32, (set(), set()))
-        of_part[0].add(code & 0xFF)
-        of_part[1].add(code >> 8 & 0xFFFFFF)
-    return found
 
 
 def _check_size(path: Path, ids: Ids, labels_path: Path, classes: NDArray[np.uint8]) -> None:

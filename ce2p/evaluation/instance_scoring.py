@@ -39,8 +39,8 @@ from ..errors import DataError
 from ..labels import LabelSet
 from .average_precision import average_precision, by_score
 from .confusion import ConfusionMatrix
-from .instance_files import PeopleFound, PeopleTruth, ResultFolder, read_truth
 from .instance_scores import THRESHOLDS, InstanceScores
+from .people_files import PeopleFound, PeopleTruth, ResultFolder, read_truth
 from .scores import PictureScore, Scores
 
 __all__ = ["part_overlaps", "person_overlaps", "score_instances"]

@@ -16,11 +16,11 @@ from ..errors import ConfigError
 from ..labels import IGNORE
 from .body import place
 from .classes import class_table
-from .dataset import Split, stream
 from .group import render_group, sample_group
 from .lip import Lip
 from .parts import body_parts
 from .regions import Region
+from .samples import Split, stream
 from .scene import render_regions, sample_scene, with_bag
 
 __all__ = ["SYNTHETIC", "Annotated", "annotated_at"]
