@@ -30,8 +30,8 @@ def build(
 
         net = ce2p.build("lip-r101-os16", family="schp")
 
-    `name`: `<data set>-<backbone>-os<stride>`; `family`: ssseg (default), ssseg-2020, ce2p, schp or mce2p; `seed`: of
-    the weights. Raises ConfigError.
+    `name`: `<data set>-<backbone>-os<stride>`; `family`: one of `ce2p.families.FAMILIES`, default ssseg; `seed`: of the
+    weights. Raises ConfigError.
     """
     return open_source(name, family=family, dataset=dataset, output_stride=stride, random=True, seed=seed)
 

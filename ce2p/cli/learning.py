@@ -8,10 +8,14 @@ from typing import Annotated
 
 import typer
 
+from ce2p.datasets import names_of
+
 from .ignored_options import VAL, refuse_ignored
 from .options import BACKEND_NAMES, Dataset, Json, Overwrite, Stride, Threads
 
 __all__ = ["data_app", "train", "val"]
+
+_OPENED, _DRAWN = ", ".join(names_of(layout=True)), ", ".join(names_of(people=True))
 
 data_app = typer.Typer(help="Check data sets, draw synthetic ones, merge SBD into VOC.", no_args_is_help=True)
 
@@ -153,9 +157,7 @@ def val(
 @data_app.command()
 def check(
     root: Annotated[Path, typer.Argument(help="Folder of the data set, in its published layout.")],
-    dataset: Annotated[
-        str | None, typer.Option(help="lip, cihp, atr, ppp, voc, custom. Default: recognised from the folder.")
-    ] = None,
+    dataset: Annotated[str | None, typer.Option(help=f"{_OPENED}. Default: recognised from the folder.")] = None,
     splits: Annotated[
         str | None,
         typer.Option(help="Comma-separated: train,val,test. Default: those with an id list, and val beside train."),
@@ -182,7 +184,7 @@ def check(
 @data_app.command()
 def synthetic(
     root: Annotated[Path, typer.Argument(help="New folder.")],
-    dataset: Annotated[str, typer.Option(help="Whose layout and classes: lip, cihp, atr, ppp, voc, custom.")] = "lip",
+    dataset: Annotated[str, typer.Option(help=f"Whose layout and classes: {_DRAWN}.")] = "lip",
     train: Annotated[int, typer.Option(min=0, help="Pictures to train on.")] = 400,
     val: Annotated[int, typer.Option(min=0, help="Pictures to score on; other people than those to train on.")] = 50,
     size: Annotated[str, typer.Option(help="Height x width.")] = "256x192",

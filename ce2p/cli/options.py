@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ce2p.datasets import LABEL_SETS
+from ce2p.families import DEFAULT_FAMILY, FAMILIES
 from ce2p_runtime.backends import BACKENDS, DEVICE_BACKENDS
 
 __all__ = [
@@ -36,13 +38,11 @@ BACKEND_NAMES = ", ".join(
 Json = Annotated[
     str | None, typer.Option("--json", metavar="[FILE]", help="Machine-readable result, to FILE or standard output.")
 ]
-Dataset = Annotated[
-    str | None, typer.Option(help="Label set: lip, cihp, atr, ppp, voc, mhp. Default: the model's own.")
-]
+Dataset = Annotated[str | None, typer.Option(help=f"Label set: {', '.join(LABEL_SETS)}. Default: the model's own.")]
 Stride = Annotated[int | None, typer.Option("--os", help="Output stride 8 or 16, for checkpoints that do not tell.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist already.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads of the networks. Default: the backend's own.")]
-Family = Annotated[str | None, typer.Option(help="With --random: ssseg (default), ssseg-2020, ce2p, schp, mce2p.")]
+Family = Annotated[str | None, typer.Option(help=f"With --random: {', '.join(FAMILIES)}. Default: {DEFAULT_FAMILY}.")]
 Random = Annotated[
     bool, typer.Option("--random", help="MODEL is a name such as lip-r101-os16; use random weights, marked untrained.")
 ]

@@ -18,10 +18,20 @@ from .schp import SCHP
 from .ssseg import SSSEG
 from .ssseg_2020 import SSSEG_2020
 
-__all__ = ["FAMILIES", "Family", "Preprocessing", "default_input_size", "palette_for", "preprocessing_for", "recognise"]
+__all__ = [
+    "DEFAULT_FAMILY",
+    "FAMILIES",
+    "Family",
+    "Preprocessing",
+    "default_input_size",
+    "palette_for",
+    "preprocessing_for",
+    "recognise",
+]
 
 FAMILIES: dict[str, Family] = {entry.name: entry for entry in (SSSEG, SSSEG_2020, CE2P, SCHP, MCE2P)}
-"""By name, the order of every list and message; the first is the default."""
+"""By name, the order of every list and message."""
+DEFAULT_FAMILY = SSSEG.name
 
 
 def recognise(keys: Collection[str]) -> Family | None:

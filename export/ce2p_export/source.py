@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ce2p.checkpoints import load_checkpoint
 from ce2p.errors import ConfigError
-from ce2p.families import default_input_size
+from ce2p.families import DEFAULT_FAMILY, default_input_size
 from ce2p.labels import LabelSet, label_set
 from ce2p.models import CE2P, CE2PConfig, parse_model_name, untrained
 
@@ -51,7 +51,7 @@ def open_source(
     if random:
         name_dataset, backbone, stride = parse_model_name(model)
         labels = label_set(dataset or name_dataset)
-        config = CE2PConfig.of(family or "ssseg", backbone, output_stride or stride, labels.num_classes)
+        config = CE2PConfig.of(family or DEFAULT_FAMILY, backbone, output_stride or stride, labels.num_classes)
         weights = f"untrained (random, seed {seed})"
         side = default_input_size(config.family, labels.dataset)
         return Source(untrained(config, seed), labels, model, Path(), weights, None, (), (side, side), True)
