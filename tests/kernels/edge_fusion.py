@@ -11,6 +11,8 @@ from ce2p_runtime.ops.edge_fusion import edge_fusion_launch, edge_fusion_source,
 from ce2p_runtime.ops.launches import KernelSource
 from tests.kernels.cases import CLASS_COUNTS, FLOAT_ROUNDING, HALF_ROUNDING, Array, Counts, Device, random_size
 
+SWEPT = 125
+"""Random cases in every test run."""
 FEW_CLASS_COUNTS = (2, 18, 20, 25, 59)
 """For branches of other sizes than most networks have: each pair of both is compiled by itself."""
 SHAPES = (

@@ -19,6 +19,9 @@ from ce2p_runtime.ops.label_map import (
 from ce2p_runtime.ops.launches import KernelSource
 from tests.kernels.cases import Array, Counts, Device, random_matrix, random_size
 
+SWEPT = 600
+"""Random cases in every test run."""
+
 
 def variants() -> dict[str, KernelSource]:
     """Each way that the source is compiled."""
@@ -58,7 +61,7 @@ def check(device: Device, rng: np.random.Generator) -> Counts:
     device.run(source, label_warp_launch(on_device, resized, matrix, warped))
     near = None if rng.random() < 0.3 else matrix
     device.run(source, label_nearest_launch(resized, near, nearest))
-    counts = {"pixels": 0, "ties": 0}
+    counts = {"values": 0, "ties": 0}
     for item in range(items):
         exact = logits[item].astype(np.float32)
         where = f"{shape}, half={half}, align={align_corners}, rotated={rotated}, {input_size} -> {frame_size}"
@@ -77,7 +80,7 @@ def _hold_labels(
     """Every label has the reference's greatest value, bit for bit; it is another class only in a tie."""
     expected = label_map_reference(logits, matrix, input_size, frame_size, align_corners=align)
     differ = found != expected
-    counts["pixels"] += found.size
+    counts["values"] += found.size
     counts["ties"] += int(differ.sum())
     if not differ.any():
         return

@@ -1,8 +1,8 @@
 """The CUDA kernels, compiled as C++ from the same lines that the GPU runs, against their NumPy references.
 
-Bounds and what they rest on stand in cases.py. Several thousand random shapes: sizes from 1 pixel, classes 2 to 59,
-float and half, batches, borders, rotation, align_corners on and off, padded rows; between guard pages, with threads in
-an order shuffled anew between any two barriers.
+Bounds and what they rest on stand beside each op's cases. Over a thousand random shapes: sizes from 1 pixel, classes 2
+to 59, float and half, batches, borders, rotation, align_corners on and off, padded rows; between guard pages, with
+threads in an order shuffled anew between any two barriers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ce2p_runtime.ops import FUSED_OPS, label_map
 from ce2p_runtime.ops.bilinear import bilinear_resize
 from ce2p_runtime.ops.edge_fusion import edge_fusion_launch, edge_fusion_source
 from ce2p_runtime.ops.label_map import label_map_source, label_nearest_launch, label_resize_launch, label_warp_launch
-from ce2p_runtime.ops.launches import ArrayAt, KernelSource, Launch
+from ce2p_runtime.ops.launches import ArrayAt, FusedOp, KernelSource, Launch
 from ce2p_runtime.ops.warp_normalize import warp_normalize_launch
 from tests.cuda_on_cpu import LaunchError, emulate
 
@@ -46,24 +46,37 @@ def sweep(op: str, cases: int, seed: int, *flags: str) -> dict[str, int]:
     return counts
 
 
-def test_label_kernels_give_the_best_class_everywhere() -> None:
-    counts = sweep("label_map", 600, 0)
-    assert counts["pixels"] > 1e6
-    assert counts["ties"] <= counts["pixels"] * LARGEST_SHARE_OF_TIES, counts
-
-
-def test_warp_normalize_kernels_give_the_reference_pixels() -> None:
-    assert sweep("warp_normalize", 750, 0)["pixels"] > 1e6
-
-
-def test_edge_fusion_kernels_stay_within_the_rounding_bound() -> None:
-    assert sweep("edge_fusion", 125, 0)["values"] > 1e6
+@pytest.mark.parametrize("op", FUSED_OPS)
+def test_kernels_give_the_results_of_their_reference(op: str) -> None:
+    counts = sweep(op, FUSED_OPS[op].part("tests.kernels").SWEPT, 0)
+    assert counts["values"] > 1e6
+    assert counts.get("ties", 0) <= counts["values"] * LARGEST_SHARE_OF_TIES, counts
 
 
 @pytest.mark.parametrize("op", FUSED_OPS)
 def test_kernels_are_clean_under_the_undefined_behaviour_sanitizer(op: str) -> None:
     """Misaligned vector access, integer overflow, indices outside shared arrays."""
     assert sweep(op, 12, 1, "--sanitize")
+
+
+def test_every_kernel_belongs_to_an_op_that_has_all_its_parts() -> None:
+    folder = KernelSource.of("").file.parent
+    assert {file.stem for file in folder.glob("*.cu")} == set(FUSED_OPS)
+    expected = {
+        "tests.kernels": ("SWEPT", "check", "variants"),
+        "benchmarks.ops": ("cpu_cases", "gpu_cases", "gpu_sources"),
+    }
+    for op in FUSED_OPS.values():
+        for package, names in expected.items():
+            assert [name for name in names if not hasattr(op.part(package), name)] == [], (op.name, package)
+        assert (ROOT / f"export/ce2p_export/fusions/{op.name}.py").exists() == op.in_graph, op.name
+
+
+def test_a_forgotten_part_is_an_error() -> None:
+    forgetful = FusedOp("forgetful", around_network=None, in_graph=True)
+    for package in ("tests.kernels", "benchmarks.ops", "ce2p_export.fusions"):
+        with pytest.raises(ModuleNotFoundError, match="forgetful"):
+            forgetful.part(package)
 
 
 def test_a_full_frame_takes_the_shortcut_and_gives_the_reference_labels() -> None:

@@ -10,6 +10,9 @@ from ce2p_runtime.ops.launches import ArrayAt, KernelSource
 from ce2p_runtime.ops.warp_normalize import crop_launch, warp_normalize_launch, warp_normalize_source
 from tests.kernels.cases import FLOAT_ROUNDING, HALF_ROUNDING, Array, Counts, Device, random_matrix, random_size
 
+SWEPT = 750
+"""Random cases in every test run."""
+
 
 def variants() -> dict[str, KernelSource]:
     """Each way that the source is compiled."""
@@ -44,7 +47,7 @@ def check(device: Device, rng: np.random.Generator) -> Counts:
         expected = warp_normalize_reference(frame, matrix, size, normalisation)
         error = np.abs(device.to_host(tensor)[item].astype(np.float64) - expected)
         assert (error <= _normalise_bound(expected, normalisation, half)).all(), f"{error.max():.2e}: {where}"
-    return {"pixels": items * size[0] * size[1]}
+    return {"values": items * size[0] * size[1]}
 
 
 def _normalise_bound(expected: Array, normalisation: Normalisation, half: bool) -> Array:
