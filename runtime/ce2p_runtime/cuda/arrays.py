@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from .dlpack import CUDA, CUDA_MANAGED, export_capsule, import_capsule
-from .driver import CudaDevice, Stream
+from .driver import CudaDevice, DeviceBuffer, Resources, Stream
 from .graph import Graphs
 
-__all__ = ["DeviceArray", "DeviceFrame", "as_device_frame", "is_device_array"]
+__all__ = ["DeviceArray", "DeviceFrame", "LabelMemory", "as_device_frame", "is_device_array"]
 
 
 class DeviceArray:
@@ -59,6 +59,29 @@ class DeviceArray:
         if copy or (dl_device is not None and tuple(dl_device) != self.__dlpack_device__()):
             raise BufferError(f"cannot export {self} to device {dl_device} (copy={copy}); only as it is")
         return export_capsule(self.address, self.shape, self.dtype, self.__dlpack_device__(), self)
+
+
+class _Lease:
+    """Device memory that returns to its pool when nobody refers to this any more."""
+
+    def __init__(self, resources: Resources, buffer: DeviceBuffer, pool: list[DeviceBuffer]) -> None:
+        self.buffer = buffer
+        self._resources = resources  # outlives the pipeline for as long as a caller holds labels
+        weakref.finalize(self, pool.append, buffer)
+
+
+class LabelMemory:
+    """Memory for labels that stay on the device, by size: no allocation per frame, which would stop the GPU."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._pools: dict[int, list[DeviceBuffer]] = {}
+
+    def lease(self, nbytes: int) -> _Lease:
+        """Memory of this size. The context must be current."""
+        pool = self._pools.setdefault(nbytes, [])
+        buffer = pool.pop() if pool else self._resources.buffer(nbytes)
+        return _Lease(self._resources, buffer, pool)
 
 
 class DeviceFrame:

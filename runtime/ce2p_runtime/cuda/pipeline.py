@@ -1,16 +1,12 @@
 """Frames in, labels out, without the data leaving the GPU in between.
 
 Three streams: uploads, compute, downloads. While frame i computes, frame i+1 is uploaded and frame i-1's labels are
-downloaded; events order them. Where the network allows it, the device work of a frame (prepare, network, labels) is a
-CUDA graph from its third time in a slot on: it runs once directly, is captured the next time, and replayed ever after.
-The batch size is fixed: a group that is not full runs with whatever the rest of the input holds, and that part of the
-output is not looked at. So shapes and addresses never change under a captured graph.
+downloaded; events order them. What is computed, and how, stands in device_steps.py.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -24,20 +20,16 @@ from numpy.typing import NDArray
 
 from ..backends.base import DeviceBackend
 from ..errors import BackendError
-from ..frame_steps import check_frame, label_launches, needs_input_labels, prepare_launch
+from ..frame_steps import check_frame
 from ..geometry import FrameMapping, frame_mapping
-from ..ops.launches import ArrayAt
+from ..model_files.metadata import ModelMetadata
 from ..process.locking import one_at_a_time
-from .arrays import DeviceArray, DeviceFrame, as_device_frame, is_device_array
-from .driver import DeviceBuffer, Resources
-from .graph import GraphError, Graphs, StageEvent, load_graphs
-from .kernels import Kernels, load_kernels
-from .label_memory import LabelMemory
+from .arrays import DeviceArray, DeviceFrame, LabelMemory, as_device_frame, is_device_array
+from .device_steps import DeviceSteps
+from .driver import Resources
 from .slots import Plan, Slot, make_plan
 
 __all__ = ["FrameLabels", "GpuPipeline"]
-
-logger = logging.getLogger(__name__)
 
 _DOING = "parsing on the GPU"
 
@@ -61,19 +53,16 @@ class GpuPipeline:
     """
 
     def __init__(self, backend: DeviceBackend, group_size: int = 1, slots: int = 2, graphs: bool = True) -> None:
-        self._backend = backend
         self._device = backend.resources.device
         self.group_size, self.slots = group_size, slots
-        self._metadata = backend.metadata
         self._compute = backend.stream
-        self._mapping = lru_cache(256)(partial(_map, self._metadata))
+        self._mapping = lru_cache(256)(partial(_map, backend.metadata))
         self._resources = Resources(self._device)
         self._resources.used_by(self._compute)
         self._label_memory: LabelMemory | None = LabelMemory(Resources(self._device))
         try:
             with self._device.active("making room on the GPU"):
-                self._graphs, self._no_graphs = self._find_graphs(graphs)
-                self._bind()
+                self._steps = DeviceSteps(backend, group_size, self._resources, graphs)
                 self._upload, self._download = self._resources.stream(), self._resources.stream()
                 self._free = deque(self._slot() for _ in range(slots))
         except BaseException:
@@ -85,39 +74,16 @@ class GpuPipeline:
         self._tickets = count()
         self._lock = threading.RLock()
 
-    def _find_graphs(self, wanted: bool) -> tuple[Graphs | None, str]:
-        if not wanted:
-            return None, "not asked for"
-        if not self._backend.capturable:
-            return None, f"{self._backend.name} cannot be captured"
-        return load_graphs(self._resources)
-
-    def _bind(self) -> None:
-        """Give the network its memory, and load the kernels that fit its types."""
-        self._tensors = self._backend.tensors(self.group_size)
-        self._memory = [self._resources.buffer(tensor.nbytes) for tensor in self._tensors]
-        addresses = {tensor.name: memory.address for tensor, memory in zip(self._tensors, self._memory, strict=True)}
-        self._backend.bind(self.group_size, addresses)
-        self._compute.clear(self._memory[0].address, self._tensors[0].nbytes)
-        height, width = self._metadata.input_size
-        self._input_labels = self._resources.buffer(
-            self.group_size * height * width if needs_input_labels(self._metadata) else 0
-        )
-        halves = [tensor.dtype == np.float16 for tensor in self._tensors[:2]]
-        self._kernels: Kernels = load_kernels(
-            self._resources, self._metadata, halves[0], halves[1], self._backend.carried
-        )
-
     def _slot(self) -> Slot:
-        make: Any = self._graphs.event if self._graphs is not None else self._resources.event
+        graphs = self._steps.graphs
+        make: Any = graphs.event if graphs is not None else self._resources.event
         event = self._resources.event
         return Slot(self._resources, (make(), make(), make(), make()), event(), event(), event(), event(), event())
 
     @property
     def description(self) -> str:
         """One line for people: what runs how."""
-        graph = "CUDA graph" if self._graphs is not None else f"no CUDA graph ({self._no_graphs})"
-        return f"{self._device.name}, {graph}, {self._kernels.origin}"
+        return f"{self._device.name}, {self._steps.description}"
 
     @one_at_a_time
     def submit(self, frames: Sequence[Any], keep_on_device: bool = False) -> int:
@@ -142,7 +108,7 @@ class GpuPipeline:
                 slot.held = taken
                 if plan.uploads:
                     self._queue_upload(slot, plan, taken)
-                self._queue_compute(slot, plan)
+                self._steps.queue(slot, plan)
                 self._queue_download(slot, plan, keep_on_device)
             except BaseException:
                 self._abandon(slot)
@@ -154,7 +120,7 @@ class GpuPipeline:
 
     def _taken(self, frame: Any) -> NDArray[np.uint8] | DeviceFrame:
         if is_device_array(frame):
-            return as_device_frame(frame, self._device, self._compute, self._graphs)
+            return as_device_frame(frame, self._device, self._compute, self._steps.graphs)
         check_frame(frame)
         array: NDArray[np.uint8] = frame
         return array
@@ -170,77 +136,9 @@ class GpuPipeline:
                     start = run.frame_offset + item * nbytes
                     np.copyto(pinned[start : start + nbytes].reshape(height, width, 3), frames[run.first + item])
         slot.upload_begins.record(self._upload)
-        self._upload.upload(_address(slot.frames), pinned[: plan.frame_bytes])
+        self._upload.upload(slot.frames_address, pinned[: plan.frame_bytes])
         slot.uploaded.record(self._upload)
         self._compute.wait(slot.uploaded)
-
-    def _queue_compute(self, slot: Slot, plan: Plan) -> None:
-        """The device work of a group, as a graph where there is one or can be made."""
-        if not plan.from_host:  # frames of others are somewhere else every time
-            self._prepare(slot, plan, captured=False)
-        graph = slot.graphs.get(plan.key)
-        if graph is None and self._graphs is not None and plan.key in slot.seen:
-            graph = self._captured(slot, plan)
-        if graph is not None:
-            graph.launch(self._compute)
-        else:
-            self._device_work(slot, plan, captured=False)
-            slot.seen.add(plan.key)
-        slot.computed.record(self._compute)
-
-    def _captured(self, slot: Slot, plan: Plan) -> Any:
-        assert self._graphs is not None  # noqa: S101  (the caller looked)
-        try:
-            graph = self._graphs.capture(self._compute, lambda: self._device_work(slot, plan, captured=True))
-        except GraphError as error:
-            self._graphs, self._no_graphs = None, str(error)
-            logger.warning(
-                "running without CUDA graphs: %s", self._no_graphs
-            )  # not the error: handlers keep what they get
-            return None
-        slot.keep_graph(plan.key, graph)
-        return graph
-
-    def _device_work(self, slot: Slot, plan: Plan, captured: bool) -> None:
-        if plan.from_host:
-            self._prepare(slot, plan, captured)
-        self._mark(slot, 1, captured)
-        self._backend.enqueue()
-        self._mark(slot, 2, captured)
-        self._make_labels(slot, plan)
-        self._mark(slot, 3, captured)
-
-    def _prepare(self, slot: Slot, plan: Plan, captured: bool) -> None:
-        self._mark(slot, 0, captured)
-        tensor, memory = self._tensors[0], self._memory[0]
-        item_bytes = tensor.nbytes // tensor.shape[0]
-        for run in plan.runs:
-            address = run.frame.address if run.frame is not None else _address(slot.frames) + run.frame_offset
-            target = memory.address + run.first * item_bytes
-            launch = prepare_launch(self._metadata, run.mapping, address, target, pitch=run.pitch, items=run.items)
-            self._kernels.launch(launch, self._compute)
-
-    def _make_labels(self, slot: Slot, plan: Plan) -> None:
-        tensor, memory = self._tensors[1], self._memory[1]
-        item_bytes = tensor.nbytes // tensor.shape[0]
-        height, width = self._metadata.input_size
-        for run in plan.runs:
-            launches = label_launches(
-                self._metadata,
-                run.mapping,
-                ArrayAt(memory.address + run.first * item_bytes, (run.items, *tensor.shape[1:])),
-                self._input_labels.address + run.first * height * width,
-                _address(slot.labels) + run.label_offset,
-            )
-            for launch in launches:
-                self._kernels.launch(launch, self._compute)
-
-    def _mark(self, slot: Slot, stage: int, captured: bool) -> None:
-        event = slot.stages[stage]
-        if captured and isinstance(event, StageEvent):
-            event.record_in_graph(self._compute)
-        else:
-            event.record(self._compute)
 
     def _queue_download(self, slot: Slot, plan: Plan, keep_on_device: bool) -> None:
         self._download.wait(slot.computed)
@@ -253,14 +151,14 @@ class GpuPipeline:
             )
         else:
             assert slot.pinned_labels is not None  # noqa: S101  (reserved)
-            self._download.download(slot.pinned_labels.array[: plan.label_bytes], _address(slot.labels))
+            self._download.download(slot.pinned_labels.array[: plan.label_bytes], slot.labels_address)
         slot.done.record(self._download)
 
     def _kept(self, slot: Slot, offset: int, mapping: FrameMapping) -> DeviceArray:
         """Labels copied to memory that is the caller's for as long as they hold it."""
         assert self._label_memory is not None  # noqa: S101  (not closed)
         lease = self._label_memory.lease(_pixels(mapping))
-        self._download.copy(lease.buffer.address, _address(slot.labels) + offset, _pixels(mapping))
+        self._download.copy(lease.buffer.address, slot.labels_address + offset, _pixels(mapping))
         return DeviceArray(lease.buffer.address, mapping.frame_size, np.uint8, self._device.index, lease)
 
     @one_at_a_time
@@ -341,13 +239,9 @@ class GpuPipeline:
         self._resources.close()
 
 
-def _map(metadata: Any, size: tuple[int, int]) -> FrameMapping:
+def _map(metadata: ModelMetadata, size: tuple[int, int]) -> FrameMapping:
     return frame_mapping(metadata.geometry, size, metadata.input_size)
 
 
 def _pixels(mapping: FrameMapping) -> int:
     return mapping.frame_size[0] * mapping.frame_size[1]
-
-
-def _address(buffer: DeviceBuffer | None) -> int:
-    return 0 if buffer is None else buffer.address

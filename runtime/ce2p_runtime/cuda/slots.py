@@ -126,6 +126,16 @@ class Slot:
     on_device: tuple[Any, ...] | None = None
     """Where the labels were copied to, if they are to stay on the device."""
 
+    @property
+    def frames_address(self) -> int:
+        """Where frames from the host go; 0 where there are none."""
+        return 0 if self.frames is None else self.frames.address
+
+    @property
+    def labels_address(self) -> int:
+        """Where the labels go."""
+        return 0 if self.labels is None else self.labels.address
+
     def reserve(self, plan: Plan, download: bool) -> None:
         """Have room for a plan. Graphs hold addresses: where memory moves, they go."""
         if _lacks(self.frames, plan.frame_bytes) or _lacks(self.labels, plan.label_bytes):
