@@ -12,66 +12,37 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.record import Record, write_records
+from benchmarks.rival_runtimes import in_onnxruntime, in_openvino, in_torch
+from benchmarks.rivals import MAX_RELATIVE_L2
 from ce2p.models import CE2P
 from ce2p_export import GraphOptions, deploy, export_onnx, export_plain, open_source
 from ce2p_runtime.backends import open_backend
-from ce2p_runtime.backends.openvino import openvino_core
 from ce2p_runtime.measuring.timing import Timing, interleave, paired_ratio
-from ce2p_runtime.process.telemetry import import_onnxruntime
 
 MODELS = ("schp:lip-r101-os16:473",)
-MAX_RELATIVE_L2 = 1e-4
 Candidates = dict[str, Callable[[], list[NDArray[Any]]]]
 
 
 def candidates(net: CE2P, plain: Path, ours: Path, image: NDArray[np.float32], threads: int | None) -> Candidates:
     """Every way to run the same network on the same input; each returns its outputs, parsing logits first."""
-    backends = {name: open_backend(ours, name, "cpu", threads) for name in ("onnxruntime", "openvino")}
-
-    def in_torch() -> list[NDArray[Any]]:
-        with torch.inference_mode():
-            return [net(torch.from_numpy(image)).parsing.numpy()]
-
-    return {
-        "PyTorch": in_torch,
-        "ONNX Runtime, naive": _plain_onnxruntime(plain, image, threads),
-        "ONNX Runtime, ours": lambda: backends["onnxruntime"].run(image),
-        "OpenVINO, naive": _plain_openvino(plain, image, threads),
-        "OpenVINO, ours": lambda: backends["openvino"].run(image),
+    runs: dict[str, Callable[[NDArray[Any]], list[NDArray[Any]]]] = {
+        "PyTorch": in_torch(net),
+        "ONNX Runtime, naive": in_onnxruntime(plain, threads),
+        "ONNX Runtime, ours": open_backend(ours, "onnxruntime", "cpu", threads).run,
+        "OpenVINO, naive": in_openvino(plain, threads, "f32")[0],
+        "OpenVINO, ours": open_backend(ours, "openvino", "cpu", threads).run,
     }
-
-
-def _plain_onnxruntime(file: Path, image: NDArray[np.float32], threads: int | None) -> Callable[[], list[NDArray[Any]]]:
-    onnxruntime = import_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    if threads:
-        options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    return lambda: list(session.run(None, {"image": image}))
-
-
-def _plain_openvino(file: Path, image: NDArray[np.float32], threads: int | None) -> Callable[[], list[NDArray[Any]]]:
-    properties: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-    if threads:
-        properties["INFERENCE_NUM_THREADS"] = threads
-    request = openvino_core().compile_model(str(file), "CPU", properties).create_infer_request()
-
-    def run() -> list[NDArray[Any]]:
-        request.infer([image], share_inputs=True)
-        return [np.array(request.get_output_tensor(i).data) for i in range(3)]
-
-    return run
+    return {name: partial(run, image) for name, run in runs.items()}
 
 
 def bench(model: str, rounds: int, threads: int | None) -> Record:

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.ceilings import Source
+from benchmarks.rival_runtimes import onnxruntime_session, openvino_model
 from benchmarks.workload import Arithmetic
-from ce2p_runtime.backends.openvino import openvino_core
-from ce2p_runtime.process.telemetry import import_onnxruntime
 
 __all__ = ["CHAINS", "SQUARES", "Chain", "conv_chain", "sources"]
 
@@ -156,33 +155,19 @@ def _torch_threads(threads: int | None) -> None:
 
 
 def _in_onnxruntime(chain: Chain, arithmetic: Arithmetic, threads: int | None) -> Callable[[], object]:
-    model = conv_chain(chain, quantised=arithmetic == "int8")
-    return _onnxruntime(model, {"x": _chain_input(chain, arithmetic)}, threads)
+    session = onnxruntime_session(_chain_file(chain, arithmetic), threads)
+    feed = {"x": _chain_input(chain, arithmetic)}
+    return lambda: session.run(None, feed)
 
 
 def _in_openvino(chain: Chain, arithmetic: Arithmetic, threads: int | None) -> Callable[[], object]:
-    core = openvino_core()
-    hint = "bf16" if arithmetic == "bf16" else "f32"
-    properties: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
-    if threads is not None:
-        properties["INFERENCE_NUM_THREADS"] = threads
-    model = core.read_model(conv_chain(chain, quantised=arithmetic == "int8").SerializeToString())
-    compiled = core.compile_model(model, "CPU", properties)
-    used = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-    if used != hint:
-        raise ArithmeticError(f"OpenVINO would compute in {used} instead of {hint} on this processor")
+    compiled, _ = openvino_model(_chain_file(chain, arithmetic), threads, "bf16" if arithmetic == "bf16" else "f32")
     request, values = compiled.create_infer_request(), _chain_input(chain, arithmetic)
     return lambda: request.infer([values], share_inputs=True)
 
 
-def _onnxruntime(model: onnx.ModelProto, feed: dict[str, Any], threads: int | None) -> Callable[[], object]:
-    onnxruntime = import_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    if threads is not None:
-        options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return lambda: session.run(None, feed)
+def _chain_file(chain: Chain, arithmetic: Arithmetic) -> bytes:
+    return conv_chain(chain, quantised=arithmetic == "int8").SerializeToString()
 
 
 def _matmul_in_onnxruntime(side: int, arithmetic: Arithmetic, threads: int | None) -> Callable[[], object]:
@@ -197,7 +182,8 @@ def _matmul_in_onnxruntime(side: int, arithmetic: Arithmetic, threads: int | Non
         [numpy_helper.from_array(weight, "w")],
     )
     feed = _integers("uint8", side, side) if quantised else _floats(side, side)
-    return _onnxruntime(_model(graph), {"x": feed}, threads)
+    session = onnxruntime_session(_model(graph).SerializeToString(), threads)
+    return lambda: session.run(None, {"x": feed})
 
 
 def conv_chain(chain: Chain, *, quantised: bool) -> onnx.ModelProto:

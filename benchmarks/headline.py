@@ -1,62 +1,63 @@
-"""The headline figures: every peer, whole frames and the machine's ceilings, in one interleaved run, with the gate.
+"""The headline figures: every rival, whole frames and the machine's ceilings, in one interleaved run, with the gate.
 
     python -m benchmarks.headline --checkpoint C.safetensors --data DIR [--calib DIR] [--files fp32.onnx int8.onnx ...]
         [--imgsz 473] [--rounds 15] [--out benchmarks/results/headline]
     python -m benchmarks.headline --render benchmarks/results/headline/headline.json
 
 Files are made first (the naive export, ONNX Runtime's own static INT8 of it, ours by `ce2p export` unless --files
-names them), all calibrated on the same pictures. Then every peer is compared with PyTorch: float32 logits must agree
-or the peer is not timed, and the gate judges everybody's labels on the pictures of --data. Only then the clock starts.
-Writes headline.json (every sample), headline.md, headline.png and .svg, and the roofline beside them.
+names them), all calibrated on the same pictures. Then everybody is compared with PyTorch: float32 logits must agree
+or they are not timed, and the gate judges everybody's labels on the pictures of --data. Only then the clock starts.
+Writes headline.json (a result as that of `ce2p benchmark`, with every sample), headline.md, headline.png and .svg, and
+the roofline beside them. `ce2p benchmark NEW.json --compare OLD.json` compares two of them.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
+import dataclasses
+import logging
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.ceiling_sources import sources
 from benchmarks.ceilings import Reached, Source, best_of, ceilings_of, measure
+from benchmarks.headline_frames import FrameRun, check_baselines, frame_runs
 from benchmarks.headline_report import write_report
-from benchmarks.headline_result import FRAME, NETWORK, Measured, document_of
-from benchmarks.peer_frames import FrameRun, check_usual, frame_runs
 from benchmarks.rival_files import OURS, Workshop, calibration_pictures
-from benchmarks.rivals import COMPILE_SECONDS, EAGER, NAIVE, Peer, Peers, check_exact, our_peers, rivals
+from benchmarks.rivals import COMPILE_SECONDS, EAGER, NAIVE, Contender, Contenders, check_exact, our_contenders, rivals
+from benchmarks.workload import workload_of_file
+from ce2p.api.checks import exported_metadata
+from ce2p.api.notes import LOGGER, note
 from ce2p.api.pictures import GATE_PICTURES, choose_pictures
-from ce2p.benchmarking.frames import drawn_footage
-from ce2p.benchmarking.machine_state import MachineState, disturbances
+from ce2p.benchmarking.accuracy import judge_all
+from ce2p.benchmarking.document import Judgement, Result, Row, read_result
+from ce2p.benchmarking.frames import DRAWN, drawn_footage
+from ce2p.benchmarking.machine_state import MachineState
+from ce2p.benchmarking.rounds import stage_times
 from ce2p.checkpoints import LoadedCheckpoint, load_checkpoint
-from ce2p.cli.arguments import image_size
-from ce2p.cli.console import remark
 from ce2p.errors import CE2PError, ConfigError
 from ce2p_export.torch_backend import TorchBackend
-from ce2p_runtime.backends.base import check_model_file, metadata_from
 from ce2p_runtime.frame_steps import network_input
-from ce2p_runtime.judge import GateReport, Reference, judge_labels
-from ce2p_runtime.measuring.timing import REST, Timing, interleave_stages, timed
-from ce2p_runtime.model_files.onnx_file import onnx_properties
+from ce2p_runtime.measuring.timing import timed
 
 __all__ = ["HeadlineRequest", "measure_headline"]
 
-FRAMES = 3
-"""Drawn frames that are parsed in turn."""
 CALLS = 3
 """Of a ceiling's source in each round: its best counts."""
+Timed = Callable[[], Mapping[str, float]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HeadlineRequest:
     """The command's options."""
 
@@ -65,9 +66,9 @@ class HeadlineRequest:
     """Pictures for the gate, a data set with truth or a folder."""
     calib: Path | None = None
     """Pictures to calibrate on; None: the training split of `data`."""
-    files: tuple[Path, ...] = ()
+    files: Sequence[Path] = ()
     """Ours; empty: made by `ce2p export` as `exports` say."""
-    exports: tuple[str, ...] = tuple(OURS)
+    exports: Sequence[str] = tuple(OURS)
     size: tuple[int, int] | None = None
     """(height, width) of the input; None: that of `files`, else the checkpoint's own."""
     dataset: str | None = None
@@ -83,49 +84,51 @@ class HeadlineRequest:
     """Folder that keeps the files; None: they are thrown away."""
 
 
-def measure_headline(request: HeadlineRequest) -> dict[str, Any]:
-    """Everything, as a JSON-ready document. Raises CE2PError for what cannot be read."""
+def measure_headline(request: HeadlineRequest) -> Result:
+    """Everything: a row for each network alone, and one for each way to parse whole frames.
+
+    Raises CE2PError for what cannot be read.
+    """
+    started = MachineState.now()
     loaded = load_checkpoint(request.checkpoint, dataset=request.dataset)
     with ExitStack() as stack:
         folder = request.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
-        peers = _open(request, loaded, folder)
-        for peer in peers.ready:
-            stack.callback(peer.parser.close)
-        for name, reason in peers.missing.items():
-            remark(f"not measured: {name}: {reason}")
-        if not {EAGER, NAIVE} <= {peer.name for peer in peers.ready}:
+        contenders = _open(request, loaded, folder)
+        for one in contenders.ready:
+            stack.callback(one.parser.close)
+        for name, reason in contenders.missing.items():
+            note(f"not measured: {name}: {reason}")
+        if not (EAGER in contenders and NAIVE in contenders):
             raise ConfigError(f"{EAGER} and {NAIVE} are what all is compared with, and one of them cannot run here")
-        return _measure(request, loaded, peers)
+        return _measure(request, loaded, contenders, started)
 
 
-def _open(request: HeadlineRequest, loaded: LoadedCheckpoint, folder: Path) -> Peers:
-    """All peers that can run here, loaded."""
+def _open(request: HeadlineRequest, loaded: LoadedCheckpoint, folder: Path) -> Contenders:
+    """Everybody who can run here, loaded."""
     metadata = TorchBackend.of(loaded, _input_size(request, loaded)).metadata
     shop = Workshop(loaded, metadata, folder, request.data, request.dataset)
     calibration = calibration_pictures(request.calib or request.data, folder)
-    peers = Peers()
+    contenders = Contenders()
     for name, make in rivals(shop, calibration, request.threads, request.compile_seconds):
-        remark(f"preparing {name} ...")
-        peers.add(name, make)
+        note(f"preparing {name} ...")
+        contenders.add(name, make)
     files = list(request.files)
     for which in () if files else request.exports:
-        remark(f"exporting ours in {which} ...")
+        note(f"exporting ours in {which} ...")
         try:
             files.append(shop.ours(which, calibration))
         except RuntimeError as error:
-            peers.missing[f"ours {which}"] = str(error)
-    for name, make in our_peers(files, request.threads):
-        remark(f"preparing {name} ...")
-        peers.add(name, make)
-    return peers
+            contenders.missing[f"ours {which}"] = str(error)
+    for name, make in our_contenders(files, request.threads):
+        note(f"preparing {name} ...")
+        contenders.add(name, make)
+    return contenders
 
 
 def _input_size(request: HeadlineRequest, loaded: LoadedCheckpoint) -> tuple[int, int]:
-    """That of all peers. Raises ConfigError for a file with another one, ModelFileError for one that is not ours."""
-    for file in request.files:
-        check_model_file(file)
-    sizes = {file: metadata_from(file, onnx_properties(file)).input_size for file in request.files}
+    """That of all networks. Raises ConfigError for a file with another one, ModelFileError for one that is not ours."""
+    sizes = {file: exported_metadata(file).input_size for file in request.files}
     size = request.size or next(iter(sizes.values()), loaded.input_size)
     for file, own in sizes.items():
         if own != size:
@@ -135,64 +138,73 @@ def _input_size(request: HeadlineRequest, loaded: LoadedCheckpoint) -> tuple[int
     return size
 
 
-def _measure(request: HeadlineRequest, loaded: LoadedCheckpoint, peers: Peers) -> dict[str, Any]:
-    metadata = peers[EAGER].parser.metadata
-    pictures, described = choose_pictures(request.data, metadata, request.pictures)
-    described = described.replace(str(request.data), request.data.name)  # results are passed on: no paths in them
-    distances = check_exact(peers, pictures[0].image)
-    reference = Reference.of(peers[EAGER].parser, pictures, request.checkpoint.name)
-    reports: dict[str, GateReport] = {}
-    for peer in peers.ready:
-        remark(f"judging {peer.name} on {len(pictures)} pictures ...")
-        reports[peer.name] = judge_labels(reference, peer.parser)
-    frames = drawn_footage(request.frame).first(FRAMES)
-    runs = frame_runs(peers)
-    agreement = check_usual(runs, peers, frames)
+def _measure(
+    request: HeadlineRequest, loaded: LoadedCheckpoint, contenders: Contenders, started: MachineState
+) -> Result:
+    eager = contenders[EAGER].parser
+    # Results are passed on, so they hold no paths.
+    name = request.data.name
+    pictures, described = choose_pictures(request.data, eager.metadata, request.pictures, called=name)
+    distances = check_exact(contenders, pictures[0].image)
+    accuracy = judge_all({one.name: one.parser for one in contenders.ready}, eager, pictures, described, _judging)
+    footage = drawn_footage(request.frame)
+    frames = footage.first(DRAWN)
+    runs = frame_runs(contenders)
+    agreement = check_baselines(runs, contenders, frames)
     reached, winners, not_reached = _ceilings(request)
-    stages, before, after = _rounds(request, peers, runs, frames, winners)
+    with tempfile.TemporaryDirectory() as folder:
+        in_turn = dict(_timed(contenders, runs, winners, frames, Path(folder) / "labels.png"))
+        measured = stage_times(in_turn, request.rounds, request.warmup, lambda done, of: note(f"round {done} of {of}"))
     for source in winners:
-        fastest = min(stages[_ceiling(source)]["best"].samples)
+        fastest = min(measured.stages[_ceiling(source)]["best"].samples)
         reached.append(Reached(source.resource, source.name, source.amount / fastest * 1e3))
+
+    def row(one: Contender, name: str, scope: str, judgement: Judgement, facts: Mapping[str, Any]) -> Row:
+        own = {"scope": scope, "judgement": judgement, "facts": {"ours": one.ours, **facts}}
+        stages = measured.stages[f"{scope}: {name}"]
+        return Row.of(one.parser, one.file, **own, file=one.file.name, name=name, model=name, stages=stages)
+
+    rows = []
+    for one in sorted(contenders.ready, key=lambda one: one.name != NAIVE):  # ratios are to the first
+        workload = dataclasses.asdict(workload_of_file(one.file))
+        facts = {"kind": one.kind, "floats": one.floats, "workload": workload, "relative_l2": distances[one.name]}
+        rows.append(row(one, one.name, "network", accuracy.judgements[one.name], facts))
+    for run in runs:
+        facts = {"network": run.contender.name, "agreement_with_pytorch": agreement[run.name]}
+        standing = accuracy.judgements[run.contender.name].standing  # the figures stand in the network's row
+        rows.append(row(run.contender, run.name, "frame", Judgement(standing), facts))
     settings = {
         "checkpoint": request.checkpoint.name,
         "sha256": loaded.sha256,
         "network": loaded.config.name,
         "weights": loaded.weights,
-        "input_size": list(metadata.input_size),
+        "input_size": list(eager.metadata.input_size),
         "frame": list(request.frame),
-        "frames": f"{FRAMES} drawn frames",
+        "footage": footage.description,
         "rounds": request.rounds,
         "warmup": request.warmup,
-        "rest_ms": REST * 1e3,
+        "device": "cpu",
         "threads": request.threads or "default",
-        "opencv_threads": cv2.getNumThreads(),
-        "gate": {"pictures": described, "count": len(pictures), "reference": f"{reference.name} in PyTorch"},
+        "gate": dict(accuracy.settings),
     }
-    measured = Measured(
-        peers,
-        runs,
-        stages,
-        distances,
-        reports,
-        agreement,
-        ceilings_of(reached),
-        tuple(reached),
-        {**peers.missing, **not_reached},
-        settings,
-        tuple(disturbances(before, after)),
-    )
-    return {
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "state": {"before": before.to_dict(), "after": after.to_dict()},
-        **document_of(measured),
+    ceilings = {
+        "ceilings": dataclasses.asdict(ceilings_of(reached)),
+        "reached": [dataclasses.asdict(found) for found in reached],
     }
+    skipped = {**contenders.missing, **not_reached}
+    return measured.result(rows, settings=settings, skipped=skipped, started=started, facts=ceilings)
+
+
+def _judging(name: str, done: int, total: int) -> None:
+    if done == 1:
+        note(f"judging {name} on {total} pictures ...")
 
 
 def _ceilings(request: HeadlineRequest) -> tuple[list[Reached], list[Source], dict[str, str]]:
     """What every source reached by itself, and the best of each resource, to be measured again among the rounds."""
     if not request.ceilings:
         return [], [], {}
-    remark("measuring ceilings ...")
+    note("measuring ceilings ...")
     listed = list(sources(request.threads))
     reached, missing = measure(listed)
     best = {(found.resource, found.name): found.rate for found in reached}
@@ -202,41 +214,33 @@ def _ceilings(request: HeadlineRequest) -> tuple[list[Reached], list[Source], di
     return reached, list(winners.values()), {f"ceiling of {name}": reason for name, reason in missing.items()}
 
 
-def _rounds(
-    request: HeadlineRequest,
-    peers: Peers,
+def _timed(
+    contenders: Contenders,
     runs: Sequence[FrameRun],
-    frames: Sequence[NDArray[np.uint8]],
     winners: Sequence[Source],
-) -> tuple[dict[str, dict[str, Timing]], MachineState, MachineState]:
-    """The one interleaved run: stages by candidate, and the machine before and after."""
-    candidates: dict[str, Callable[[], Mapping[str, float]]] = {}
-    for peer in peers.ready:
-        batch = network_input(peer.parser.metadata, frames[:1])
-        candidates[NETWORK + peer.name] = _forward(peer, batch)
-    with tempfile.TemporaryDirectory() as folder:
-        for run in runs:
-            candidates[FRAME + run.name] = _on_frames(run, frames, Path(folder) / "labels.png")
-        for source in winners:
-            candidates[_ceiling(source)] = _at_best(source.make())
-        before = MachineState.now()
-        stages = interleave_stages(
-            candidates, request.rounds, request.warmup, REST, lambda done, total: remark(f"round {done} of {total}")
-        )
-    return stages, before, MachineState.now()
+    frames: Sequence[NDArray[np.uint8]],
+    png: Path,
+) -> Iterator[tuple[str, Timed]]:
+    """Everything that takes its turn in the rounds, by scope and name."""
+    for one in contenders.ready:
+        yield f"network: {one.name}", partial(_forward, one, network_input(one.parser.metadata, frames[:1]))
+    for run in runs:
+        yield f"frame: {run.name}", _on_frames(run, frames, png)
+    for source in winners:
+        yield _ceiling(source), partial(_at_best, source.make())
 
 
-def _forward(peer: Peer, batch: NDArray[Any]) -> Callable[[], Mapping[str, float]]:
-    return lambda: {"network": timed(lambda: peer.network(batch))[0]}
+def _forward(contender: Contender, batch: NDArray[Any]) -> Mapping[str, float]:
+    return {"network": timed(lambda: contender.network(batch))[0]}
 
 
-def _at_best(run: Callable[[], object]) -> Callable[[], Mapping[str, float]]:
-    return lambda: {"best": best_of(run, CALLS)}
+def _at_best(run: Callable[[], object]) -> Mapping[str, float]:
+    return {"best": best_of(run, CALLS)}
 
 
-def _on_frames(run: FrameRun, frames: Sequence[NDArray[np.uint8]], png: Path) -> Callable[[], Mapping[str, float]]:
-    """Called once a round, so that all candidates parse the same frame in the same round."""
-    turn = iter(range(10**9))
+def _on_frames(run: FrameRun, frames: Sequence[NDArray[np.uint8]], png: Path) -> Timed:
+    """Called once a round, so that all parse the same frame in the same round."""
+    turn = count()
     return lambda: run.stages(frames[next(turn) % len(frames)], png)
 
 
@@ -246,14 +250,13 @@ def _ceiling(source: Source) -> str:
 
 def main() -> None:
     """Command line of this benchmark."""
-    options = _options()
+    options = vars(_options())
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger(LOGGER).setLevel(logging.INFO)
+    out, saved = options.pop("out"), options.pop("render")
     try:
-        if options.render:
-            document = json.loads(options.render.read_text())
-            out = options.render.parent
-        else:
-            document, out = measure_headline(_request(options)), options.out
-        for path in write_report(document, out):
+        result = read_result(saved) if saved else measure_headline(HeadlineRequest(**options))
+        for path in write_report(result, saved.parent if saved else out):
             print(path)
     except CE2PError as error:
         sys.exit(f"error: {error}")
@@ -266,13 +269,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--calib", type=Path, help="pictures to calibrate on; default: the training split of --data")
     parser.add_argument("--files", type=Path, nargs="+", default=[], help="ours; default: made by ce2p export")
     parser.add_argument("--exports", nargs="+", choices=OURS, default=list(OURS), help="ours, without --files")
-    parser.add_argument("--imgsz", help="473 or 512x384; default: that of the files, else the checkpoint's")
+    parser.add_argument(
+        "--imgsz", type=_size, dest="size", help="473 or 512x384; default: that of the files, else the checkpoint's"
+    )
     parser.add_argument("--dataset", help="for checkpoints that do not tell")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--pictures", type=int, default=GATE_PICTURES, help="for the gate")
     parser.add_argument("--compile-seconds", type=int, default=COMPILE_SECONDS, help="for torch.compile; 0: not at all")
-    parser.add_argument("--no-ceilings", action="store_true")
+    parser.add_argument("--no-ceilings", action="store_false", dest="ceilings")
     parser.add_argument("--work", type=Path, help="folder that keeps the files made; default: thrown away")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/headline"))
     parser.add_argument("--render", type=Path, metavar="JSON", help="only write the table and the plots of a result")
@@ -284,22 +289,11 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _request(options: argparse.Namespace) -> HeadlineRequest:
-    return HeadlineRequest(
-        options.checkpoint,
-        options.data,
-        options.calib,
-        tuple(options.files),
-        tuple(options.exports),
-        image_size(options.imgsz) if options.imgsz else None,
-        options.dataset,
-        options.rounds,
-        threads=options.threads,
-        pictures=options.pictures,
-        compile_seconds=options.compile_seconds,
-        ceilings=not options.no_ceilings,
-        work=options.work,
-    )
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    if not (height.isdigit() and (width or height).isdigit()):
+        raise argparse.ArgumentTypeError(f"{text}: expected one side or height and width in pixels, as 473 or 512x384")
+    return int(height), int(width or height)
 
 
 if __name__ == "__main__":

@@ -1,54 +1,50 @@
 """One picture of the headline result: how long each network and each whole frame takes, with the labels' agreement
-written beside every bar. Drawn by matplotlib, without its global state."""
+written beside every bar."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ce2p_runtime.base.files import atomic_path
+from ce2p.benchmarking.document import Result, Row
+from ce2p.benchmarking.plots import COLOURS, FAILED, GREY, draw_bars, noisy_text, plotting, save
+from ce2p.benchmarking.report import share_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_headline", "truncated_percent"]
+__all__ = ["draw_headline"]
 
-Row = Mapping[str, Any]
-_OURS, _THEIRS, _FAILED, _GREY, _INK = "#0072B2", "#B8BEC6", "#C1440E", "#5A6169", "#1D2126"
-_STAGES = {"prepare": "#E69F00", "network": "#56B4E9", "labels": "#009E73", "png": "#CC79A7"}
-"""Of Okabe and Ito: told apart with any colour vision."""
+_OURS, _THEIRS, _INK = COLOURS["network"], "#B8BEC6", "#1D2126"
 _WIDTH = 12.0
 """Inches."""
 _BAR, _TITLE, _FOOT = 0.33, 0.8, 0.45
 """Inches of height: a bar, what stands above a panel, and below."""
-_LEFT, _RIGHT = 0.315, 0.68
+_LEFT, _RIGHT = 0.33, 0.68
 """Where bars begin and end, as shares of the width."""
 _COLUMNS = (0.735, 0.815, 0.895, 0.965)
 """Centres of the figures beside the bars."""
+_VERDICTS = {"failed": "fails", "passed": "passes"}
 
 
-def plot_headline(document: Row, path: Path) -> list[Path]:
-    """`path` with the suffixes .png and .svg. Raises ModuleNotFoundError without matplotlib."""
-    import matplotlib
-    from matplotlib.figure import Figure
+def draw_headline(result: Result, stem: Path) -> list[Path]:
+    """`stem` with the suffixes of all formats. Raises ModuleNotFoundError without matplotlib."""
+    with plotting():
+        from matplotlib.figure import Figure
 
-    peers = sorted(document["peers"], key=lambda row: -row["p50_ms"])
-    frames = sorted(document["frames"], key=lambda row: -row["p50_ms"]["whole"])
-    # Text stays text in the SVG, and the same result gives the same file.
-    with matplotlib.rc_context({"font.size": 10, "svg.fonttype": "none", "svg.hashsalt": "ce2p"}):
-        panels = [_BAR * len(rows) + _TITLE + _FOOT for rows in (peers, frames)]
+        networks = sorted((row for row in result.rows if row.scope == "network"), key=lambda row: -row.timing.median_ms)
+        frames = sorted(
+            (row for row in result.rows if row.scope == "frame"), key=lambda row: -row.stages["whole"].median_ms
+        )
+        panels = [_BAR * len(rows) + _TITLE + _FOOT for rows in (networks, frames)]
         figure = Figure(figsize=(_WIDTH, 0.85 + sum(panels) + 0.15))
-        _heading(figure, document)
-        _networks(_panel(figure, 0.85, len(peers)), peers)
-        _frames(_panel(figure, 0.85 + panels[0], len(frames)), frames, document)
-        written = [path.with_suffix(suffix) for suffix in (".png", ".svg")]
-        for file in written:
-            with atomic_path(file) as temporary:
-                figure.savefig(temporary, dpi=160, metadata={"Date": None} if file.suffix == ".svg" else None)
-    return written
+        _heading(figure, result)
+        _networks(_panel(figure, 0.85, len(networks)), networks, result)
+        _frames(_panel(figure, 0.85 + panels[0], len(frames)), frames, result)
+        return save(figure, stem)
 
 
 def _panel(figure: Figure, top: float, bars: int) -> Axes:
@@ -58,90 +54,52 @@ def _panel(figure: Figure, top: float, bars: int) -> Axes:
     return figure.add_axes((_LEFT, bottom, _RIGHT - _LEFT, _BAR * bars / height))
 
 
-def _heading(figure: Figure, document: Row) -> None:
-    settings, machine = document["settings"], document["machine"]
+def _heading(figure: Figure, result: Result) -> None:
+    settings, machine = result.settings, result.machine
     height, width = settings["input_size"]
-    count = len(document["warnings"])
-    noisy = f"; NOISY, {count} warning{'s' if count > 1 else ''}" if count else ""
+    title = f"{settings['network']}, {height}x{width}"
     below = (
-        f"{machine['cpu']}, {machine['cores']} cores; batch 1; {settings['rounds']} interleaved rounds, p50{noisy}; "
-        f"labels against PyTorch on {settings['gate']['count']} pictures; hatched: not as good as the original, the "
-        "gate stops it"
+        f"{machine['cpu']}, {machine['cores']} cores; batch 1; {settings['rounds']} interleaved rounds, p50"
+        f"{noisy_text(result)}; labels against PyTorch on {settings['gate']['count']} pictures; hatched: not as good "
+        "as the original, the gate stops it"
     )
-    figure.text(
-        0.015,
-        1 - 0.2 / figure.get_figheight(),
-        f"{settings['network']}, {height}x{width}",
-        va="top",
-        fontsize=15,
-        fontweight="bold",
-        color=_INK,
-    )
-    figure.text(
-        0.015,
-        1 - 0.52 / figure.get_figheight(),
-        "\n".join(textwrap.wrap(below, 165)),
-        va="top",
-        fontsize=9,
-        color=_GREY,
-        linespacing=1.35,
-    )
+    inch = 1 / figure.get_figheight()
+    figure.text(0.015, 1 - 0.2 * inch, title, va="top", fontsize=15, fontweight="bold", color=_INK)
+    wrapped = "\n".join(textwrap.wrap(below, 165))
+    figure.text(0.015, 1 - 0.52 * inch, wrapped, va="top", fontsize=9, color=GREY, linespacing=1.35)
 
 
-def _networks(axes: Axes, rows: Sequence[Row]) -> None:
-    longest = max(row["p50_ms"] for row in rows)
+def _networks(axes: Axes, rows: Sequence[Row], result: Result) -> None:
+    draw_bars(axes, rows, ("network",), "network", colour=lambda row, stage: _OURS if row.facts["ours"] else _THEIRS)
     for place, row in enumerate(rows):
-        failed = row["standing"] == "failed"
-        axes.barh(
-            place,
-            row["p50_ms"],
-            0.68,
-            color=_OURS if row["ours"] else _THEIRS,
-            hatch="////" if failed else None,
-            edgecolor="white",
-            linewidth=0.6,
-        )
-        _time(axes, place, row["p50_ms"], row["p50_ms"], longest, bold=row["ours"])
-        verdict = {"failed": "fails", "passed": "passes", "reference": "reference"}[row["standing"]]
-        gate = row["gate"]
-        shares = truncated_percent(gate["pixel_agreement"]), truncated_percent(gate["boundary_agreement"])
-        cells = (f"{row['over_naive']['value']:.2f}", *shares, verdict)
-        _columns(axes, place, cells, _FAILED if failed else _INK)
-    _columns(axes, -1.05, ("time over naive\nONNX Runtime", "same\npixels", "boundary\nband", "gate"), _GREY)
-    _tidy(axes, [row["name"] for row in rows], [row["ours"] for row in rows], longest, "The network alone, ms")
+        shares = [_percent(row.judgement.share(name)) for name in ("pixel_agreement", "boundary_agreement")]
+        standing = row.judgement.standing
+        verdict = _VERDICTS.get(standing, standing)
+        _columns(axes, place, (f"{result.ratio(row).value:.2f}", *shares, verdict), _ink(row))
+    _columns(axes, -1.05, ("time over naive\nONNX Runtime", "same\npixels", "boundary\nband", "gate"), GREY)
+    _tidy(axes, rows, "The network alone, ms")
 
 
-def _frames(axes: Axes, rows: Sequence[Row], document: Row) -> None:
-    longest = max(row["p50_ms"]["whole"] for row in rows)
-    peers = {row["name"]: row for row in document["peers"]}
+def _frames(axes: Axes, rows: Sequence[Row], result: Result) -> None:
+    draw_bars(axes, rows, ("prepare", "network", "labels", "png"), "whole")
     for place, row in enumerate(rows):
-        left = 0.0
-        for stage, colour in _STAGES.items():
-            width = row["p50_ms"][stage]
-            label = {"png": "palette PNG"}.get(stage, stage) if place == 0 else None
-            axes.barh(place, width, 0.68, left, color=colour, label=label, edgecolor="white", linewidth=0.4)
-            left += width
-        ours = row["name"] == row["peer"]
-        _time(axes, place, left, row["p50_ms"]["whole"], longest, bold=ours)
-        ratio = next(iter(row["over"].values()), None)
-        failed = peers[row["peer"]]["standing"] == "failed"
-        times = ("" if ratio is None else f"{ratio[what]['value']:.3f}" for what in ("frame", "whole"))
-        cells = (*times, truncated_percent(row["agreement_with_pytorch"]), "fails" if failed else "passes")
-        _columns(axes, place, cells, _FAILED if failed else _INK)
-    usual = next((title for row in rows for title in row["over"]), "usual pipeline")
-    heads = (f"time over {usual.replace(' pipeline', '').replace(',', chr(10))}", "with\nPNG", "same\npixels", "gate")
-    _columns(axes, -1.05, heads, _GREY)
-    height, width = document["settings"]["frame"]
-    title = f"A {width}x{height} frame to labels and PNG, ms"
-    _tidy(axes, [row["name"] for row in rows], [row["name"] == row["peer"] for row in rows], longest, title)
-    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.32 / (_BAR * len(rows))), ncols=4, frameon=False, fontsize=9)
+        times = [f"{result.ratio(row, stage).value:.3f}" for stage in ("frame", "whole")]
+        verdict = "fails" if row.judgement.standing == "failed" else "passes"
+        _columns(axes, place, (*times, _percent(row.facts["agreement_with_pytorch"]), verdict), _ink(row))
+    first = result.first("frame").name.replace(", ", ",\n")
+    _columns(axes, -1.05, (f"time over\n{first}", "with\nPNG", "same\npixels", "gate"), GREY)
+    height, width = result.settings["frame"]
+    _tidy(axes, rows, f"A {width}x{height} frame to labels and PNG, ms")
+    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.32 / (_BAR * len(rows))), ncols=5, frameon=False, fontsize=9)
 
 
-def _time(axes: Axes, place: float, end: float, value: float, longest: float, *, bold: bool) -> None:
-    """A time right of its bar."""
-    text = f"{value:.0f}" if value >= 100 else f"{value:.1f}"
-    weight = "bold" if bold else "normal"
-    axes.text(end + 0.01 * longest, place, text, va="center", ha="left", fontsize=9.5, fontweight=weight, color=_INK)
+def _ink(row: Row) -> str:
+    return FAILED if row.judgement.standing == "failed" else _INK
+
+
+def _percent(share: float | None) -> str:
+    """Cut off, as `share_text`, to two digits."""
+    return share_text(share).replace(" %", "")[:-1] + " %"
 
 
 def _columns(axes: Axes, place: float, cells: Sequence[str], colour: str) -> None:
@@ -150,27 +108,18 @@ def _columns(axes: Axes, place: float, cells: Sequence[str], colour: str) -> Non
 
     figure = axes.get_figure()
     assert figure is not None
-    where = blended_transform_factory(figure.transFigure, axes.transData)  # type: ignore[union-attr]
+    where = blended_transform_factory(figure.transFigure, axes.transData)
     for x, cell in zip(_COLUMNS, cells, strict=True):
         axes.text(x, place, cell, transform=where, va="center", ha="center", fontsize=9, color=colour, clip_on=False)
 
 
-def _tidy(axes: Axes, names: Sequence[str], ours: Sequence[bool], longest: float, title: str) -> None:
+def _tidy(axes: Axes, rows: Sequence[Row], title: str) -> None:
     axes.set_title(title, loc="left", fontsize=11, color=_INK, pad=14, fontweight="bold")
-    axes.set_yticks(range(len(names)), names)
-    for text, own in zip(axes.get_yticklabels(), ours, strict=True):
-        text.set_fontweight("bold" if own else "normal")
-        text.set_color(_OURS if own else _INK)
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlim(0, 1.1 * longest)
-    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.set_yticks(range(len(rows)), [row.name for row in rows])
+    for text, row in zip(axes.get_yticklabels(), rows, strict=True):
+        text.set_fontweight("bold" if row.facts["ours"] else "normal")
+        text.set_color(_OURS if row.facts["ours"] else _INK)
+    axes.spines["left"].set_visible(False)
     axes.spines["bottom"].set_color(_THEIRS)
     axes.tick_params(axis="y", length=0)
-    axes.tick_params(axis="x", color=_THEIRS, labelcolor=_GREY, labelsize=9)
-    axes.grid(axis="x", color="#e8eaed", linewidth=0.8)
-    axes.set_axisbelow(True)
-
-
-def truncated_percent(share: float | None) -> str:
-    """In per cent, cut off rather than rounded, so that nothing looks like 100 that is not."""
-    return "" if share is None else f"{int(share * 1e4 + 1e-6) / 1e2:.2f} %"
+    axes.tick_params(axis="x", color=_THEIRS, labelcolor=GREY, labelsize=9)

@@ -2,189 +2,165 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from benchmarks.ceilings import Ceilings, Reached
-from benchmarks.headline_plot import plot_headline, truncated_percent
+from benchmarks.headline_plot import draw_headline
 from benchmarks.roofline import Placed, ceiling_lines, plot_roofline
 from benchmarks.workload import Workload
-from ce2p_runtime.base.files import atomic_path
+from ce2p.api.documents import json_text, write_text
+from ce2p.benchmarking.document import Result, Row
+from ce2p.benchmarking.plots import drawn_if_possible
+from ce2p.benchmarking.report import (
+    Column,
+    Table,
+    gate_text,
+    markdown,
+    ms_text,
+    rounds_line,
+    share_column,
+    share_text,
+    stage_column,
+    table_of,
+)
+from ce2p_runtime.measuring.samples import Ratio
 
-__all__ = ["markdown", "write_report"]
-
-Row = Mapping[str, Any]
+__all__ = ["headline_markdown", "write_report"]
 
 
-def write_report(document: Row, folder: Path) -> list[Path]:
+def write_report(result: Result, folder: Path) -> list[Path]:
     """Write everything, plots where matplotlib is installed; the files written."""
-    folder.mkdir(parents=True, exist_ok=True)
-    written = [folder / "headline.json", folder / "headline.md"]
-    try:
-        written += plot_headline(document, folder / "headline.png")
-        if document["reached"]:
-            written += plot_roofline(*_roofline(document), folder / "roofline.png")
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "matplotlib":
-            raise
-        print('no plots: they need matplotlib; pip install ".[plots]"')
-    pictures = [path.name for path in written if path.suffix == ".png"]
-    for path, text in zip(written[:2], (json.dumps(document, indent=1), markdown(document, pictures)), strict=True):
-        with atomic_path(path) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
-    return written
+    text, tables = folder / "headline.json", folder / "headline.md"
+    plots = drawn_if_possible(lambda: draw_headline(result, folder / "headline"))
+    if plots and result.facts["reached"]:
+        placed = [_placed(result, row) for row in result.rows if row.scope == "network"]
+        plots += plot_roofline(placed, _ceilings(result), result.machine["cpu"], folder / "roofline.png")
+    write_text(text, json_text(result.to_dict(), "benchmark"))
+    write_text(tables, headline_markdown(result, [path.name for path in plots if path.suffix == ".png"]))
+    return [text, tables, *plots]
 
 
-def _roofline(document: Row) -> tuple[list[Placed], Ceilings, str]:
-    ceilings = Ceilings(**document["ceilings"])
-    placed = [
-        Placed.of(row["name"], Workload(**row["work"]), row["floats"], row["p50_ms"], ceilings)
-        for row in document["peers"]
-    ]
-    return placed, ceilings, document["machine"]["cpu"]
-
-
-def markdown(document: Row, pictures: Sequence[str] = ()) -> str:
+def headline_markdown(result: Result, pictures: Sequence[str] = ()) -> str:
     """The whole report."""
-    settings, machine = document["settings"], document["machine"]
-    height, width = settings["input_size"]
-    lines = [
-        f"# {settings['network']} at {height}x{width}, batch 1",
-        "",
-        f"{machine['cpu']}, {machine['cores']} cores, threads {settings['threads']}; "
-        + ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
-        + f"; commit {machine['commit']}; {document['date']}",
-        "",
-    ]
-    if document["warnings"]:
-        lines += ["**This run was noisy:**", "", *(f"- {text}" for text in document["warnings"]), ""]
-    lines += ["## Ratios", "", *_table(("", "ratio [95 % interval]"), _ratio_rows(document)), ""]
-    lines += ["## The network alone", "", *_network_table(document), ""]
-    lines += ["## A whole frame", "", *_frame_table(document), ""]
-    reached = [Reached(**found) for found in document["reached"]]
-    if reached:
-        lines += ["## Measured ceilings", "", *_table(("resource", "best", "reached by"), ceiling_lines(reached)), ""]
-    failures = [
-        f"- {row['name']}: {'; '.join(row['gate']['failures'])}" for row in document["peers"] if row["gate"]["failures"]
-    ]
-    if failures:
-        lines += ["## Fails the gate", "", *failures, ""]
-    if document["missing"]:
-        lines += ["## Not measured", "", *(f"- {name}: {why}" for name, why in document["missing"].items()), ""]
-    for picture in pictures:
-        lines += [f"![{picture}]({picture})", ""]
-    return "\n".join([*lines, "## Method", "", *(f"- {line}" for line in _method(document))])
+    height, width = result.settings["input_size"]
+    reached = [Reached(**found) for found in result.facts["reached"]]
+    sections: dict[str, Table | None] = {
+        "Ratios": (("", "ratio [95 % interval]"), _ratios(result)),
+        "The network alone": _networks(result),
+        "A whole frame": _frames(result),
+        "Measured ceilings": (("resource", "best", "reached by"), [*ceiling_lines(reached)]) if reached else None,
+    }
+    title = f"{result.settings['network']} at {height}x{width}, batch 1"
+    return markdown(result, pictures, title=title, sections=sections, how=_method(result))
 
 
-def _ratio_rows(document: Row) -> list[tuple[str, str]]:
-    return [
-        (name, _ratio(value) if isinstance(value, Mapping) else f"{value:.1%}")
-        for name, value in document["ratios"].items()
-    ]
+def _ceilings(result: Result) -> Ceilings:
+    return Ceilings(**result.facts["ceilings"])
 
 
-def _network_table(document: Row) -> list[str]:
-    columns = (
-        "network",
-        "products in",
-        "GFLOP",
-        "p50 ms",
-        "p95 ms",
-        "/ naive ONNX Runtime",
-        "of peak",
-        "same pixels",
-        "boundary band",
-        "mIoU",
-        "gate",
+def _placed(result: Result, row: Row) -> Placed:
+    workload = Workload(**row.facts["workload"])
+    return Placed.of(row.name, workload, row.facts["floats"], row.timing.median_ms, _ceilings(result))
+
+
+def _ratios(result: Result) -> list[tuple[str, ...]]:
+    """In words -> ratio, of the fastest of each kind of ours that passes the gate; a share is a plain number."""
+    found: dict[str, str] = {}
+    networks = [row for row in result.rows if row.scope == "network"]
+    frames = {row.name: row for row in result.rows if row.scope == "frame"}
+    naive = result.first("network")
+    for kind in dict.fromkeys(row.facts["kind"] for row in networks if row.facts["ours"]):
+        alike = [row for row in networks if row.facts["kind"] == kind and row.judgement.standing != "failed"]
+        best = min(alike, key=lambda row: row.timing.median_ms, default=None)
+        if best is None:
+            continue
+        rivals = [row for row in networks if not row.facts["ours"] and row.precision == best.precision]
+        for rival in rivals if naive in rivals else [naive, *rivals]:
+            found[f"network: {best.name} / {rival.name}"] = _text(result.ratio(best, to=rival))
+        share = _placed(result, best).share
+        if share is not None:
+            found[f"network: {best.name}, share of the measured peak"] = f"{share:.1%}"
+        frame = frames[best.name]
+        for baseline in _baselines(result):
+            found[f"frame: {best.name} / {baseline.name}"] = _text(result.ratio(frame, to=baseline))
+            found[f"frame with PNG: {best.name} / {baseline.name}"] = _text(result.ratio(frame, "whole", baseline))
+        found[f"frame: {best.name}, share of prepare and labels"] = f"{_around(frame):.1%}"
+    return list(found.items())
+
+
+def _baselines(result: Result) -> list[Row]:
+    """The baseline pipelines."""
+    return [row for row in result.rows if row.scope == "frame" and not row.facts["ours"]]
+
+
+def _around(row: Row) -> float:
+    """Median share of a frame's time that is not the network's."""
+    samples = zip(*(row.stages[stage].samples for stage in ("prepare", "labels", "frame")), strict=True)
+    return float(np.median([(prepare + labels) / frame for prepare, labels, frame in samples]))
+
+
+def _networks(result: Result) -> Table:
+    def placed(show: Callable[[Placed], str]) -> Callable[[Row], str]:
+        return lambda row: show(_placed(result, row))
+
+    return table_of(
+        [row for row in result.rows if row.scope == "network"],
+        ("network", _name),
+        ("products in", placed(lambda one: " + ".join(one.work.by_arithmetic(one.floats)))),
+        ("GFLOP", placed(lambda one: f"{one.work.flops / 1e9:.1f}")),
+        ("p50 ms", lambda row: ms_text(row.timing)),
+        ("p95 ms", lambda row: f"{row.timing.p95_ms:.1f}"),
+        ("/ naive ONNX Runtime", lambda row: _text(result.ratio(row))),
+        ("of peak", placed(lambda one: "" if one.share is None else f"{100 * one.share:.0f} %")),
+        share_column("pixel_agreement", "same pixels"),
+        share_column("boundary_agreement", "boundary band"),
+        share_column("truth_miou", "mIoU"),
+        ("gate", gate_text),
     )
-    rows = []
-    for row in document["peers"]:
-        gate = row["gate"]
-        name = f"**{row['name']}**" if row["ours"] else row["name"]
-        rows.append(
-            (
-                name,
-                " + ".join(row["gflops"]),
-                f"{sum(row['gflops'].values()):.1f}",
-                f"{row['p50_ms']:.1f}",
-                f"{row['p95_ms']:.1f}",
-                _ratio(row["over_naive"]),
-                _percent(row["share_of_peak"], 0),
-                *(truncated_percent(gate[what]) for what in ("pixel_agreement", "boundary_agreement", "truth_miou")),
-                "FAILED" if row["standing"] == "failed" else row["standing"],
-            )
-        )
-    return _table(columns, rows)
 
 
-def _frame_table(document: Row) -> list[str]:
-    height, width = document["settings"]["frame"]
-    usual = list(dict.fromkeys(title for row in document["frames"] for title in row["over"]))
-    columns = (
-        f"{height}x{width} to labels",
-        "prepare",
-        "network",
-        "labels",
-        "frame p50 ms",
-        "p95 ms",
-        *(f"/ {title}" for title in usual),
-        "prepare + labels",
-        "PNG",
-        "with PNG",
-        "same labels",
+def _frames(result: Result) -> Table:
+    height, width = result.settings["frame"]
+    over: list[Column] = [
+        (f"/ {baseline.name}", lambda row, to=baseline: _text(result.ratio(row, to=to)))  # type: ignore[misc]
+        for baseline in _baselines(result)
+    ]
+    return table_of(
+        [row for row in result.rows if row.scope == "frame"],
+        (f"{height}x{width} to labels", _name),
+        *[stage_column(stage) for stage in ("prepare", "network", "labels")],
+        stage_column("frame", "frame p50 ms"),
+        ("p95 ms", lambda row: f"{row.timing.p95_ms:.1f}"),
+        *over,
+        ("prepare + labels", lambda row: f"{100 * _around(row):.1f} %"),
+        stage_column("png", "PNG"),
+        stage_column("whole", "with PNG"),
+        ("same labels", lambda row: share_text(row.facts["agreement_with_pytorch"])),
     )
-    rows = []
-    ours = {row["name"] for row in document["peers"] if row["ours"]}
-    for row in document["frames"]:
-        times = row["p50_ms"]
-        name = f"**{row['name']}**" if row["name"] in ours else row["name"]
-        rows.append(
-            (
-                name,
-                *(f"{times[stage]:.1f}" for stage in ("prepare", "network", "labels", "frame")),
-                f"{row['p95_ms']['frame']:.1f}",
-                *(_ratio(row["over"][title]["frame"]) for title in usual),
-                _percent(row["prepare_and_labels_share"], 1),
-                f"{times['png']:.1f}",
-                f"{times['whole']:.1f}",
-                truncated_percent(row["agreement_with_pytorch"]),
-            )
-        )
-    return _table(columns, rows)
 
 
-def _method(document: Row) -> list[str]:
-    settings = document["settings"]
-    gate = settings["gate"]
+def _name(row: Row) -> str:
+    return f"**{row.name}**" if row.facts["ours"] else row.name
+
+
+def _text(ratio: Ratio) -> str:
+    interval = "" if ratio.low is None else f" [{ratio.low:.3f}, {ratio.high:.3f}]"
+    return f"{ratio.value:.3f}{interval}"
+
+
+def _method(result: Result) -> list[str]:
+    gate = result.settings["gate"]
     return [
-        f"One run: {settings['rounds']} rounds after {settings['warmup']} that do not count; each runs every candidate "
-        f"once, in a new order, after {settings['rest_ms']:.0f} ms of rest. Ratios: median over paired rounds, 95 % "
-        "bootstrap interval.",
+        f"{rounds_line(result)} Ratios: median over paired rounds, 95 % bootstrap interval.",
         f"Labels: the gate on {gate['count']} pictures ({gate['pictures']}) against {gate['reference']}; mIoU is "
-        "against the pictures' own annotations. Float32 peers whose logits differ from PyTorch's are not timed.",
+        "against the pictures' own annotations. Float32 networks whose logits differ from PyTorch's are not timed.",
         "Of peak: the time of the network's products at the best measured rate of their arithmetic, over the measured "
         "time. int8: both the weight and the input of a product are quantised.",
         "INT8 files of ONNX Runtime's own quantiser: `quantize_static` of the naive export with its defaults, and with "
         "QDQ, uint8 activations and int8 weights per channel; calibrated on the same pictures as ours.",
-        "Usual pipeline: SCHP's simple_extractor.py; warp and normalise, network, upsample in PyTorch, warp of every "
-        "class with OpenCV, argmax, palette PNG. Ours writes its PNG with the runtime. `frame` is without the PNG.",
+        "Baseline pipeline: SCHP's simple_extractor.py; warp and normalise, network, upsample in PyTorch, warp of "
+        "every class with OpenCV, argmax, palette PNG. Ours writes its PNG with the runtime. `frame` excludes the PNG.",
     ]
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [
-        "| " + " | ".join(columns) + " |",
-        "|" + "---|" * len(columns),
-        *("| " + " | ".join(row) + " |" for row in rows),
-    ]
-
-
-def _ratio(ratio: Row) -> str:
-    interval = "" if ratio["low"] is None else f" [{ratio['low']:.3f}, {ratio['high']:.3f}]"
-    return f"{ratio['value']:.3f}{interval}"
-
-
-def _percent(share: float | None, digits: int) -> str:
-    return "" if share is None else f"{100 * share:.{digits}f} %"

@@ -179,5 +179,5 @@ def interleave_on_gpu(candidates: Mapping[str, Callable[[], float]], rounds: int
 
     Without rests: nothing on the host goes on spinning.
     """
-    told = {name: lambda run=run: {"gpu": run()} for name, run in candidates.items()}  # type: ignore[misc]
+    told = {name: lambda run=run: {"gpu": run()} for name, run in candidates.items()}
     return {name: times["gpu"] for name, times in interleave_stages(told, rounds, min(5, rounds), rest=0.0).items()}

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu.networks_on_disk import NetworkFiles
 from benchmarks.gpu.parts import SkippedError
+from benchmarks.rival_runtimes import onnxruntime_session
 from ce2p_runtime.backends import Backend, DeviceBackend, open_backend
 from ce2p_runtime.backends.onnxruntime_cuda import OnnxRuntimeCudaBackend
 from ce2p_runtime.process.telemetry import import_onnxruntime
@@ -50,7 +51,7 @@ def from_naive_onnx(
     if provider not in onnxruntime.get_available_providers():
         raise SkippedError(f"this onnxruntime {onnxruntime.__version__} has no {provider}; it needs onnxruntime-gpu")
     settings = {"use_tf32": "0"} if provider.startswith("CUDA") else {}
-    session = onnxruntime.InferenceSession(str(file), providers=[(provider, settings)])
+    session = onnxruntime_session(str(file), None, (provider, settings))
     if session.get_providers()[0] != provider:
         raise SkippedError(f"{provider} did not load; driver, CUDA and cuDNN must match onnxruntime")
     memory = "cuda" if provider.startswith("CUDA") else "cpu"

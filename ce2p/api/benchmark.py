@@ -17,11 +17,10 @@ from ce2p.benchmarking.candidates import Opening, open_candidates
 from ce2p.benchmarking.document import Judgement, Result, Row
 from ce2p.benchmarking.frames import drawn_footage, open_footage
 from ce2p.benchmarking.machine_state import MachineState
-from ce2p.benchmarking.plots import PLOTS, write_plots
+from ce2p.benchmarking.plots import PLOTS, drawn_if_possible, write_plots
 from ce2p.benchmarking.rounds import batch_sweep, stage_times, stream_rates, sweep_rounds
 from ce2p.errors import ConfigError
 from ce2p_runtime.base.destinations import check_destination, check_folder
-from ce2p_runtime.base.text import install_hint
 from ce2p_runtime.errors import CE2PRuntimeError
 from ce2p_runtime.judge import GateReport
 
@@ -56,7 +55,8 @@ class Benchmarked:
         place = Path(folder)
         check_report(place, (), overwrite=overwrite)
         write_text(place / _JSON, json_text(self.result.to_dict(), "benchmark"))
-        pictures = [path.name for path in _plots(self.result, place) if path.suffix == ".png"]
+        plots = drawn_if_possible(lambda: write_plots(self.result, place))
+        pictures = [path.name for path in plots if path.suffix == ".png"]
         for name, found in self.failed.items():
             picture = place / f"{_FAILED}{re.sub('[^0-9A-Za-z.]+', '-', name)}.png"
             pictures.append(found.paint_worst(picture).name)
@@ -170,14 +170,3 @@ def _check(
     check_pictures(data)
     if reference is not None:
         check_reference(reference)
-
-
-def _plots(result: Result, folder: Path) -> list[Path]:
-    """The plots, where matplotlib is there; else a remark says what they need."""
-    try:
-        return write_plots(result, folder)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "matplotlib":
-            raise
-        note(f"no plots: they need matplotlib; {install_hint('plots')}")
-        return []

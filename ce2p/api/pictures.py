@@ -42,6 +42,7 @@ def choose_pictures(
     purpose: Purpose = "gate",
     *,
     shared: bool = False,
+    called: str | None = None,
 ) -> tuple[list[GatePicture], str]:
     """At most `count` pictures for networks with these classes and this input size, and which they are in words.
 
@@ -49,7 +50,7 @@ def choose_pictures(
     network's classes), a folder or a pattern of pictures, or one picture; more than `count` are taken evenly spread, in
     sorted order. None: synthetic people, the same ones every time, with truth where the classes are known.
     `purpose`: calibration takes a data set's split train and other synthetic people than the gate. `shared`: a folder
-    serves both, and each takes every other picture.
+    serves both, and each takes every other picture. `called`: what the words call `source`, its path by default.
     Raises ConfigError for a data set with other classes, DataError and MediaError for what cannot be read.
     """
     if count < 1:
@@ -57,18 +58,18 @@ def choose_pictures(
     if source is None:
         return _drawn(metadata, count, purpose)
     if source.is_dir() and (stored_as := recognise(source)) is not None:
-        return _of_data_set(source, stored_as, metadata, count, purpose)
+        return _of_data_set(source, stored_as, metadata, count, purpose, called=called or str(source))
     listing = list_pictures(source)
     found = listing.pictures
     if shared:
         found = found[0 if purpose == "gate" else 1 :: 2] or found
     pictures = [GatePicture(path.name, read_picture(path)) for path in _evenly(found, count)]
     left_out = "".join(f"; {line.partition(': ')[2]}" for line in (*listing.problems, *listing.notes))
-    return pictures, f"{_of(pictures, len(found))} of {source}, without truth{left_out}"
+    return pictures, f"{_of(pictures, len(found))} of {called or source}, without truth{left_out}"
 
 
 def _of_data_set(
-    root: Path, stored_as: str, metadata: ModelMetadata, count: int, purpose: Purpose
+    root: Path, stored_as: str, metadata: ModelMetadata, count: int, purpose: Purpose, *, called: str
 ) -> tuple[list[GatePicture], str]:
     labels = _label_set(root, stored_as, metadata)
     order = ("val", "train", "test") if purpose == "gate" else ("train", "val", "test")
@@ -77,7 +78,7 @@ def _of_data_set(
     ordered = sorted(samples, key=lambda sample: sample.name)
     pictures = [_annotated(sample, labels) for sample in _evenly(ordered, count)]
     truth = "with truth" if pictures[0].truth is not None else "without truth"
-    return pictures, f"{_of(pictures, len(samples))} of {root}, split {splits[0]}, {truth}"
+    return pictures, f"{_of(pictures, len(samples))} of {called}, split {splits[0]}, {truth}"
 
 
 def _label_set(root: Path, stored_as: str, metadata: ModelMetadata) -> LabelSet:

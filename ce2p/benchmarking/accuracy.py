@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ce2p.api.notes import Progress
 from ce2p.api.reference import open_reference
 from ce2p_runtime import HumanParser
 from ce2p_runtime.backends import BACKENDS, precision_refusal
@@ -19,9 +20,6 @@ from .candidates import Candidate
 from .document import Judgement, Standing
 
 __all__ = ["Accuracy", "judge_all", "open_reference_of"]
-
-Progress = Callable[[str, int, int], None]
-"""Called with whose pictures are parsed, how many are done, and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +43,16 @@ def judge_all(
 ) -> Accuracy:
     """Judge every candidate, by name, on `pictures`; `described` says which they are.
 
+    `progress` is called with whose pictures are parsed, how many are done, and how many there are.
+
     Candidates with other classes than the reference are not judged. Raises what the gate raises.
     """
     # Files that end in labels and files that end in logits find their way to the frame differently.
     ways = {parser.metadata.geometry.unwarp: parser.metadata for parser in parsers.values()}
-    references = {}
-    for way, metadata in sorted(ways.items()):
-        told = lambda done, total: progress("reference", done, total)  # noqa: E731
-        references[way] = Reference.of(reference, pictures, None, told, metadata)
+    references = {
+        way: Reference.of(reference, pictures, None, partial(progress, "reference"), metadata)
+        for way, metadata in sorted(ways.items())
+    }
     made = next(iter(references.values()))
     judgements, reports = {}, {}
     for name, parser in parsers.items():
@@ -64,11 +64,7 @@ def judge_all(
         reports[name] = report
         standing: Standing = "failed" if not report.passed else "reference" if parser is reference else "passed"
         judgements[name] = Judgement(standing, "", report.to_dict())
-    settings = {
-        "reference": f"{made.name} ({made.backend})",
-        "pictures": described,
-        "count": len(pictures),
-    }
+    settings = {"reference": f"{made.name} ({made.backend})", "pictures": described, "count": len(pictures)}
     return Accuracy(settings, judgements, reports)
 
 

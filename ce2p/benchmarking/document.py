@@ -74,12 +74,12 @@ class Row:
     """What else a benchmark knows about it, as plain types."""
 
     @classmethod
-    def of(cls, parser: HumanParser, file: Path, **fields: Any) -> Row:
-        """The row of an opened parser whose network is in `file`."""
+    def of(cls, parser: HumanParser, path: Path, /, **fields: Any) -> Row:
+        """The row of an opened parser whose network is in `path`."""
         metadata = parser.metadata
         own = {
-            "file": str(file),
-            "sha256": file_sha256(file),
+            "file": str(path),
+            "sha256": file_sha256(path),
             "precision": metadata.precision,
             "weights": metadata.weights,
             "input_size": metadata.input_size,

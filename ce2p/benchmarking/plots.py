@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ce2p.api.notes import note
 from ce2p_runtime.base.files import atomic_path
+from ce2p_runtime.base.text import install_hint
 
 from .candidates import COMPONENTS
 from .document import Result, Row
@@ -25,10 +27,10 @@ if TYPE_CHECKING:
 __all__ = [
     "COLOURS",
     "FAILED",
-    "FORMATS",
     "GREY",
     "PLOTS",
     "draw_bars",
+    "drawn_if_possible",
     "noisy_text",
     "plotting",
     "save",
@@ -71,6 +73,17 @@ def write_plots(result: Result, folder: Path) -> list[Path]:
     return written
 
 
+def drawn_if_possible(draw: Callable[[], list[Path]]) -> list[Path]:
+    """What `draw` writes; nothing without matplotlib, and a remark that says what plots need."""
+    try:
+        return draw()
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "matplotlib":
+            raise
+        note(f"no plots: they need matplotlib; {install_hint('plots')}")
+        return []
+
+
 @contextmanager
 def plotting() -> Iterator[None]:
     """Text stays text in SVG, and the same result gives the same file. Raises ModuleNotFoundError."""
@@ -109,7 +122,7 @@ def draw_bars(
             continue
         bars = axes.barh(range(len(rows)), widths, 0.6, ends, label=stage, edgecolor="white", linewidth=0.6)
         for bar, row in zip(bars, rows, strict=True):
-            bar.set(color=colour(row, stage), edgecolor="white", hatch="////" if _fails(row) else None)
+            bar.set(facecolor=colour(row, stage), hatch="////" if _fails(row) else None)
         ends = [end + width for end, width in zip(ends, widths, strict=True)]
     times = [row.stages[total] for row in rows]
     middles, tails = [t.median_ms for t in times], [t.p95_ms - t.median_ms for t in times]
