@@ -23,6 +23,7 @@ from benchmarks.rival_runtimes import Run, in_onnxruntime, in_openvino, in_torch
 from benchmarks.roofline import float_arithmetic
 from benchmarks.workload import Arithmetic
 from ce2p_runtime import HumanParser, ModelMetadata
+from ce2p_runtime.backends import Backend
 from ce2p_runtime.frame_steps import network_input
 
 __all__ = [
@@ -96,7 +97,7 @@ class Contenders:
         return any(contender.name == name for contender in self.ready)
 
 
-class Rival:
+class Rival(Backend):
     """Somebody else's way as a backend of the runtime: any callable from the input to its outputs, parsing first."""
 
     device = "cpu"
