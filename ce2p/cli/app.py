@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +10,14 @@ import typer
 from ce2p_runtime.precisions import PRECISIONS
 
 from .announcements import show_announcements
+from .data import data_app
 from .export import export
-from .ignored_options import BENCHMARK, INSPECT, PEOPLE, VERIFY, refuse_ignored
-from .learning import data_app, train, val
-from .options import BACKEND_NAMES, Dataset, Json, Overwrite, PartScore, Stride, Threads
-from .parsing import parse
+from .ignored_options import BENCHMARK, INSPECT, VERIFY, refuse_ignored
+from .options import BACKEND_NAMES, Dataset, Device, Json, Overwrite, Stride, Threads, TrustEngine, wait_passively
+from .parse import parse
+from .people import people
+from .train import train
+from .val import val
 
 __all__ = ["app"]
 
@@ -30,6 +32,7 @@ app.command()(export)
 app.command()(train)
 app.command()(val)
 app.command()(parse)
+app.command()(people)
 
 
 def _show_version(asked: bool) -> None:
@@ -48,74 +51,6 @@ def main(
 ) -> None:
     """Human parsing with CE2P networks: training, proven ONNX files and TensorRT engines, pictures and video."""
     show_announcements()
-
-
-@app.command()
-def people(
-    context: typer.Context,
-    source: Annotated[str, typer.Argument(help="Picture, folder or glob (quoted).")],
-    whole: Annotated[Path | None, typer.Option("--global", help="Network for the whole picture.")] = None,
-    local: Annotated[
-        list[Path] | None, typer.Option("--local", help="Network for one person's box; repeatable.")
-    ] = None,
-    instances: Annotated[
-        Path | None, typer.Option(help="Who is where: COCO JSON, or a folder of <name>.png with person ids.")
-    ] = None,
-    detector: Annotated[
-        str | None, typer.Option(help="maskrcnn: look for people with torchvision (needs torch).")
-    ] = None,
-    detector_weights: Annotated[
-        Path | None, typer.Option(help="Its weights. Default: COCO's, downloaded once.")
-    ] = None,
-    output: Annotated[Path, typer.Option("-o", help="Folder for the results.")] = Path("people"),
-    save: Annotated[str, typer.Option(help="What to write, comma-separated: overlay, results.")] = "overlay,results",
-    threshold: Annotated[
-        float | None, typer.Option(help="Smallest score of a person. Default: 0.7, with --mask-nms 0.5.")
-    ] = None,
-    nms: Annotated[bool, typer.Option("--mask-nms", help="Disjoint masks by score, as SCHP does.")] = False,
-    part_score: Annotated[
-        PartScore, typer.Option(help="logit (M-CE2P), or weighted by the person's score (SCHP).")
-    ] = PartScore.logit,
-    refine: Annotated[
-        bool, typer.Option("--refine/--no-refine", help="Grow parts into what the masks left out.")
-    ] = True,
-    flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored picture.")] = False,
-    backend: Annotated[str, typer.Option(help=f"auto, {BACKEND_NAMES}.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N.")] = "auto",
-    threads: Threads = None,
-    opacity: Annotated[float, typer.Option(min=0.0, max=1.0, help="Of the overlay's colours.")] = 0.5,
-    skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Keep results that exist and write the others.")
-    ] = False,
-    overwrite: Overwrite = False,
-    json: Json = None,
-) -> None:
-    """Parse pictures with several people: classes, people, and each person's parts."""
-    refuse_ignored(context, PEOPLE)
-    from ce2p.cli.people import run
-
-    run(
-        source,
-        output,
-        json=json,
-        overwrite=overwrite,
-        whole=whole,
-        local=tuple(local or ()),
-        instances=instances,
-        detector=detector,
-        detector_weights=detector_weights,
-        save=frozenset(filter(None, save.split(","))),
-        threshold=threshold,
-        nms=nms,
-        part_score=part_score.value,
-        refine=refine,
-        flip=flip,
-        backend=backend,
-        device=device,
-        threads=threads,
-        opacity=opacity,
-        existing="skip" if skip_existing else "replace" if overwrite else "refuse",
-    )
 
 
 @app.command()
@@ -167,15 +102,13 @@ def verify(
     dataset: Dataset = None,
     stride: Stride = None,
     output: Annotated[Path | None, typer.Option("-o", help="Folder for gate.json and the worst picture.")] = None,
-    trust_engine: Annotated[
-        bool, typer.Option("--trust-engine", help="Load an engine that its .json was not written for; it runs code.")
-    ] = False,
+    trust_engine: TrustEngine = False,
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Judge whether an exported file labels pictures as the model it came from; ends with status 1 if not."""
     refuse_ignored(context, VERIFY)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch starts its threads: see `demo`
+    wait_passively()
     from ce2p.cli.verify import run
 
     run(
@@ -207,7 +140,7 @@ def benchmark(
         str | None,
         typer.Option(help=f"Comma-separated: auto, {BACKEND_NAMES}. Default: every installed one that takes the file."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N.")] = "auto",
+    device: Device = "auto",
     size: Annotated[str, typer.Option(help="Height x width of the drawn frames.")] = "1080x1920",
     source: Annotated[
         Path | None, typer.Option(help="Video or pictures to time with, instead of drawn frames.")
@@ -271,9 +204,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Of data, weights and training.")] = 0,
 ) -> None:
     """From nothing to a parsed video in a few minutes: synthetic people, a tiny network, export, pictures, timings."""
-    # Before torch starts its threads: by default they wait for each other by spinning, and other load here
-    # then slows training tenfold and more (measured on 2 cores).
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    wait_passively()
     from ce2p.cli.demo import run
 
     run(output, epochs, seed)

@@ -1,22 +1,76 @@
-"""`ce2p data`: the front door's work on data sets, with its tables."""
+"""`ce2p data`: its commands' options, and the front door's work on data sets with its tables."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from ce2p.api.data import check_data, draw_data, merge_sbd
-from ce2p.data.check import Problem, Report
-from ce2p.labels import LabelSet
+import typer
 
-from .console import say, step_bars, table, write_json
-from .preflight import check_json
+from ce2p.datasets import names_of
 
-__all__ = ["run_check", "run_sbd", "run_synthetic"]
+from .options import Json, Overwrite
 
+if TYPE_CHECKING:  # they load NumPy and OpenCV, which the help of a command does without
+    from ce2p.data.check import Problem, Report
+    from ce2p.labels import LabelSet
+
+__all__ = ["data_app", "run_check", "run_sbd", "run_synthetic"]
+
+data_app = typer.Typer(help="Check data sets, draw synthetic ones, merge SBD into VOC.", no_args_is_help=True)
+_OPENED, _DRAWN = ", ".join(names_of(layout=True)), ", ".join(names_of(people=True))
 _SHOWN = 20
 """Problems printed; all of them are in --json."""
+
+
+@data_app.command()
+def check(
+    root: Annotated[Path, typer.Argument(help="Folder of the data set, in its published layout.")],
+    dataset: Annotated[str | None, typer.Option(help=f"{_OPENED}. Default: recognised from the folder.")] = None,
+    splits: Annotated[
+        str | None,
+        typer.Option(help="Comma-separated: train,val,test. Default: those with an id list, and val beside train."),
+    ] = None,
+    overwrite: Overwrite = False,
+    json: Json = None,
+) -> None:
+    """Find missing pairs, wrong sizes and labels out of range; show how often each class occurs.
+
+    Published data sets are taken in their published layouts. Classes of your own:
+
+    \b
+    DIR/classes.txt                  one name per line, the background first
+    DIR/train_id.txt                 one id per line
+    DIR/train_images/ID.jpg          or .png, .jpeg
+    DIR/train_segmentations/ID.png   grey or palette; pixel = class number from 0, 255 = ignore
+    DIR/val_id.txt, DIR/val_...      the same; training scores on these
+    """
+    run_check(root, json=json, overwrite=overwrite, dataset=dataset, splits=splits.split(",") if splits else ())
+
+
+@data_app.command()
+def synthetic(
+    root: Annotated[Path, typer.Argument(help="New folder.")],
+    dataset: Annotated[str, typer.Option(help=f"Whose layout and classes: {_DRAWN}.")] = "lip",
+    train: Annotated[int, typer.Option(min=0, help="Pictures to train on.")] = 400,
+    val: Annotated[int, typer.Option(min=0, help="Pictures to score on; other people than those to train on.")] = 50,
+    size: Annotated[str, typer.Option(help="Height x width.")] = "256x192",
+    seed: Annotated[int, typer.Option(help="The same seed draws the same people.")] = 0,
+) -> None:
+    """Draw people with exact labels, in any data set's layout."""
+    from .arguments import image_size
+
+    run_synthetic(root, dataset=dataset, train=train, val=val, size=image_size(size, "--size"), seed=seed)
+
+
+@data_app.command()
+def sbd(
+    voc: Annotated[Path, typer.Argument(help="VOCdevkit/VOC2012, or a folder that contains it.")],
+    sbd: Annotated[Path, typer.Argument(help="SBD, unpacked: cls/*.mat, train.txt, val.txt.")],
+) -> None:
+    """Make VOC's training set `trainaug` (10,582 pictures) with the annotations of SBD."""
+    run_sbd(voc, sbd)
 
 
 def run_check(root: Path, *, json: str | None = None, overwrite: bool = False, **options: Any) -> None:
@@ -25,6 +79,11 @@ def run_check(root: Path, *, json: str | None = None, overwrite: bool = False, *
     Raises DataError when there is a problem, after everything has been printed, and MediaError, before, where `json`
     exists and `overwrite` does not allow that.
     """
+    from ce2p.api.data import check_data
+
+    from .console import step_bars, write_json
+    from .preflight import check_json
+
     check_json(json, [], overwrite)
     with step_bars("pictures") as progress:
         checked = check_data(root, progress=progress, **options)
@@ -39,6 +98,10 @@ def run_check(root: Path, *, json: str | None = None, overwrite: bool = False, *
 
 def run_synthetic(root: Path, *, train: int, val: int, size: tuple[int, int], dataset: str, seed: int) -> None:
     """Draw and report; the options are those of `ce2p.draw_data`. Raises DataError."""
+    from ce2p.api.data import draw_data
+
+    from .console import say, step_bars
+
     with step_bars("pictures") as progress:
         draw_data(root, dataset=dataset, train=train, val=val, size=size, seed=seed, progress=progress)
     say(f"wrote {train} training and {val} validation pictures of {size[0]}x{size[1]} to {root}")
@@ -47,6 +110,10 @@ def run_synthetic(root: Path, *, train: int, val: int, size: tuple[int, int], da
 
 def run_sbd(voc: Path, sbd: Path) -> None:
     """Merge and report. Raises DataError."""
+    from ce2p.api.data import merge_sbd
+
+    from .console import say, step_bars
+
     with step_bars("annotations") as progress:
         merged = merge_sbd(voc, sbd, progress=progress)
     say(
@@ -57,6 +124,10 @@ def run_sbd(voc: Path, sbd: Path) -> None:
 
 def _frequency_table(labels: LabelSet, results: Mapping[str, Report | Problem]) -> None:
     """Share of the pixels and number of the pictures of each class, for every split with annotations."""
+    from ce2p.data.check import Report
+
+    from .console import table
+
     reports = {split: result for split, result in results.items() if isinstance(result, Report) and result.pixels.any()}
     if not reports:
         return
@@ -71,6 +142,10 @@ def _frequency_table(labels: LabelSet, results: Mapping[str, Report | Problem]) 
 
 
 def _split_table(results: Mapping[str, Report | Problem]) -> None:
+    from ce2p.data.check import Problem
+
+    from .console import table
+
     columns = ("split", "pictures", "smallest", "median", "largest", "ignored", "EXIF-turned", "problems")
     rows = []
     for split, result in results.items():
@@ -86,6 +161,8 @@ def _split_table(results: Mapping[str, Report | Problem]) -> None:
 
 
 def _say_problems(problems: Sequence[Problem]) -> None:
+    from .console import say
+
     for problem in problems[:_SHOWN]:
         say(str(problem))
     if len(problems) > _SHOWN:

@@ -32,9 +32,9 @@ from ce2p_runtime.media.sources import open_source as open_media
 from ce2p_runtime.media.video import VideoWriter
 from ce2p_runtime.process.telemetry import import_onnxruntime
 
-from . import train
 from .console import progress_bar, remark, say, table
 from .export_report import fold_table, proof_table
+from .train import train_shown
 
 __all__ = ["run"]
 
@@ -90,7 +90,7 @@ def _train(data: Path, folder: Path, epochs: int, seed: int) -> Path:
     """A run of `ce2p train` with the tiny recipe; the checkpoint it ends with."""
     started = time.perf_counter()
     overrides = (f"epochs={epochs}", f"seed={seed}", f"input_size=[{SIZE[0]}, {SIZE[1]}]")
-    train.run(MODEL, data, recipe=RECIPE, overrides=overrides, output=folder, validate_every=0)
+    train_shown(MODEL, data, recipe=RECIPE, overrides=overrides, output=folder, validate_every=0)
     say(f"training the tiny network: {epochs} epochs, {time.perf_counter() - started:.0f} s")
     return folder / "last.safetensors"
 

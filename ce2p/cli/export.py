@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,12 +16,11 @@ from .options import (
     CPU_BACKEND_NAMES,
     Dataset,
     Family,
-    Format,
-    Hardware,
     Json,
     Overwrite,
     Random,
     Stride,
+    wait_passively,
 )
 
 if TYPE_CHECKING:  # it loads torch, which the help of a command does without
@@ -63,8 +61,9 @@ def export(
     random: Random = False,
     seed: Annotated[int, typer.Option(help="With --random.")] = 0,
     format_: Annotated[
-        Format, typer.Option("--format", help="engine: an ONNX file first, then TensorRT's engine for this GPU.")
-    ] = Format.onnx,
+        Literal["onnx", "engine"],
+        typer.Option("--format", help="engine: an ONNX file first, then TensorRT's engine for this GPU."),
+    ] = "onnx",
     precision: Annotated[
         PrecisionName, typer.Option(help="Of weights and activations. int8 is calibrated on pictures.")
     ] = "fp32",
@@ -120,21 +119,22 @@ def export(
         bool, typer.Option("--version-compatible", help="Engine: also loads under later TensorRT versions.")
     ] = False,
     hardware_compatibility: Annotated[
-        Hardware, typer.Option("--hardware-compatibility", help="Engine: which other GPUs it also runs on.")
-    ] = Hardware.none,
+        Literal["none", "ampere_plus", "same_compute_capability"],
+        typer.Option("--hardware-compatibility", help="Engine: which other GPUs it also runs on."),
+    ] = "none",
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Engine: build even if it is up to date.")] = False,
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Turn a checkpoint into an ONNX file that proved it is as good, and that into a TensorRT engine."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch starts its threads: see `demo`
+    wait_passively()
     from ce2p.cli.arguments import batch_size, batch_sizes, gate_limits, image_size
     from ce2p.cli.preflight import backend_names
 
     size, judges = image_size(imgsz) if imgsz else None, backend_names(backend, "--backend", for_exports=True)
     limits = gate_limits(gate or ())
     refuse_ignored(context, EXPORT)
-    kernels = target or ("tensorrt" if format_ is Format.engine else "cpu")
+    kernels = target or ("tensorrt" if format_ == "engine" else "cpu")
     options = {
         "imgsz": size,
         "batch": batch_size(batch or "1"),
@@ -160,7 +160,7 @@ def export(
         "search": search,
         "low_rank": low_rank,
     }
-    if format_ is Format.onnx:
+    if format_ == "onnx":
         _export(model, output, json=json, overwrite=overwrite, **options)
         return
     from ce2p.cli.engine import run as run_engine
@@ -177,7 +177,7 @@ def export(
         plugins=not no_plugins,
         tf32=tf32,
         version_compatible=version_compatible,
-        hardware_compatibility=hardware_compatibility.value,
+        hardware_compatibility=hardware_compatibility,
         rebuild=rebuild,
     )
 

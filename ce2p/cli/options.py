@@ -1,8 +1,9 @@
-"""Options that several commands share, and the choices of those that have some."""
+"""What the options of several commands have in common."""
 
 from __future__ import annotations
 
-from enum import Enum
+import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,17 +15,19 @@ from ce2p_runtime.backends import BACKENDS, DEVICE_BACKENDS
 __all__ = [
     "BACKEND_NAMES",
     "CPU_BACKEND_NAMES",
+    "Backend",
+    "DataFolder",
     "Dataset",
+    "Device",
     "Family",
-    "Format",
-    "Hardware",
     "Json",
-    "LabelColours",
+    "Opacity",
     "Overwrite",
-    "PartScore",
     "Random",
     "Stride",
     "Threads",
+    "TrustEngine",
+    "wait_passively",
 ]
 
 CPU_BACKEND_NAMES = ", ".join(BACKENDS)
@@ -35,6 +38,7 @@ BACKEND_NAMES = ", ".join(
 )
 """All of them, with the files that they take where these are not ONNX files."""
 
+Backend = Annotated[str, typer.Option(help=f"auto, {BACKEND_NAMES}.")]
 Json = Annotated[
     str | None, typer.Option("--json", metavar="[FILE]", help="Machine-readable result, to FILE or standard output.")
 ]
@@ -46,24 +50,18 @@ Family = Annotated[str | None, typer.Option(help=f"With --random: {', '.join(FAM
 Random = Annotated[
     bool, typer.Option("--random", help="MODEL is a name such as lip-r101-os16; use random weights, marked untrained.")
 ]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N.")]
+TrustEngine = Annotated[
+    bool, typer.Option("--trust-engine", help="Load an engine that its .json was not written for; it runs code.")
+]
+DataFolder = Annotated[Path, typer.Option(help="Folder of the data set, in its published layout.")]
+Opacity = Annotated[float, typer.Option(min=0.0, max=1.0, help="Of the overlay's colours.")]
 
 
-class Format(str, Enum):
-    onnx = "onnx"
-    engine = "engine"
+def wait_passively() -> None:
+    """Let torch's threads sleep while they wait for each other; to be called before torch is imported.
 
-
-class Hardware(str, Enum):
-    none = "none"
-    ampere_plus = "ampere_plus"
-    same_compute_capability = "same_compute_capability"
-
-
-class LabelColours(str, Enum):
-    palette = "palette"
-    grey = "grey"
-
-
-class PartScore(str, Enum):
-    logit = "logit"
-    weighted = "weighted"
+    By default they wait by spinning, and other load on the machine then slows training tenfold and more (measured on 2
+    cores).
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,20 +1,88 @@
-"""`ce2p people`: the front door's parsing of several people, with its progress, its report and its JSON."""
+"""`ce2p people`: its options, and the front door's parsing of several people with its progress, report and JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from ce2p.api.people import ParsedPeople, parse_people
+import typer
 
-from .console import remark, say, step_bars, table, write_json
-from .preflight import check_json
+from .ignored_options import PEOPLE, refuse_ignored
+from .options import Backend, Device, Json, Opacity, Overwrite, Threads
 
-__all__ = ["run"]
+if TYPE_CHECKING:  # it loads NumPy and OpenCV, which the help of a command does without
+    from ce2p.api.people import ParsedPeople
+
+__all__ = ["people", "run"]
 
 _LISTED = 5
 """Pictures without people that are named; the JSON has all."""
+
+
+def people(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(help="Picture, folder or glob (quoted).")],
+    whole: Annotated[Path | None, typer.Option("--global", help="Network for the whole picture.")] = None,
+    local: Annotated[
+        list[Path] | None, typer.Option("--local", help="Network for one person's box; repeatable.")
+    ] = None,
+    instances: Annotated[
+        Path | None, typer.Option(help="Who is where: COCO JSON, or a folder of <name>.png with person ids.")
+    ] = None,
+    detector: Annotated[
+        str | None, typer.Option(help="maskrcnn: look for people with torchvision (needs torch).")
+    ] = None,
+    detector_weights: Annotated[
+        Path | None, typer.Option(help="Its weights. Default: COCO's, downloaded once.")
+    ] = None,
+    output: Annotated[Path, typer.Option("-o", help="Folder for the results.")] = Path("people"),
+    save: Annotated[str, typer.Option(help="What to write, comma-separated: overlay, results.")] = "overlay,results",
+    threshold: Annotated[
+        float | None, typer.Option(help="Smallest score of a person. Default: 0.7, with --mask-nms 0.5.")
+    ] = None,
+    nms: Annotated[bool, typer.Option("--mask-nms", help="Disjoint masks by score, as SCHP does.")] = False,
+    part_score: Annotated[
+        Literal["logit", "weighted"], typer.Option(help="logit (M-CE2P), or weighted by the person's score (SCHP).")
+    ] = "logit",
+    refine: Annotated[
+        bool, typer.Option("--refine/--no-refine", help="Grow parts into what the masks left out.")
+    ] = True,
+    flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored picture.")] = False,
+    backend: Backend = "auto",
+    device: Device = "auto",
+    threads: Threads = None,
+    opacity: Opacity = 0.5,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Keep results that exist and write the others.")
+    ] = False,
+    overwrite: Overwrite = False,
+    json: Json = None,
+) -> None:
+    """Parse pictures with several people: classes, people, and each person's parts."""
+    refuse_ignored(context, PEOPLE)
+    run(
+        source,
+        output,
+        json=json,
+        overwrite=overwrite,
+        whole=whole,
+        local=tuple(local or ()),
+        instances=instances,
+        detector=detector,
+        detector_weights=detector_weights,
+        save=frozenset(filter(None, save.split(","))),
+        threshold=threshold,
+        nms=nms,
+        part_score=part_score,
+        refine=refine,
+        flip=flip,
+        backend=backend,
+        device=device,
+        threads=threads,
+        opacity=opacity,
+        existing="skip" if skip_existing else "replace" if overwrite else "refuse",
+    )
 
 
 def run(
@@ -33,6 +101,11 @@ def run(
 
     Raises ConfigError and CE2PRuntimeError; MediaError at the end where something could not be read.
     """
+    from ce2p.api.people import parse_people
+
+    from .console import remark, step_bars, write_json
+    from .preflight import check_json
+
     check_json(json, [source, *(path for path in (whole, *local, instances) if path is not None)], overwrite)
     given = {"whole": whole, "local": local, "instances": instances, "nms": nms, **options}
     with step_bars("pictures") as progress:
@@ -48,6 +121,8 @@ def run(
 
 def _report(parsed: ParsedPeople, instances: Path | None, *, nms: bool) -> None:
     """`instances`: where the people came from; `nms`: whether masks decided."""
+    from .console import say, table
+
     stages = ", ".join(f"{stage} {value:.1f}" for stage, value in parsed.median_ms.items())
     unit = "picture" if parsed.parsed == 1 else "pictures"
     say(f"parsed {parsed.parsed} {unit} to {parsed.output}/ (median ms per picture: {stages})")

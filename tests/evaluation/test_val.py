@@ -241,7 +241,11 @@ def test_mistakes_get_one_line(checkpoint: Path, exported: Path, data: Path, tmp
         ({"model": checkpoint, "data": tmp_path / "nowhere"}, DataError, "nowhere"),
         ({"model": tmp_path / "no.pth", "data": data}, CE2PError, "no.pth"),
         ({"model": exported, "data": data, "instances": tmp_path}, ConfigError, "leave MODEL out"),
-        ({"model": None, "data": data, "instances": tmp_path}, ConfigError, "scored on CIHP's layout, this is lip"),
+        (
+            {"model": None, "data": data, "instances": tmp_path},
+            ConfigError,
+            "scored on the layout of cihp, this is lip",
+        ),
         ({"model": None, "data": voc, "instances": tmp_path}, DataError, "voc: no such folder"),
     ]
     for asked, kind, message in cases:
