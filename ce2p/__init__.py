@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .api.data import check_data, draw_data, merge_sbd
     from .api.engine import build_engine
     from .api.export import export
+    from .api.inspect import inspect
     from .api.models import build, load
     from .api.parse import parse
     from .api.people import parse_people
@@ -39,6 +40,7 @@ __all__ = [
     "check_data",
     "draw_data",
     "export",
+    "inspect",
     "load",
     "merge_sbd",
     "open_people",
@@ -59,6 +61,7 @@ _WHERE = {
     "check_data": "ce2p.api.data",
     "draw_data": "ce2p.api.data",
     "export": "ce2p.api.export",
+    "inspect": "ce2p.api.inspect",
     "load": "ce2p.api.models",
     "merge_sbd": "ce2p.api.data",
     "parse": "ce2p.api.parse",

@@ -12,7 +12,8 @@ from ce2p_runtime.precisions import PRECISIONS
 from .announcements import show_announcements
 from .data import data_app
 from .export import export
-from .ignored_options import BENCHMARK, INSPECT, VERIFY, refuse_ignored
+from .ignored_options import BENCHMARK, VERIFY, refuse_ignored
+from .inspect import inspect
 from .options import BACKEND_NAMES, Dataset, Device, Json, Overwrite, Stride, Threads, TrustEngine, wait_passively
 from .parse import parse
 from .people import people
@@ -33,6 +34,7 @@ app.command()(train)
 app.command()(val)
 app.command()(parse)
 app.command()(people)
+app.command()(inspect)
 
 
 def _show_version(asked: bool) -> None:
@@ -51,24 +53,6 @@ def main(
 ) -> None:
     """Human parsing with CE2P networks: training, proven ONNX files and TensorRT engines, pictures and video."""
     show_announcements()
-
-
-@app.command()
-def inspect(
-    context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="Checkpoint, exported ONNX file or engine.")],
-    dataset: Dataset = None,
-    stride: Stride = None,
-    overwrite: Overwrite = False,
-    json: Json = None,
-) -> None:
-    """Show what a file holds: family, classes, sizes, parameters, GFLOPs, provenance."""
-    refuse_ignored(context, INSPECT)
-    from ce2p.cli.inspect import run
-    from ce2p.cli.preflight import check_json
-
-    check_json(json, [file], overwrite)
-    run(file, dataset, stride, json)
 
 
 @app.command()

@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 import pytest
 
-from ce2p.cli import inspect
-from ce2p.cli.inspect import engine_facts, exported_facts
+from ce2p.api.inspect import inspect
+from ce2p.cli.inspect import show
 from ce2p_export import GraphOptions, export_onnx, open_source
 from ce2p_export.onnx_facts import read_onnx
 from ce2p_runtime import ModelFileError
@@ -64,7 +64,7 @@ def engine_of(model: Path, path: Path) -> Path:
 
 
 def test_the_contract_of_an_export(tiny_model: Path, tmp_path: Path) -> None:
-    facts = exported_facts(tiny_model)
+    facts = inspect(tiny_model)
     assert facts["whole"] == "yes"
     assert facts["feed"] == (
         "image: FLOAT [1, 3, 97, 97], the frame warped to 97x97, aspect kept (factor (S - 1) / extent), "
@@ -83,7 +83,7 @@ def test_the_contract_of_an_export(tiny_model: Path, tmp_path: Path) -> None:
         told.operators,
     )
     assert facts["gflops"] == round(told.flops / 1e9, 2)
-    engine = engine_facts(engine_of(tiny_model, tmp_path / "x.engine"))
+    engine = inspect(engine_of(tiny_model, tmp_path / "x.engine"))
     assert engine["outputs"] == {"parsing": "FLOAT [batch, 20, 25, 25]"}
     assert engine["feed"].replace("[batch", "[1") == facts["feed"]
 
@@ -92,8 +92,8 @@ def test_engines_have_the_ports_that_exports_of_each_kind_have(tmp_path: Path) -
     """An engine's tensors are named by its TensorRT alone, so what is said of them must be what exports hold."""
     source = open_source("lip-r18-os16", family="ssseg", random=True)
     options = GraphOptions((97, 81), batch=None, input_kind="uint8", output_kind="labels", edge=True)
-    made = exported_facts(export_onnx(source, options, tmp_path / "x.onnx").path)
-    engine = engine_facts(engine_of(tmp_path / "x.onnx", tmp_path / "x.engine"))
+    made = inspect(export_onnx(source, options, tmp_path / "x.onnx").path)
+    engine = inspect(engine_of(tmp_path / "x.onnx", tmp_path / "x.engine"))
     assert (made["inputs"], made["outputs"]) == (engine["inputs"], engine["outputs"])
     assert made["inputs"] == {"pixels": "UINT8 [batch, 97, 81, 3]"}
     assert made["outputs"] == {"labels": "UINT8 [batch, 97, 81]", "edge": "FLOAT [batch, 2, 25, 21]"}
@@ -101,7 +101,8 @@ def test_engines_have_the_ports_that_exports_of_each_kind_have(tmp_path: Path) -
 
 
 def test_files_of_before_are_said_to_be_such(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    inspect.run(small_model(tmp_path / "x.onnx", digest=False), None, None, None)
+    path = small_model(tmp_path / "x.onnx", digest=False)
+    show(path, inspect(path))
     assert "exported before files carried a digest" in capsys.readouterr().out
 
 
@@ -113,7 +114,7 @@ def test_a_damaged_file_is_said_to_be_damaged(tiny_model: Path, tmp_path: Path) 
     tensor.raw_data = values.tobytes()
     onnx.save(proto, str(tmp_path / "x.onnx"))
     with pytest.raises(ModelFileError, match=r"x\.onnx: is not as it was exported"):
-        inspect.run(tmp_path / "x.onnx", None, None, "-")
+        inspect(tmp_path / "x.onnx")
 
 
 @pytest.mark.parametrize("garbage", [5, "x", [], [1], [{}], {"rows": []}, {"rows": [{"pixel_agreement": "x"}]}, None])
@@ -124,7 +125,7 @@ def test_provenance_of_another_form_is_shown_as_it_is(
     document = json.loads(onnx_properties(path)[METADATA_KEY])
     document["extra"] |= {"folds": garbage, "parity": garbage, "kind": "a fraud", "family": "impostor"}
     path.write_bytes(with_metadata(path.read_bytes(), document))
-    inspect.run(path, None, None, None)
+    show(path, inspect(path))
     shown = capsys.readouterr().out
     assert "exported ONNX model" in shown
     assert "fraud" not in shown

@@ -219,7 +219,7 @@ def test_flipping_wraps_every_network_once(options: Options, monkeypatch: pytest
             wrapped.append(backend)
             super().__init__(backend, flip=flip)
 
-    monkeypatch.setattr("ce2p_runtime.people.parser.AveragedBackend", Counted)
+    monkeypatch.setattr("ce2p_runtime.people.people_parser.AveragedBackend", Counted)
     run(options, flip=True)
     assert len(wrapped) == 2
 

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ce2p.cli import inspect
+from ce2p.api.inspect import inspect
+from ce2p.cli.inspect import show
 from ce2p_runtime import HumanParser
 from ce2p_runtime.backends import BACKENDS
 from ce2p_runtime.errors import CE2PRuntimeError
@@ -59,7 +60,7 @@ def inspected(path: Path) -> str:
     """What `ce2p inspect` prints for people, or its one line."""
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         try:
-            inspect.run(path, None, None, None)
+            show(path, inspect(path))
         except CE2PRuntimeError as error:
             return str(error)
     return printed.getvalue()

@@ -7,9 +7,9 @@ result = parser(frame, select_people(people))
 
 from .instance_files import Instances, open_instances
 from .instances import Person, mask_nms, people_of_ids, select_people
-from .parser import PeopleParser
 from .part_instances import PartInstance
-from .result import PeopleResult
+from .people_parser import PeopleParser
+from .people_result import PeopleResult
 from .result_files import PeopleWriter, StoredPeople, read_people
 
 __all__ = [

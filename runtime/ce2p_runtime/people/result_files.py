@@ -28,7 +28,7 @@ from ..errors import MediaError
 from ..label_conventions import PASCAL_PALETTE
 from ..media.png import read_labels, write_png
 from .instances import MOST_PEOPLE
-from .result import PeopleResult
+from .people_result import PeopleResult
 
 __all__ = ["PeopleWriter", "StoredPeople", "read_people", "result_files"]
 

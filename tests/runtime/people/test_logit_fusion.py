@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 from ce2p_runtime.geometry import frame_mapping
 from ce2p_runtime.model_files.metadata import Geometry, ModelMetadata
-from ce2p_runtime.people import fusion
+from ce2p_runtime.people import logit_fusion
 from ce2p_runtime.people.crop_logits import CropLogits
-from ce2p_runtime.people.fusion import fuse, fused_logits_reference
 from ce2p_runtime.people.instances import Box
+from ce2p_runtime.people.logit_fusion import fuse, fused_logits_reference
 from tests.runtime.people.oracle import AFFINE, RESIZE, metadata
 from tests.runtime.warps import exact_warp
 
@@ -106,7 +106,9 @@ def test_equal_logits_go_to_the_lowest_class() -> None:
 @pytest.mark.parametrize("geometry", [RESIZE, AFFINE, CE2P], ids=["resize", "schp", "ce2p"])
 @pytest.mark.parametrize("align_corners", [True, False])
 def test_fusion_is_the_published_one(geometry: Geometry, align_corners: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fusion, "_BAND_PIXELS", 61 * 7)  # bands of 7 rows, so that boxes begin and end inside bands
+    monkeypatch.setattr(
+        logit_fusion, "_BAND_PIXELS", 61 * 7
+    )  # bands of 7 rows, so that boxes begin and end inside bands
     rng = np.random.default_rng(5)
     facts = metadata((33, 29), geometry, classes=5, align_corners=align_corners)
     frame = (40, 61)

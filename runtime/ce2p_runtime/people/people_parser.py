@@ -1,8 +1,8 @@
 """PeopleParser: M-CE2P's inference for frames with several people, on any number of exported networks.
 
-Global networks see the whole frame, local ones each person's box; their logits are fused (fusion.py), cut by the person
-masks (part_instances.py) and grown (refine.py). The published system has one global and two local networks; SCHP's one
-of each.
+Global networks see the whole frame, local ones each person's box; their logits are fused (logit_fusion.py), cut by the
+person masks (part_instances.py) and grown (refine.py). The published system has one global and two local networks;
+SCHP's one of each.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from ..errors import ModelFileError
 from ..frame_steps import check_frame, check_output, prepare_batch
 from ..geometry import frame_mapping
 from .crop_logits import CropLogits
-from .fusion import FusedLabels, fuse
 from .instances import Box, Person, check_people, crop_box, person_mask
+from .logit_fusion import FusedLabels, fuse
 from .part_instances import Confidence, PartInstance, human_map, part_confidences, part_map
+from .people_result import PeopleResult
 from .refine import refine
-from .result import PeopleResult
 
 __all__ = ["PeopleParser"]
 
