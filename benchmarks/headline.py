@@ -36,7 +36,6 @@ from benchmarks.headline_report import write_report
 from benchmarks.rival_files import OURS, Workshop, calibration_pictures
 from benchmarks.rivals import COMPILE_SECONDS, EAGER, NAIVE, Contender, Contenders, check_exact, our_contenders, rivals
 from benchmarks.workload import workload_of_file
-from ce2p.api.checks import exported_metadata
 from ce2p.api.notes import LOGGER, note
 from ce2p.api.pictures import GATE_PICTURES, choose_pictures
 from ce2p.benchmarking.accuracy import judge_all
@@ -49,6 +48,7 @@ from ce2p.errors import CE2PError, ConfigError
 from ce2p_export.torch_backend import TorchBackend
 from ce2p_runtime.frame_steps import network_input
 from ce2p_runtime.measuring.timing import timed
+from ce2p_runtime.model_files.onnx_file import exported_metadata
 
 __all__ = ["HeadlineRequest", "measure_headline"]
 

@@ -6,14 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ce2p.data.splits import recognise
-from ce2p_runtime import BackendError, ModelMetadata
+from ce2p_runtime import BackendError
 from ce2p_runtime.backends import BACKENDS, precision_refusal
-from ce2p_runtime.backends.base import check_model_file, metadata_from
 from ce2p_runtime.base.text import install_hint
 from ce2p_runtime.media.listing import list_pictures
-from ce2p_runtime.model_files.onnx_file import onnx_properties
 
-__all__ = ["check_pictures", "check_precision", "check_proof", "exported_metadata"]
+__all__ = ["check_pictures", "check_precision", "check_proof"]
 
 
 def check_precision(names: Iterable[str], precision: str, what: str) -> None:
@@ -22,12 +20,6 @@ def check_precision(names: Iterable[str], precision: str, what: str) -> None:
         refusal = precision_refusal(name, precision)
         if refusal is not None:
             raise BackendError(f"{what}: {refusal}")
-
-
-def exported_metadata(file: Path) -> ModelMetadata:
-    """What an exported ONNX file says about itself, without a backend. Raises ModelFileError."""
-    check_model_file(file)
-    return metadata_from(file, onnx_properties(file))
 
 
 def check_pictures(source: Path | None) -> None:

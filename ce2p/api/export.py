@@ -28,9 +28,10 @@ from ce2p_runtime.base.files import file_sha256
 from ce2p_runtime.frame_steps import network_input
 from ce2p_runtime.media.own_mark import bears_mark
 from ce2p_runtime.model_files.metadata import InputKind, IoType, OutputKind
+from ce2p_runtime.model_files.onnx_file import exported_metadata
 from ce2p_runtime.precisions import CalibrationMethod, LabelLimits, PrecisionName, Target, precision_named
 
-from .checks import check_pictures, check_precision, check_proof, exported_metadata
+from .checks import check_pictures, check_precision, check_proof
 from .notes import Progress, note, without_progress
 from .pictures import choose_pictures
 

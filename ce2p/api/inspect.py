@@ -62,8 +62,7 @@ def _checkpoint_facts(file: Path, dataset: str | None, stride: int | None) -> di
 
 def _exported_facts(file: Path) -> dict[str, Any]:
     """What an ONNX file says and holds, read without an ONNX library, so that the runtime alone suffices."""
-    from ce2p_runtime.backends.base import checked_metadata
-    from ce2p_runtime.model_files.onnx_file import onnx_graph
+    from ce2p_runtime.model_files.onnx_file import checked_metadata, onnx_graph
     from ce2p_runtime.onnx_check import survey
 
     metadata = checked_metadata(file)

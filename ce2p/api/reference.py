@@ -9,8 +9,9 @@ from ce2p.errors import CheckpointError, ConfigError
 from ce2p_runtime import HumanParser
 from ce2p_runtime.backends import check_threads
 from ce2p_runtime.model_files.engine_file import ENGINE_SUFFIXES
+from ce2p_runtime.model_files.onnx_file import exported_metadata
 
-from .checks import check_precision, exported_metadata
+from .checks import check_precision
 from .notes import note
 
 if TYPE_CHECKING:  # it loads torch, which exported files do without

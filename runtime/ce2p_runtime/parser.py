@@ -48,7 +48,7 @@ class HumanParser:
     One parser serves any number of threads: every call gets the labels of its own frame, also through
     `asyncio.to_thread(parser, frame)`. On the CPU calls overlap, on a GPU they take turns. A generator (`stream`,
     `parse_frames`) is for one thread at a time, but many may be under way. `close` may come meanwhile: what has begun
-    ends as usual or with a BackendError, what comes later is a BackendError. A process forked while nothing was being
+    ends normally or with a BackendError, what comes later is a BackendError. A process forked while nothing was being
     parsed may use its parent's parser on the CPU (ONNX Runtime, OpenVINO), with one thread per call; on a GPU that is a
     BackendError, since CUDA does not survive a fork.
 

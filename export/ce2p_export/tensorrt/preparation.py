@@ -19,10 +19,10 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper, inliner
 
-from ce2p_runtime.backends.base import checked_metadata
 from ce2p_runtime.base.text import first_line
 from ce2p_runtime.errors import ModelFileError
 from ce2p_runtime.model_files.metadata import METADATA_KEY, ModelMetadata
+from ce2p_runtime.model_files.onnx_file import checked_metadata
 
 from ..fusions import GRAPH_OPS
 from ..fusions.ce2p_ops import DOMAIN

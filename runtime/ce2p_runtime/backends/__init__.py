@@ -7,12 +7,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .registry import BACKENDS, DEVICE_BACKENDS, backend_versions, installed_backends, precision_refusal
-from .thread_count import check_threads
 
 if TYPE_CHECKING:
     from .base import Backend, DeviceBackend
     from .choice_memory import BackendChoice
-    from .opening import open_backend
+    from .opening import check_threads, open_backend
 
 __all__ = [
     "BACKENDS",
@@ -31,6 +30,7 @@ _MODULES = {
     "Backend": "base",
     "BackendChoice": "choice_memory",
     "DeviceBackend": "base",
+    "check_threads": "opening",
     "open_backend": "opening",
 }
 

@@ -13,21 +13,14 @@ from numpy.typing import NDArray
 from ..cuda.driver import Resources, Stream
 from ..cuda.kernels import CarriedKernels
 from ..errors import ModelFileError
-from ..media.sniff import sniff_file
-from ..model_files.engine_file import ENGINE_SUFFIXES
-from ..model_files.metadata import METADATA_KEY, MOST_BATCH, ModelMetadata
-from ..model_files.onnx_file import onnx_digest, onnx_graph, onnx_properties
-from ..onnx_check import check_graph
+from ..model_files.metadata import MOST_BATCH, ModelMetadata
 from .choice_memory import BackendChoice
 
 __all__ = [
     "Backend",
     "DeviceBackend",
     "TensorSpec",
-    "check_model_file",
     "check_signature",
-    "checked_metadata",
-    "metadata_from",
 ]
 
 
@@ -58,7 +51,7 @@ class Backend(Protocol):
         """
 
     def close(self) -> None:
-        """Release the network; again is allowed. Further runs are a BackendError; those that are on end as usual."""
+        """Release the network; again is allowed. Later runs are a BackendError; those that have begun end normally."""
 
     def keep(self) -> None:
         """Write what a library took seconds to compile to the cache, unless it came from there.
@@ -105,53 +98,6 @@ class DeviceBackend(Backend, Protocol):
 
     def enqueue(self) -> None:
         """Queue one forward pass on `stream`. Raises BackendError."""
-
-
-def check_model_file(path: Path) -> None:
-    """Refuse what is no ONNX file before a library stumbles over it. Raises ModelFileError."""
-    if path.suffix in ENGINE_SUFFIXES:
-        raise ModelFileError(f"{path}: a TensorRT engine, expected an ONNX model; use --backend tensorrt for it")
-    if path.is_dir() or not path.exists():
-        found = "a folder" if path.is_dir() else "no such file"
-        raise ModelFileError(f"{path}: {found}, expected an .onnx file made by `ce2p export`")
-    if path.stat().st_size == 0:
-        raise ModelFileError(f"{path}: is empty (0 bytes), expected an ONNX model; copy or export it again")
-    if path.suffix in {".pth", ".pt", ".tar", ".safetensors"}:
-        raise ModelFileError(f"{path}: a checkpoint, expected an ONNX model; run `ce2p export {path}` first")
-    found_kind = sniff_file(path)
-    if found_kind.kind != "other" or not found_kind.name.startswith("unknown"):
-        raise ModelFileError(f"{path}: is {found_kind.name}, expected an ONNX model made by `ce2p export`")
-
-
-def metadata_from(path: Path, properties: dict[str, str]) -> ModelMetadata:
-    """The ce2p metadata among an ONNX file's properties. Raises ModelFileError when there is none."""
-    if METADATA_KEY not in properties:
-        raise ModelFileError(
-            f"{path}: an ONNX model without ce2p metadata, so its classes, colours and geometry are unknown; "
-            "export it from its checkpoint with `ce2p export`"
-        )
-    return ModelMetadata.from_json(properties[METADATA_KEY], str(path))
-
-
-def checked_metadata(path: Path) -> ModelMetadata:
-    """The metadata of an ONNX file that may be handed to a library: whole, and a graph that is what it says.
-
-    Files from before digests load, too. Raises ModelFileError.
-    """
-    check_model_file(path)
-    try:
-        metadata = metadata_from(path, onnx_properties(path))
-        if metadata.digest and metadata.digest != onnx_digest(path):
-            raise ModelFileError(
-                f"{path}: is not as it was exported, since its digest is another than in its metadata: damaged "
-                "or changed; copy or export it again"
-            )
-        check_graph(onnx_graph(path), metadata)
-    except OSError as error:
-        raise ModelFileError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
-    except ValueError as error:
-        raise ModelFileError(f"{path}: not a network that `ce2p export` wrote ({error}); export it again") from error
-    return metadata
 
 
 def check_signature(path: Path, metadata: ModelMetadata, inputs: list[Any], outputs: list[Any]) -> int | None:

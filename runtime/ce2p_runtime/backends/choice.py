@@ -8,7 +8,7 @@ else is loaded.
 
 Times that other programs disturbed (choice_timing.py says how that shows) are taken once more at once. Where they are
 no better then, the choice counts for this process only and says so. The first pass of a remembered choice is its trial
-(first_pass.py).
+(`RememberedBackend`).
 
 Options are loaded at once while they are timed, so the first time takes their memory together.
 """
@@ -19,15 +19,18 @@ import datetime
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from ..base.text import first_line
 from ..measuring.machine import usable_cores
+from ..measuring.timing import timed
 from .base import Backend
 from .choice_memory import BackendChoice, Option, choice_key, forget, recall, remember
 from .choice_timing import Runner, Times, time_options
-from .first_pass import RememberedBackend
 
-__all__ = ["choose_backend", "options_for"]
+__all__ = ["RememberedBackend", "choose_backend", "options_for"]
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +88,49 @@ def _physical_cores() -> int | None:
         return len({file.read_text() for file in files}) or None
     except OSError:
         return None
+
+
+class RememberedBackend(Backend):
+    """`backend` as it is, with `forget` called where its first pass contradicts the time in `choice`.
+
+    A pass made for that alone would cost half a second of every start with a ResNet-101. So the caller's first pass is
+    the trial: where it fails, or takes less than half of what is remembered (something disturbed that time unseen), the
+    memory is forgotten, and the network is timed anew the next time it is opened.
+    """
+
+    def __init__(self, path: Path, backend: Backend, choice: BackendChoice, forget: Callable[[], None]) -> None:
+        self.name, self.device = backend.name, backend.device
+        self.metadata, self.batch = backend.metadata, backend.batch
+        self.choice = choice
+        self._backend = backend
+        self._path = path
+        self._forget: Callable[[], None] | None = forget
+        self._expected = choice.median_ms.get(str(choice.option), 0.0)
+
+    def run(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
+        """See Backend.run."""
+        forget = self._forget
+        if forget is None or len(batch) != (self.batch or 1):  # that is the batch that was timed
+            return self._backend.run(batch)
+        self._forget = None
+        try:
+            took, outputs = timed(lambda: self._backend.run(batch))
+        except Exception:
+            forget()
+            raise
+        if took < self._expected / 2:
+            logger.info(
+                "%s: took %.3g ms when it was timed and %.3g now; the next start times it again",
+                self._path,
+                self._expected,
+                took,
+            )
+            forget()
+        return outputs
+
+    def close(self) -> None:
+        """See Backend.close."""
+        self._backend.close()
 
 
 def _recalled(path: Path, key: str, options: list[Option], load: Callable[[Option], Backend]) -> Backend | None:

@@ -134,7 +134,7 @@ def remember(key: str, model: str, choice: BackendChoice) -> None:
 def forget(key: str) -> None:
     """Measure anew the next time."""
     _of_this_process.pop(key, None)
-    with suppress(OSError):  # whoever reads it next finds out himself
+    with suppress(OSError):  # the next one to read it says what is wrong
         _file(key).unlink()
 
 

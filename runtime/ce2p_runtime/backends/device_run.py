@@ -16,7 +16,7 @@ __all__ = ["HostRunner"]
 
 
 class HostRunner:
-    """Keeps the memory for one batch size; another batch size moves house."""
+    """Keeps the memory for one batch size; with another one it is allocated anew."""
 
     def __init__(self) -> None:
         self._tensors: tuple[TensorSpec, ...] = ()
@@ -30,7 +30,7 @@ class HostRunner:
         stream = backend.stream
         with backend.resources.device.active("running the network"):
             if not self._tensors or self._tensors[0].shape[0] != len(batch):
-                self._move(backend, bind, len(batch))
+                self._allocate(backend, bind, len(batch))
             source, *outputs = self._tensors
             if batch.shape != source.shape:
                 raise BackendError(f"a batch is {list(batch.shape)}, this network expects {list(source.shape)}")
@@ -42,9 +42,9 @@ class HostRunner:
             stream.synchronize()
             return [_result(_view(pinned, tensor)) for tensor, pinned in zip(outputs, self._pinned[1:], strict=True)]
 
-    def _move(self, backend: DeviceBackend, bind: Callable[[int, Mapping[str, int]], None], count: int) -> None:
+    def _allocate(self, backend: DeviceBackend, bind: Callable[[int, Mapping[str, int]], None], count: int) -> None:
         resources = backend.resources
-        self._tensors = ()  # until all is there: a failure on the way must not look like a finished move
+        self._tensors = ()  # until all is there: a failure on the way must not look like memory that can be used
         everything: list[Freeable] = [*self._device, *self._pinned]
         for memory in everything:
             resources.release(memory)
@@ -53,7 +53,7 @@ class HostRunner:
         for tensor in tensors:
             self._device.append(resources.buffer(tensor.nbytes))
             self._pinned.append(resources.pinned(tensor.nbytes))
-        addresses = {tensor.name: place.address for tensor, place in zip(tensors, self._device, strict=True)}
+        addresses = {tensor.name: memory.address for tensor, memory in zip(tensors, self._device, strict=True)}
         bind(count, addresses)
         self._tensors = tensors
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from ..base.text import first_line, install_hint
 from ..errors import BackendError, ModelFileError
+from ..model_files.onnx_file import checked_metadata
 from ..process.forks import keep_in_children
 from ..process.telemetry import import_onnxruntime
-from .base import Backend, check_signature, checked_metadata
+from .base import Backend, check_signature
 from .registry import precision_refusal
 
 __all__ = ["OnnxRuntimeBackend", "provider_names"]

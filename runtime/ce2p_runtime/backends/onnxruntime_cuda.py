@@ -20,9 +20,10 @@ from ..base.text import first_line, install_hint
 from ..cuda.driver import CudaDevice, Resources, Stream, device_index
 from ..cuda.kernels import CarriedKernels
 from ..errors import BackendError, ModelFileError
+from ..model_files.onnx_file import checked_metadata
 from ..process.locking import one_at_a_time
 from ..process.telemetry import import_onnxruntime
-from .base import Backend, DeviceBackend, TensorSpec, check_signature, checked_metadata
+from .base import Backend, DeviceBackend, TensorSpec, check_signature
 from .device_run import HostRunner
 from .onnxruntime import OnnxRuntimeBackend
 
@@ -171,10 +172,10 @@ class OnnxRuntimeCudaBackend(DeviceBackend):
     def _bind(self, batch: int, addresses: Mapping[str, int]) -> None:
         source, *outputs = self.tensors(batch)
         binding = self._held.session.io_binding()
-        place = ("cuda", self.resources.device.index)
-        binding.bind_input(source.name, *place, source.dtype.type, source.shape, addresses[source.name])
+        where = ("cuda", self.resources.device.index)
+        binding.bind_input(source.name, *where, source.dtype.type, source.shape, addresses[source.name])
         for tensor in outputs:
-            binding.bind_output(tensor.name, *place, tensor.dtype.type, tensor.shape, addresses[tensor.name])
+            binding.bind_output(tensor.name, *where, tensor.dtype.type, tensor.shape, addresses[tensor.name])
         self._held.bind(binding)
 
     def enqueue(self) -> None:

@@ -115,9 +115,9 @@ def as_device_frame(frame: Any, device: CudaDevice, stream: Stream, graphs: Grap
     if not hasattr(frame, "__dlpack__"):
         # The second choice: torch's says nothing about the stream its values may still be on their way in.
         return _from_interface(frame, device, stream, graphs)
-    place = tuple(frame.__dlpack_device__())
-    if place[0] in {CUDA, CUDA_MANAGED} and place[1] != device.index:
-        raise ValueError(f"a frame is on cuda:{place[1]}, expected cuda:{device.index}, where the network is")
+    kind, index = frame.__dlpack_device__()
+    if kind in {CUDA, CUDA_MANAGED} and index != device.index:
+        raise ValueError(f"a frame is on cuda:{index}, expected cuda:{device.index}, where the network is")
     # The producer makes our stream wait for its own work.
     taken = import_capsule(frame.__dlpack__(stream=stream.handle))
     owner = _Taken()

@@ -100,8 +100,8 @@ def import_capsule(capsule: Any) -> DLPackTensor:
         if managed.contents.deleter:
             managed.contents.deleter(managed)
 
-    place = (tensor.device.kind, tensor.device.index)
-    return DLPackTensor((tensor.data or 0) + tensor.byte_offset, shape, strides, dtype, place, done)
+    where = (tensor.device.kind, tensor.device.index)
+    return DLPackTensor((tensor.data or 0) + tensor.byte_offset, shape, strides, dtype, where, done)
 
 
 def export_capsule(

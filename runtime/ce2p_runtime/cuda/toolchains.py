@@ -128,7 +128,9 @@ class Nvrtc:
         if ptx is None:
             ptx = self._compile(source, [*arguments, *(f"-I{folder}" for folder in _header_folders())])
         if ptx is None:
-            raise BackendError(f"{source.file.name}: NVRTC {self.version} knows one of {arguments} not; update it")
+            raise BackendError(
+                f"{source.file.name}: NVRTC {self.version} does not know one of the options {arguments}; update it"
+            )
         return ptx
 
     def _compile(self, source: KernelSource, arguments: list[str]) -> bytes | None:

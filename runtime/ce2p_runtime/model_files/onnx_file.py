@@ -1,4 +1,4 @@
-"""An ONNX file as a file: its properties, its digest and its graph, without any ONNX library.
+"""An ONNX file as a file: its properties, its metadata, its digest and its graph, without any ONNX library.
 
 An ONNX file is one protobuf message `ModelProto` (onnx.proto). The properties are the entries of its field 14,
 `metadata_props`, with key and value as their fields 1 and 2. All other fields are stepped over, the weights included.
@@ -18,11 +18,13 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..errors import ModelFileError
-from ..onnx_check import OnnxModel, read_model
+from ..media.sniff import sniff_file
+from ..onnx_check import OnnxModel, check_graph, read_model
 from ..onnx_check.protobuf import LENGTH, Field, fields
-from .metadata import METADATA_KEY
+from .engine_file import ENGINE_SUFFIXES
+from .metadata import METADATA_KEY, ModelMetadata
 
-__all__ = ["onnx_digest", "onnx_graph", "onnx_properties"]
+__all__ = ["checked_metadata", "exported_metadata", "onnx_digest", "onnx_graph", "onnx_properties"]
 
 _METADATA_PROPS = 14
 _KEY, _VALUE = 1, 2
@@ -72,6 +74,38 @@ def onnx_graph(path: Path) -> OnnxModel:
         return read_model(data)
 
 
+def exported_metadata(path: Path) -> ModelMetadata:
+    """What an exported ONNX file says about itself; its network is not looked at. Raises ModelFileError."""
+    _check_kind(path)
+    with _readable(path):
+        properties = onnx_properties(path)
+    if METADATA_KEY not in properties:
+        raise ModelFileError(
+            f"{path}: an ONNX model without ce2p metadata, so its classes, colours and geometry are unknown; "
+            "export it from its checkpoint with `ce2p export`"
+        )
+    return ModelMetadata.from_json(properties[METADATA_KEY], str(path))
+
+
+def checked_metadata(path: Path) -> ModelMetadata:
+    """The metadata of an ONNX file that may be handed to a library: whole, and a graph that is what it says.
+
+    Files from before digests load, too. Raises ModelFileError.
+    """
+    metadata = exported_metadata(path)
+    try:
+        with _readable(path):
+            if metadata.digest and metadata.digest != onnx_digest(path):
+                raise ModelFileError(
+                    f"{path}: is not as it was exported, since its digest is another than in its metadata: damaged "
+                    "or changed; copy or export it again"
+                )
+            check_graph(onnx_graph(path), metadata)
+    except ValueError as error:
+        raise ModelFileError(f"{path}: not a network that `ce2p export` wrote ({error}); export it again") from error
+    return metadata
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[mmap.mmap]:
     """The file's bytes; a ValueError over them becomes a ModelFileError."""
@@ -80,6 +114,30 @@ def _opened(path: Path) -> Iterator[mmap.mmap]:
             yield data
         except ValueError as error:
             raise ModelFileError(f"{path}: not a readable ONNX model ({error}); copy or export it again") from error
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse what is no ONNX file before a library stumbles over it. Raises ModelFileError."""
+    if path.suffix in ENGINE_SUFFIXES:
+        raise ModelFileError(f"{path}: a TensorRT engine, expected an ONNX model; use --backend tensorrt for it")
+    if path.is_dir() or not path.exists():
+        found = "a folder" if path.is_dir() else "no such file"
+        raise ModelFileError(f"{path}: {found}, expected an .onnx file made by `ce2p export`")
+    if path.stat().st_size == 0:
+        raise ModelFileError(f"{path}: is empty (0 bytes), expected an ONNX model; copy or export it again")
+    if path.suffix in {".pth", ".pt", ".tar", ".safetensors"}:
+        raise ModelFileError(f"{path}: a checkpoint, expected an ONNX model; run `ce2p export {path}` first")
+    found_kind = sniff_file(path)
+    if found_kind.kind != "other" or not found_kind.name.startswith("unknown"):
+        raise ModelFileError(f"{path}: is {found_kind.name}, expected an ONNX model made by `ce2p export`")
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
 
 
 def _entries(data: mmap.mmap) -> Iterator[Field]:

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 
 from ce2p_runtime import BackendError, ModelMetadata
 from ce2p_runtime.backends import BACKENDS, Backend, BackendChoice, choice, choice_memory, choice_timing
-from ce2p_runtime.backends.base import metadata_from
 from ce2p_runtime.backends.registry import BackendEntry
 from ce2p_runtime.base.cache import CACHE_VARIABLE
 from ce2p_runtime.model_files.metadata import METADATA_KEY, Geometry, Normalisation
-from ce2p_runtime.model_files.onnx_file import onnx_properties
+from ce2p_runtime.model_files.onnx_file import exported_metadata
 
 __all__ = ["Scene", "cached", "put_cores", "reason", "set_scene", "write_model"]
 
@@ -82,7 +81,7 @@ class Scene:
                 if called in scene.no_load:
                     raise BackendError(f"{called} does not load\nmore lines")
                 self.threads = threads
-                self.metadata = metadata_from(path, onnx_properties(path))
+                self.metadata = exported_metadata(path)
                 self.batch = None
 
             def run(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
@@ -97,6 +96,7 @@ class Scene:
 
         made: dict[str, Any] = {
             "name": called,
+            "title": called,
             "module": "ce2p_runtime",  # which is installed
             "distributions": (called,),
             "extra": called,

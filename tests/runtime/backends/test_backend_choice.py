@@ -15,7 +15,7 @@ import onnx
 import pytest
 
 from ce2p_runtime import BackendError, HumanParser, ModelFileError
-from ce2p_runtime.backends import BACKENDS, Backend, choice, choice_memory, choice_timing, first_pass, open_backend
+from ce2p_runtime.backends import BACKENDS, Backend, choice, choice_memory, choice_timing, open_backend
 from ce2p_runtime.backends.averaging import AveragedBackend
 from ce2p_runtime.backends.choice_memory import Option
 from ce2p_runtime.backends.registry import Opening
@@ -356,7 +356,7 @@ def test_properties_are_those_that_onnx_reads(tiny_model: Path) -> None:
 def test_real_backends_are_chosen_once(tiny_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
     # The pass that a remembered time is checked with: long enough, whatever else this machine does meanwhile.
-    monkeypatch.setattr(first_pass, "timed", lambda run: (float("inf"), run()))
+    monkeypatch.setattr(choice, "timed", lambda run: (float("inf"), run()))
     frame = np.random.default_rng(0).integers(0, 256, (60, 50, 3), np.uint8)
     with HumanParser(tiny_model, device="cpu") as first, HumanParser(tiny_model, device="cpu") as second:
         assert first.choice is not None

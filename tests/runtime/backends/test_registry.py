@@ -22,7 +22,7 @@ from ce2p.cli.version import run as show_versions
 from ce2p_runtime import BackendError
 from ce2p_runtime.backends import BACKENDS, DEVICE_BACKENDS, Backend, DeviceBackend, backend_versions, registry
 from ce2p_runtime.backends.averaging import AveragedBackend
-from ce2p_runtime.backends.first_pass import RememberedBackend
+from ce2p_runtime.backends.choice import RememberedBackend
 from ce2p_runtime.backends.onnxruntime_cuda import OnnxRuntimeCudaBackend
 from ce2p_runtime.backends.registry import BackendEntry, Opening, backend_choices, backend_entry, installed_backends
 from ce2p_runtime.measuring.machine import machine
