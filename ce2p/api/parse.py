@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
+from array import array
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,19 @@ import numpy as np
 from ce2p.errors import ConfigError
 from ce2p_runtime import HumanParser, MediaError, ParsingResult
 from ce2p_runtime.base.progress import Progress, without_progress
+from ce2p_runtime.media.live.frame_ledger import FrameCounts
+from ce2p_runtime.media.live.kinds import LiveOptions
 from ce2p_runtime.media.pictures import MAX_PIXELS, WHITE
 from ce2p_runtime.media.result_names import ResultNames, check_save, names_one_file, single_result
 from ce2p_runtime.media.result_plan import Existing, ResultPlan, plan_results
 from ce2p_runtime.media.sinks import ResultStyle, VideoSink, sink_for
 from ce2p_runtime.media.sources import Source, open_source
+from ce2p_runtime.media.video_pipeline import VideoPipeline
 from ce2p_runtime.process.interrupts import INTERRUPTS, interrupt_status
 
 from .notes import note
 
-__all__ = ["Parsed", "parse", "stage_medians"]
+__all__ = ["Parsed", "parse"]
 
 _SAVED = frozenset({"overlay", "labels"})
 """Where nobody says what to save and the output is a folder."""
@@ -53,6 +57,8 @@ class Parsed:
     weights: str | None
     median_ms: Mapping[str, float]
     """By stage, for one frame."""
+    ledger: FrameCounts | None
+    """What became of every frame of a video; None for pictures."""
     frames_with_class: Mapping[str, int]
     results: tuple[Mapping[str, str], ...]
     """For each source file whose results are there: `source`, and the file of each kind."""
@@ -89,10 +95,11 @@ def parse(
     device: str = "auto",
     threads: int | None = None,
     trust_engine: bool = False,
+    live: LiveOptions | None = None,
     progress: Progress = without_progress,
     on_interrupt: Callable[[Parsed], object] = lambda parsed: None,
 ) -> Parsed:
-    """Parse a picture, a folder with its sub-folders, a glob or a video, and write what is asked for.
+    """Parse a picture, a folder with its sub-folders, a glob, a video or a live source, and write what is asked for.
 
         ce2p.parse("photos/", "lip_int8_473x473.onnx", "parsed", save=["overlay", "cutout"]).require()
 
@@ -103,6 +110,8 @@ def parse(
       `opacity` of the overlay, 0 to 1. `background`: RGB behind transparent pictures. Pictures of more than
       `max_pixels` are problems.
     - `backend`, `device`, `threads` and `trust_engine`: as for `HumanParser`.
+    - `live`: allows a camera, an address on the network and standard input (-), and says how to read them. Without it
+      only files are opened, whatever the name.
     - `on_interrupt` is told what was done before KeyboardInterrupt, or a signal's exception, goes on.
 
     What cannot be done is refused before anything is parsed, where that can be known: ConfigError, CE2PRuntimeError.
@@ -114,7 +123,7 @@ def parse(
     if kinds is not None:
         check_save(kinds)
     results_in = None if single else output
-    with open_source(source, results_in, max_pixels=max_pixels, background=background) as opened:
+    with open_source(source, results_in, max_pixels=max_pixels, background=background, live=live) as opened:
         targets: Mapping[Path, Mapping[str, Path]]
         if single:
             targets = {opened.files[0]: single_result(output, kinds, opened)}
@@ -167,7 +176,9 @@ class _Run:
     interrupt: BaseException | None = None
     """What ended it early."""
     _noted: int = 0
-    _timings: list[dict[str, float]] = field(default_factory=list)
+    _frames: int = 0
+    _timings: dict[str, array[float]] = field(default_factory=dict)
+    """Milliseconds of every frame by stage, 8 bytes each: a live source may send frames for days."""
     _present: Counter[str] = field(default_factory=Counter)
     _written: dict[Path, None] = field(default_factory=dict)
     """Source files with a frame that was parsed and written, in order."""
@@ -196,19 +207,20 @@ class _Run:
         source, total = self.source, max(0, (self.source.estimate or 0) - len(self.plan.done))
         sink = sink_for(self.plan, source, self.style)
         try:
-            with sink:
-                for frame, result in parser.parse_frames(source):
-                    sink.write(frame, result)
-                    self._timings.append(result.timings)
+            with VideoPipeline(source, parser, [sink]) as pipeline:
+                for frame, result in pipeline:
+                    self._frames += 1
+                    for stage, milliseconds in result.timings.items():
+                        self._timings.setdefault(stage, array("d")).append(milliseconds)
                     self._present.update(result.present().keys())
                     self._written[frame.path] = None
-                    progress("parsing", len(self._timings), total)
-                if source.video is not None and not self._timings:
+                    progress("parsing", self._frames, total)
+                if source.video is not None and not self._frames:
                     raise MediaError(source.problems[0] if source.problems else f"{source.name}: held no frame")
         except MediaError as error:
-            if source.video is not None or not self._timings:
+            if source.video is not None or not self._frames:
                 raise
-            raise MediaError(f"{error}; {len(self._timings)} parsed and kept in {self.output}/") from error
+            raise MediaError(f"{error}; {self._frames} parsed and kept in {self.output}/") from error
         finally:  # also of a video that ends where it was interrupted
             for text in sink.remarks if isinstance(sink, VideoSink) else []:
                 note(f"note: {text}")
@@ -220,7 +232,7 @@ class _Run:
         return Parsed(
             source=source.name,
             expected=source.total,
-            parsed=len(self._timings),
+            parsed=self._frames,
             done_before=len(self.plan.done),
             interrupted=self.interrupt is not None,
             problems=tuple(source.problems),
@@ -230,7 +242,8 @@ class _Run:
             backend=parser.backend.name if parser is not None else None,
             device=parser.backend.device if parser is not None else None,
             weights=parser.metadata.weights if parser is not None else None,
-            median_ms=stage_medians(self._timings),
+            median_ms={stage: statistics.median(values) for stage, values in self._timings.items()},
+            ledger=None if source.video is None else source.ledger.counts,
             frames_with_class=dict(self._present),
             results=tuple(
                 {"source": str(file), **{kind: str(target) for kind, target in self.targets[file].items()}}
@@ -238,8 +251,3 @@ class _Run:
                 if file in self.plan.done or file in self._written
             ),
         )
-
-
-def stage_medians(timings: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The median of each stage's milliseconds; empty without a frame."""
-    return {stage: statistics.median(timing[stage] for timing in timings) for stage in (timings or [{}])[0]}

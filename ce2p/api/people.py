@@ -6,6 +6,7 @@ Needs torch only where torchvision looks for the people.
 from __future__ import annotations
 
 import dataclasses
+import statistics
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -32,7 +33,6 @@ from ce2p_runtime.people.part_instances import Confidence
 from ce2p_runtime.people.result_files import result_files
 
 from .notes import note
-from .parse import stage_medians
 
 __all__ = ["ParsedPeople", "parse_people"]
 
@@ -311,5 +311,10 @@ class _Run:
             pictures_by_people={str(number): self.per_picture[number] for number in sorted(self.per_picture)},
             instances_of_other_pictures=len(instances.names() - set(names)) if instances is not None else 0,
             instances_of_other_categories=instances.left_out if instances is not None else 0,
-            median_ms=stage_medians(self.timings),
+            median_ms=_stage_medians(self.timings),
         )
+
+
+def _stage_medians(timings: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The median of each stage's milliseconds; empty without a frame."""
+    return {stage: statistics.median(timing[stage] for timing in timings) for stage in (timings or [{}])[0]}

@@ -15,6 +15,7 @@ __all__ = [
     "gate_limits",
     "image_size",
     "name_list",
+    "named_values",
     "normalised",
     "number_list",
 ]
@@ -67,6 +68,14 @@ def number_list(text: str, option: str) -> tuple[int, ...]:
     if not all(number.isdigit() and int(number) > 0 for number in numbers):
         raise ConfigError(f"{option} {text}: expected numbers from 1, as 1,4,16")
     return tuple(int(number) for number in numbers)
+
+
+def named_values(given: Sequence[str], option: str) -> dict[str, str]:
+    """`["a=1", "b=2"]` -> {"a": "1", "b": "2"}. Raises ConfigError."""
+    for text in given:
+        if not text.partition("=")[1]:
+            raise ConfigError(f"{option}: expected NAME=VALUE, such as {option} rtsp_transport=udp")
+    return dict(text.split("=", 1) for text in given)
 
 
 def name_list(text: str | None, option: str) -> tuple[str, ...] | None:

@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from ce2p.errors import ConfigError
+from ce2p_runtime.media.live.kinds import is_live
 from ce2p_runtime.model_files.engine_file import ENGINE_SUFFIXES
 from ce2p_runtime.precisions import PRECISIONS, Target
 
@@ -224,6 +225,17 @@ PARSE = (
         "only for label maps, and --save {save} writes none; leave out",
     ),
     Rule("trust_engine", lambda given: not _is_engine(given.model), "only for engines; leave out"),
+    Rule(
+        "live raw timeout reconnect stream_option",
+        lambda given: not is_live(given.source),
+        "only for a camera, a stream or standard input (-), and the source is a file; leave out",
+    ),
+    Rule(
+        "timeout reconnect stream_option",
+        lambda given: given.source == "-",
+        "only for a camera or a stream, and standard input ends where its writer ends it; leave out",
+    ),
+    Rule("raw", lambda given: given.source != "-", "only for bare pixels on standard input (-); leave out"),
 )
 
 PEOPLE = (

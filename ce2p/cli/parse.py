@@ -20,7 +20,10 @@ def parse(
     context: typer.Context,
     source: Annotated[
         str,
-        typer.Argument(help="Picture, folder (with its sub-folders; `folder/*` without them), glob (quoted) or video."),
+        typer.Argument(
+            help="Picture, folder (with its sub-folders; `folder/*` without them), glob (quoted) or video; camera (0), "
+            "address of a stream (rtsp://, http://, udp://, ...), or - for video on standard input."
+        ),
     ],
     model: Annotated[Path, typer.Option("--model", "-m", help="ONNX file or TensorRT engine made by `ce2p export`.")],
     output: Annotated[
@@ -66,11 +69,34 @@ def parse(
     ] = "auto",
     threads: Threads = None,
     trust_engine: TrustEngine = False,
+    live: Annotated[
+        str | None,
+        typer.Option(
+            help="Which frames of a camera, stream or pipe: every, latest (drops those that come while the network is "
+            "busy) or max-age=SECONDS. Default: every for pipes, else latest."
+        ),
+    ] = None,
+    raw: Annotated[
+        str | None,
+        typer.Option(metavar="PIXELS:WxH@RATE", help="Standard input is bare pixels, such as bgr24:1920x1080@30."),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds without a word after which a camera or stream counts as lost.")
+    ] = 10.0,
+    reconnect: Annotated[
+        float, typer.Option(help="Seconds for which a lost camera or stream is tried again; 0: never, inf: always.")
+    ] = 30.0,
+    stream_option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="FFmpeg's option for a stream or camera, e.g. rtsp_transport=udp."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
     json: Json = None,
 ) -> None:
     """Parse pictures or a video: overlays, label maps, masks, cut-outs. Files that exist are not replaced unasked."""
-    from .arguments import colour, name_list
+    from ce2p_runtime.media.live.kinds import LiveOptions
+
+    from .arguments import colour, name_list, named_values
 
     refuse_ignored(context, PARSE)
     _run(
@@ -92,6 +118,13 @@ def parse(
         device=device,
         threads=threads,
         trust_engine=trust_engine,
+        live=LiveOptions(
+            policy=live,
+            raw=raw,
+            timeout=timeout,
+            reconnect=reconnect,
+            stream_options=named_values(stream_option or [], "--stream-option"),
+        ),
     )
 
 
@@ -134,5 +167,7 @@ def _report(parsed: Parsed) -> None:
         say(f"{parsed.done_before} had all their results in {parsed.where} before")
     if parsed.parsed or parsed.interrupted or not (parsed.done_before or parsed.problems):
         say(f"{early}parsed {parsed.parsed}{total} {unit} to {parsed.where}{times}")
+    if parsed.ledger is not None:
+        say(str(parsed.ledger))
     if parsed.frames_with_class:
         say(f"found: {', '.join(parsed.frames_with_class)}")

@@ -22,6 +22,7 @@ from ce2p.models import CE2P
 from ce2p.synthetic import annotated_at, iter_samples, walking_sequence
 from ce2p_runtime import read_labels
 from ce2p_runtime.media.video_writer import VideoWriter
+from tests.runtime.media.live.sender import sending
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 FRAMES, SIZE = 6, (96, 80)
@@ -73,6 +74,14 @@ def test_parse_video(run: Run, tiny_model: Path, film: Path) -> None:
     capture = cv2.VideoCapture("out/walk_overlay.mp4")
     assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == FRAMES
     assert Path("out/walk_labels.mkv").exists()
+
+
+def test_watch(run: Run, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with sending("mpegts", "-", frames=FRAMES, rate=0) as sender:
+        monkeypatch.setattr("sys.stdin", sender.stdout)
+        *lines, account = run("watch.py", tiny_model, "-").splitlines()
+    assert len(lines) == FRAMES
+    assert account.startswith(f"{FRAMES} frames = {FRAMES} parsed; latency p50")
 
 
 def test_side_by_side(run: Run, tiny_model: Path, film: Path) -> None:

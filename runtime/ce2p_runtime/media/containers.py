@@ -16,11 +16,13 @@ from .sniff import sniff_file
 from .structure import read_structure
 from .structure.riff import count_indexed
 
-__all__ = ["announced_frames", "load_av", "open_media"]
+__all__ = ["PLAIN_FORMATS", "announced_frames", "load_av", "open_media"]
 
 # What FFmpeg may take a file for. Playlists (hls, concat, dash), which name further files and addresses,
 # pictures, subtitles and text art are not among them.
-_FORMATS = "mov,matroska,avi,mpegts,mpeg,flv,ogg,asf,mxf,nut,ivf,h264,hevc,mpegvideo,m4v,mjpeg,obu,dv,rm,yuv4mpegpipe"
+PLAIN_FORMATS = (
+    "mov,matroska,avi,mpegts,mpeg,flv,ogg,asf,mxf,nut,ivf,h264,hevc,mpegvideo,m4v,mjpeg,obu,dv,rm,yuv4mpegpipe"
+)
 
 _LARGE_AVI = 1 << 30
 """Above this size AVI files are of several parts, and not all writers count the frames of all parts."""
@@ -35,7 +37,7 @@ def open_media(path: str | Path) -> Any:
         if found.kind in ("picture", "text"):
             raise MediaError(f"{file}: is {found.name}, expected a video; check the path or fetch the file again")
         # Without the prefix, "concat:a|b" or "subfile,..." would be taken for protocols.
-        options = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
+        options = {"protocol_whitelist": "file", "format_whitelist": PLAIN_FORMATS}
         return av.open(f"file:{file}", options=options, **open_arguments(av))
     except (av.error.FFmpegError, OSError) as error:
         cut = read_structure(file).problem if isinstance(error, av.error.FFmpegError) else error.strerror

@@ -85,4 +85,4 @@ class LabelSegments(AbstractContextManager["LabelSegments"]):
                 return path
 
     def _is_source(self, path: Path) -> bool:
-        return path.exists() and path.samefile(self._source)
+        return path.exists() and self._source.exists() and path.samefile(self._source)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -19,8 +19,11 @@ from ..errors import MediaError
 from ..process.threads import prefetch
 from ..result import ParsingResult
 from .listing import FoundPictures, list_pictures, source_kind
+from .live.frame_ledger import Entry, FrameLedger
+from .live.kinds import LiveOptions, is_live
+from .live.reader import LiveReader
 from .pictures import MAX_PIXELS, WHITE, load_picture
-from .video import VideoReader
+from .video import VideoCounts, VideoFrame, VideoReader
 
 __all__ = ["Source", "SourceFrame", "open_source"]
 
@@ -42,6 +45,8 @@ class SourceFrame:
     time_base: Fraction | None = None
     notes: tuple[str, ...] = ()
     """What there is to say about a picture: see `load_picture`."""
+    entry: Entry = field(default_factory=Entry)
+    """Its place in the source's `ledger`: whoever takes a frame says there what became of it."""
 
     def annotate(self, result: ParsingResult) -> ParsingResult:
         """`result` with this frame's origin written into it."""
@@ -68,10 +73,17 @@ class Source(AbstractContextManager["Source"]):
         *,
         max_pixels: int = MAX_PIXELS,
         background: tuple[int, int, int] = WHITE,
+        live: LiveOptions | None = None,
     ) -> None:
         """See `open_source`."""
-        self.kind: Literal["picture", "folder", "glob", "video"] = source_kind(source)
-        self.name = str(source)
+        self.live: LiveReader | None = None
+        """The opened camera, network stream or pipe; None for files."""
+        self._stack = ExitStack()
+        if live is not None and is_live(source):
+            self.live = self._stack.enter_context(LiveReader(str(source), live))
+            source = self.live.path
+        self.kind: Literal["picture", "folder", "glob", "video"] = "video" if self.live else source_kind(source)
+        self.name = self.live.name if self.live else str(source)
         self.base = Path(source).parent
         """The folder that places of results are counted from."""
         self.files: tuple[Path, ...] = (Path(source),)
@@ -84,11 +96,17 @@ class Source(AbstractContextManager["Source"]):
         self.delivered = 0
         self._left_out: frozenset[Path] = frozenset()
         self._load = partial(load_picture, max_pixels=max_pixels, background=background)
-        self._stack = ExitStack()
-        self.video: VideoReader | None = None
+        self.ledger = self.live.ledger if self.live else FrameLedger()
+        """What became of every frame of a video."""
+        self.accounted = False
+        """Whether who takes the frames says in their entries what became of them; else delivered means parsed."""
+        self.file: VideoReader | None = None
+        """The opened video file; None for pictures and live sources."""
+        if self.kind == "video" and self.live is None:
+            self.file = self._stack.enter_context(VideoReader(source))
+        self.video = self.live or self.file
         """The opened video; None for pictures."""
-        if self.kind == "video":
-            self.video = self._stack.enter_context(VideoReader(source))
+        if self.video is not None:
             self.total: int | None = self.video.declared_frames
             """Frames to expect, or None where a video does not say."""
             self.estimate: int | None = self.video.estimated_frames
@@ -105,14 +123,21 @@ class Source(AbstractContextManager["Source"]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+        self.ledger.close()
 
     def __iter__(self) -> Iterator[SourceFrame]:
-        frames = self._video_frames(self.video) if self.video is not None else self._read_pictures()
         with ExitStack() as stack:
-            ahead = prefetch(frames, _AHEAD)
+            if self.live is not None:  # which reads ahead itself, as far as its policy says
+                ahead = self._video_frames(self.live, self.live)
+            elif self.file is not None:
+                ahead = prefetch(self._video_frames(self.file, self._file_frames(self.file)), _AHEAD)
+            else:
+                ahead = prefetch(self._read_pictures(), _AHEAD)
             stack.callback(ahead.close)
             for frame in ahead:
                 self.delivered += 1
+                if not self.accounted:
+                    frame.entry.parse()
                 yield frame
 
     def leave_out(self, files: frozenset[Path]) -> None:
@@ -125,20 +150,33 @@ class Source(AbstractContextManager["Source"]):
             more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
             raise MediaError(self.problems[0] + more)
 
-    def _video_frames(self, reader: VideoReader) -> Iterator[SourceFrame]:
+    def _video_frames(
+        self, reader: VideoReader | LiveReader, frames: Iterable[tuple[VideoFrame, Entry]]
+    ) -> Generator[SourceFrame, None, None]:
         said = len(reader.notes)
-        for frame in reader:
-            yield SourceFrame(frame.image, reader.path, frame.index, frame.pts, frame.time_base)
+        for frame, entry in frames:
+            yield SourceFrame(frame.image, reader.path, frame.index, frame.pts, frame.time_base, entry=entry)
         self.notes += self._notes_of(reader, said)
         self.total = reader.declared_frames
         if reader.problem:
             self.problems.append(reader.problem)
 
-    @staticmethod
-    def _notes_of(reader: VideoReader, said: int) -> list[str]:
-        return [f"{reader.path}: {note}" for note in reader.notes[said:]]
+    def _file_frames(self, reader: VideoReader) -> Iterator[tuple[VideoFrame, Entry]]:
+        before = VideoCounts()
+        for frame in reader:
+            before = self._enter_losses(before, reader.counts)
+            yield frame, self.ledger.receive(repaired=frame.repaired)
+        self._enter_losses(before, reader.counts)
 
-    def _read_pictures(self) -> Iterator[SourceFrame]:
+    def _enter_losses(self, before: VideoCounts, now: VideoCounts) -> VideoCounts:
+        self.ledger.add("undecodable", now.skipped - before.skipped)
+        self.ledger.lose(now.unread - before.unread)
+        return now
+
+    def _notes_of(self, reader: VideoReader | LiveReader, said: int) -> list[str]:
+        return [f"{self.name}: {note}" for note in reader.notes[said:]]
+
+    def _read_pictures(self) -> Generator[SourceFrame, None, None]:
         said: dict[str, list[Path]] = {}
         for index, path in enumerate(self.files):
             if path in self._left_out:
@@ -162,10 +200,14 @@ def open_source(
     *,
     max_pixels: int = MAX_PIXELS,
     background: tuple[int, int, int] = WHITE,
+    live: LiveOptions | None = None,
 ) -> Source:
     """Open a picture, a folder with its sub-folders, a glob or a video. Raises MediaError if nothing is to be read.
+
+    With `live`, also what `is_live` says: a camera, an address on the network, standard input. Without it only files
+    are ever opened, whatever the name, so that a name from elsewhere reaches nothing.
 
     `results_in`: the folder that results will go to; own results of earlier runs in it are left out. `max_pixels` and
     `background` (RGB) are for pictures: see `read_picture`.
     """
-    return Source(source, results_in, max_pixels=max_pixels, background=background)
+    return Source(source, results_in, max_pixels=max_pixels, background=background, live=live)

@@ -24,11 +24,10 @@ from .pyav import fraction
 from .video_decoding import Decoding
 from .video_ledger import VideoCounts
 from .video_pixels import FramePixels
+from .video_streams import check_picture_size, choose_stream, frame_rate, left_out_streams, pixel_shape
 from .video_writer import LabelVideoWriter, VideoWriter
 
 __all__ = ["LabelVideoWriter", "VideoCounts", "VideoFrame", "VideoReader", "VideoWriter"]
-
-_MAX_PIXELS = 8192 * 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +42,8 @@ class VideoFrame:
     """Presentation time in units of `time_base`."""
     time_base: Fraction
     """Seconds per unit of `pts`."""
+    repaired: bool = False
+    """Whether the decoder had to repair it, or complained about it."""
 
     @property
     def time(self) -> float:
@@ -85,10 +86,11 @@ class VideoReader:
         """What the user should know although nothing is lost, one clause each; complete after the last frame."""
         self._frames: Generator[VideoFrame, None, None] = self._read()
         try:
-            self._stream = self._choose_stream()
+            self._stream = choose_stream(self._container, self.path)
+            self.notes += left_out_streams(self._container)
             self._decoding = Decoding(self._av, self._container, self._stream)
             self._ledger = self._decoding.ledger
-            self.frame_rate: Fraction = _frame_rate(self._stream)
+            self.frame_rate: Fraction = frame_rate(self._stream)
             """Average frames per second; frames carry their own times, which need not be even."""
             self.declared_frames: int | None = announced_frames(self.path, self._container, self._stream)
             """Number of frames the container announces, or None where it does not say (MKV, WebM, TS); after the last
@@ -103,8 +105,7 @@ class VideoReader:
                 raise MediaError(f"{self.path}: no frame can be decoded{why}, expected a whole video; copy it again")
             self.size: tuple[int, int] = (self._first.image.shape[0], self._first.image.shape[1])
             """(height, width) in pixels of the first frame, upright."""
-            ratio = fraction(self._stream.sample_aspect_ratio) or Fraction(1)
-            self.sample_aspect_ratio: Fraction = 1 / ratio if self._pixels.turned else ratio
+            self.sample_aspect_ratio: Fraction = pixel_shape(self._stream, turned=self._pixels.turned)
             """Width over height of one pixel as it is to be shown, upright; 1 where nothing is said."""
         except BaseException:
             self.close()
@@ -151,27 +152,9 @@ class VideoReader:
             self.notes.append(f"the size of the pictures changes {change} at frame {frame.index}")
         self._ledger.deliver(resized=resized)
 
-    def _choose_stream(self) -> Any:
-        streams = [stream for stream in self._container.streams.video if not _is_cover(stream)]
-        if not streams:
-            raise MediaError(f"{self.path}: has no video stream, expected a video; check the path")
-        stream = streams[0]
-        context = stream.codec_context
-        if context is None:
-            raise MediaError(f"{self.path}: its video codec is not known to this PyAV; convert it to H.264")
-        self._check_size(context)
-        for what, left_out in {"video": streams[1:], "subtitles": self._container.streams.subtitles}.items():
-            if left_out:
-                self.notes.append(f"further streams ({what}) are not carried on: {len(left_out)}")
-        return stream
-
-    def _check_size(self, picture: Any) -> None:
-        if picture.width * picture.height > _MAX_PIXELS:
-            raise MediaError(f"{self.path}: frames of {picture.width}x{picture.height}, expected at most 8192x8192")
-
     def _read(self) -> Generator[VideoFrame, None, None]:
-        for index, frame in enumerate(self._decoding.frames()):
-            yield self._frame(frame, index)
+        for index, (frame, repaired) in enumerate(self._decoding.frames()):
+            yield self._frame(frame, index, repaired=repaired)
         announced, counts = self.declared_frames, self.counts
         if announced is not None:
             self.declared_frames = announced - counts.hidden
@@ -190,8 +173,8 @@ class VideoReader:
         frames = round(length * unit * self.frame_rate) if length else 0
         return frames if 0 < frames <= self.path.stat().st_size else None
 
-    def _frame(self, frame: Any, index: int) -> VideoFrame:
-        self._check_size(frame)
+    def _frame(self, frame: Any, index: int, *, repaired: bool) -> VideoFrame:
+        check_picture_size(frame, self.path)
         if index == 0:
             self._pixels.begin(frame)
             self.notes += self._pixels.notes
@@ -201,16 +184,4 @@ class VideoReader:
             step = max(1, round(1 / (self.frame_rate * time_base)))
             pts = 0 if self._last_pts is None else self._last_pts + step
         self._last_pts = pts
-        return VideoFrame(self._pixels.array(frame), index, pts, time_base)
-
-
-def _frame_rate(stream: Any) -> Fraction:
-    """The average rate, as far as it is one: damaged headers tell of a frame in a hundred days."""
-    rates = (fraction(stream.average_rate), fraction(stream.guessed_rate))
-    return next((rate for rate in rates if rate is not None and Fraction(1, 1000) <= rate <= 1000), Fraction(25))
-
-
-def _is_cover(stream: Any) -> bool:
-    """Whether a video stream is the attached picture of an album: AV_DISPOSITION_ATTACHED_PIC."""
-    disposition = getattr(stream, "disposition", 0)
-    return bool(getattr(disposition, "value", disposition) & 0x400)  # a number, or a flag in some versions of PyAV
+        return VideoFrame(self._pixels.array(frame), index, pts, time_base, repaired)

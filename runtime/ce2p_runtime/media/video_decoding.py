@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from .packet_contents import PacketContents
 from .structure import Structure, read_structure
 from .video_ledger import Ledger, Ticket
 
-__all__ = ["Decoding"]
+__all__ = ["Decoding", "reason"]
 
 _MAX_READ_ERRORS = 16
 """Read errors in a row after which the rest of a file is given up."""
@@ -36,9 +36,12 @@ class Decoding:
         self.last_error = ""
         """What the decoder or the container's reader said last."""
 
-    def frames(self) -> Iterator[Any]:
-        """PyAV's frames, in the order of display."""
-        for packet in self._packets():
+    def frames(self, packets: Iterable[Any] | None = None) -> Iterator[tuple[Any, bool]]:
+        """PyAV's frames, in the order of display, each with whether it is damaged.
+
+        `packets`: those to decode, where not all of the stream.
+        """
+        for packet in self._packets() if packets is None else packets:
             packet.opaque = ticket = self.ledger.enter(packet)
             if self._codec == "ffv1":
                 self._checksums[slices_intact(ticket.data)] += 1
@@ -61,7 +64,7 @@ class Decoding:
                 except (self._av.error.FFmpegError, OSError) as error:
                     errors += 1
                     self.ledger.add_unread()
-                    self.last_error = _reason(error)
+                    self.last_error = reason(error)
                     demuxed = self._container.demux(self._stream)
                     continue
             if words:
@@ -72,8 +75,8 @@ class Decoding:
                 errors = 0
                 yield packet
 
-    def _decoded(self, packet: Any, ticket: Ticket | None) -> list[Any]:
-        """The frames that the decoder gives for a packet, or for None at the end; entered into the ledger."""
+    def _decoded(self, packet: Any, ticket: Ticket | None) -> list[tuple[Any, bool]]:
+        """What `frames` yields of a packet, or for None at the end; entered into the ledger."""
         frames: list[Any] = []
         with listening(self._av) as words:
             try:
@@ -81,15 +84,17 @@ class Decoding:
             except self._av.error.EOFError:
                 pass
             except (self._av.error.FFmpegError, OSError) as error:
-                words.append((0, "", _reason(error)))
+                words.append((0, "", reason(error)))
         if words:
             self.last_error = words[-1][2].strip()
             if ticket is not None:
                 ticket.failed = True
+        given = []
         for frame in frames:
             damaged = frame.is_corrupt or (ticket is None and bool(words))
-            self.ledger.give(frame.opaque, damaged=damaged, interlaced=frame.interlaced_frame)
-        return frames
+            repaired = self.ledger.give(frame.opaque, damaged=damaged, interlaced=frame.interlaced_frame)
+            given.append((frame, repaired))
+        return given
 
     def notes(self, structure: Structure) -> list[str]:
         """After the last frame: what was left out but not lost."""
@@ -130,5 +135,6 @@ class Decoding:
         return findings
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """What an error of PyAV or of the system says, without the name of what was read."""
     return getattr(error, "strerror", None) or str(error)

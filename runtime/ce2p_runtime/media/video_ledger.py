@@ -102,18 +102,23 @@ class Ledger:
             self._settle(self._open.popleft())
         return ticket
 
-    def give(self, ticket: Any, *, damaged: bool, interlaced: bool) -> None:
-        """A frame came out of the decoder; `ticket` is what it carries, which some decoders leave away."""
+    def give(self, ticket: Any, *, damaged: bool, interlaced: bool) -> bool:
+        """A frame came out of the decoder; `ticket` is what it carries, which some decoders leave away.
+
+        Returns whether it counts as damaged.
+        """
         if not isinstance(ticket, Ticket):
             ticket = next((waiting for waiting in self._open if not waiting.frames), None)
         self._given += 1
-        self._damaged += damaged or (ticket is not None and ticket.failed)
+        damaged = damaged or (ticket is not None and ticket.failed)
+        self._damaged += damaged
         if ticket is None or ticket.frames:
             self._further += 1
         if ticket is not None:
             ticket.frames += 1
             ticket.field |= interlaced and self._contents.is_field(ticket.data)
             ticket.data = b""
+        return damaged
 
     def deliver(self, *, resized: bool) -> None:
         """A frame goes to the user."""

@@ -60,7 +60,7 @@ class VideoSink(AbstractContextManager["VideoSink"]):
                 targets["overlay"],
                 video.frame_rate,
                 video.size,
-                video.path,
+                None if source.live else video.path,
                 sample_aspect_ratio=video.sample_aspect_ratio,
             )
         if "labels" in targets:

@@ -231,7 +231,7 @@ def test_sound_without_pictures_is_refused(tmp_path: Path) -> None:
 
 def test_frames_that_are_too_large_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_film(tmp_path / "a.mp4", pts=range(3))
-    monkeypatch.setattr("ce2p_runtime.media.video._MAX_PIXELS", 160 * 120 - 1)
+    monkeypatch.setattr("ce2p_runtime.media.video_streams._MAX_PIXELS", 160 * 120 - 1)
     with pytest.raises(MediaError, match="160x120"):
         VideoReader(path)
 
