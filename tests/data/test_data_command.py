@@ -12,6 +12,7 @@ import pytest
 
 from ce2p.cli.announcements import show_announcements
 from ce2p.cli.data import run_check, run_sbd, run_synthetic
+from ce2p.datasets import names_of
 from ce2p.errors import DataError
 from ce2p.labels import label_set, read_label_set
 from ce2p_runtime.errors import MediaError
@@ -191,7 +192,7 @@ def test_folders_that_cannot_be_checked_at_all(tmp_path: Path, capsys: pytest.Ca
     )
     assert str(check(capsys, tmp_path).error).startswith(
         f"{tmp_path}: has the layout of no data set we know; {tmp_path} is empty; name a published one with --dataset "
-        "(lip, cihp, atr, ppp, voc), or bring classes of your own as classes.txt (one name per line"
+        f"({', '.join(names_of(layout=True)[:-1])}), or bring classes of your own as classes.txt (one name per line"
     )
     for dataset in ("lip", "custom", "voc", "cihp"):
         error = check(capsys, tmp_path, dataset).error

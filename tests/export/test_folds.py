@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ce2p.families import FAMILIES
 from ce2p.flops import count_flops
 from ce2p.models import CE2P, CE2PConfig, untrained
 from ce2p.models.heads import PYRAMID_BINS, EdgeFeatures
@@ -18,7 +19,6 @@ from ce2p_export.folds import drop_heads, fold_batchnorm, fold_pyramid, split_de
 from ce2p_export.folds.pyramid import pooling_matrix, shifted_upsampling_matrix
 
 Tiny = Callable[..., CE2P]
-FAMILIES = ("ssseg", "ssseg-2020", "ce2p", "schp", "mce2p")
 
 MAX_RELATIVE_L2 = 1e-5
 """Folding reorders float32 sums, no more. Measured: 1e-6 to 7e-6 through a whole network, against 1e-4 and more for the

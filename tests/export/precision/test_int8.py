@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ce2p.errors import CE2PError
-from ce2p.families import preprocessing_for
+from ce2p.families import FAMILIES, preprocessing_for
 from ce2p.models import CE2P
 from ce2p_export import GraphOptions, deploy
 from ce2p_export.onnx_graph import finish_graph, trace_graph
@@ -74,7 +74,7 @@ def plainly(model: ir.Model, image: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def test_groups_are_blocks_and_branches(tiny: Tiny) -> None:
-    for family in ("schp", "ce2p", "mce2p", "ssseg", "ssseg-2020"):
+    for family in FAMILIES:
         net = deploy(tiny(family), SIZE, keep_edge=True).net
         graph = trace_graph(net, preprocessing_for(family), GraphOptions(SIZE, edge=True)).graph  # type: ignore[arg-type]
         groups = layer_groups(graph)

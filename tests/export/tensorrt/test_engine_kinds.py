@@ -9,6 +9,7 @@ from types import ModuleType
 import onnx
 import pytest
 
+from ce2p.families import FAMILIES
 from ce2p.models import CE2P
 from ce2p_export import GraphOptions
 from ce2p_export.tensorrt import BuildSettings, BuiltPlan, build_plan
@@ -17,7 +18,6 @@ from ce2p_runtime.model_files.engine_file import Profile
 from tests.export.tensorrt.graphs import quantised, written
 
 Tiny = Callable[..., CE2P]
-FAMILIES = ("ssseg", "ssseg-2020", "ce2p", "schp", "mce2p")
 SIDE = 97
 BODIES = BuildSettings(plugins=False)
 
