@@ -79,5 +79,14 @@ def _painted(
         for y, x, radius_y, radius_x, part in _PARTS:
             centre = (round(left + x * width), round(top + y * height))
             axes = (max(1, round(radius_x * width)), max(1, round(radius_y * height)))
-            cv2.ellipse(labels, centre, axes, float(rng.uniform(-8, 8)), 0, 360, part % classes, -1)
+            cv2.ellipse(
+                labels,
+                centre,
+                axes,
+                float(rng.uniform(-8, 8)),
+                startAngle=0,
+                endAngle=360,
+                color=part % classes,
+                thickness=-1,
+            )
     return labels

@@ -13,11 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.gpu.networks_on_disk import MODEL, prepare
+from benchmarks.gpu.networks_on_disk import MODEL, NetworkFiles, prepare
 from benchmarks.gpu.parts import Part, SkippedError, first_line, part_main, working_folder
 from benchmarks.gpu.runtimes import gpu_runtimes
 from benchmarks.rival_files import export_by_command
-from ce2p.models import CE2P
 from ce2p_export import GraphOptions, export_onnx, export_plain, open_source
 
 __all__ = ["Files", "export_files", "file_of", "int8_file", "our_files"]
@@ -36,83 +35,67 @@ class Files:
     """Name -> why there is none."""
 
 
-def our_files(family: str, name: str, size: tuple[int, int], batch: int | None, folder: Path) -> dict[str, Path]:
-    """Precision -> our ONNX file, with random weights; one that is in `folder` already is taken as it is.
+def our_files(files: NetworkFiles, batch: int | None) -> dict[str, Path]:
+    """Precision -> our ONNX file, with random weights; one that is there already is taken as it is.
 
     `batch`: None for one file that takes any.
     """
-    files = {precision: file_of(family, name, size, batch, folder, precision) for precision in ("fp32", "fp16")}
-    for precision, path in files.items():
+    ours = {precision: file_of(files, batch, precision) for precision in ("fp32", "fp16")}
+    for precision, path in ours.items():
         if not path.exists():
-            source = open_source(name, family=family, random=True)
-            export_onnx(source, GraphOptions(size, batch, precision=precision), path)  # type: ignore[arg-type]
-    return files
+            source = open_source(files.name, family=files.family, random=True)
+            export_onnx(source, GraphOptions(files.size, batch, precision=precision), path)  # type: ignore[arg-type]
+    return ours
 
 
-def file_of(family: str, name: str, size: tuple[int, int], batch: int | None, folder: Path, kind: str) -> Path:
+def file_of(files: NetworkFiles, batch: int | None, kind: str) -> Path:
     """Where a file of its kind lies."""
-    return folder / f"{family}-{name}-{size[0]}x{size[1]}-b{batch or 'any'}-{kind}.onnx"
+    height, width = files.size
+    return files.folder / f"{files.family}-{files.name}-{height}x{width}-b{batch or 'any'}-{kind}.onnx"
 
 
-def export_files(net: CE2P, family: str, name: str, size: tuple[int, int], batch: int, folder: Path) -> Files:
+def export_files(files: NetworkFiles, batch: int) -> Files:
     """Naive export, our two files and, where TensorRT is, their engines and an INT8 one, all for one batch size.
 
-    What is in `folder` already is taken as it is.
+    What is there already is taken as it is.
     """
-    naive = file_of(family, name, size, batch, folder, "naive")
+    naive = file_of(files, batch, "naive")
     if not naive.exists():
-        export_plain(net, naive, size, batch)
+        export_plain(files.net("trained"), naive, files.size, batch)
     # One file for all larger batches: the proof of an export runs its batch on the CPU.
-    files = our_files(family, name, size, 1 if batch == 1 else None, folder)
+    ours = our_files(files, 1 if batch == 1 else None)
     try:
         importlib.import_module("tensorrt")
     except ImportError as error:  # not there, or its libraries are not
         missing = {"ours TensorRT": f"no TensorRT ({first_line(error)})"}
-        return Files(naive, files["fp32"], files["fp16"], {}, missing)
+        return Files(naive, ours["fp32"], ours["fp16"], {}, missing)
     from ce2p_export.tensorrt import BuildSettings, build_engine_file
 
     engines: dict[str, Path] = {}
     missing = {}
-    static = our_files(family, name, size, batch, folder)
     makers: dict[str, tuple[Callable[[], Path], bool]] = {
         f"{precision}{'' if plugins else ', no plugins'}": (lambda file=file: file, plugins)  # type: ignore[misc]
-        for precision, file in static.items()
+        for precision, file in our_files(files, batch).items()
         for plugins in (True, False)
     }
-    int8 = file_of(family, name, size, batch, folder, "int8")
-    makers["int8"] = (lambda: int8_file(family, name, size, batch, int8), True)
+    makers["int8"] = (lambda: int8_file(files, batch), True)
     for title, (make, plugins) in makers.items():
         try:
             file = make()
-            target = folder / f"{file.stem}{'' if plugins else '_plain'}.engine"
+            target = files.folder / f"{file.stem}{'' if plugins else '_plain'}.engine"
             if not target.exists():
                 build_engine_file(file, BuildSettings(plugins=plugins), target)
             engines[title] = target
         except Exception as error:  # no TensorRT, no GPU that it knows, an export that the gate refuses
             missing[f"ours TensorRT {title}"] = first_line(error)
-    return Files(naive, files["fp32"], files["fp16"], engines, missing)
+    return Files(naive, ours["fp32"], ours["fp16"], engines, missing)
 
 
-def int8_file(family: str, name: str, size: tuple[int, int], batch: int, path: Path) -> Path:
+def int8_file(files: NetworkFiles, batch: int) -> Path:
     """Our INT8 file with the quantisers where TensorRT wants them, calibrated on synthetic people; not gated."""
-    arguments = [
-        name,
-        "--random",
-        "--family",
-        family,
-        "--precision",
-        "int8",
-        "--target",
-        "tensorrt",
-        "--gate",
-        "off",
-        "--imgsz",
-        f"{size[0]}x{size[1]}",
-        "--batch",
-        str(batch),
-        "--calib-count",
-        "4",
-    ]
+    path, size = file_of(files, batch, "int8"), "{}x{}".format(*files.size)
+    options = f"--random --family {files.family} --precision int8 --target tensorrt --gate off --imgsz {size}"
+    arguments = [files.name, *options.split(), "--batch", str(batch), "--calib-count", "4"]
     return path if path.exists() else export_by_command(arguments, path)
 
 
@@ -124,7 +107,7 @@ def work(part: Part, options: argparse.Namespace) -> None:
     with working_folder(options.files) as folder:
         source = prepare(folder, options.model)
         for batch in (int(batch) for batch in options.batches.split(",")):
-            files = export_files(source.net("trained"), source.family, source.name, source.size, batch, folder)
+            files = export_files(source, batch)
             made = (files.naive, files.fp32, files.fp16, *files.engines.values())
             part.rows += [{"file": path.name, "batch": batch} for path in made]
             part.rows += [{"file": title, "batch": batch, "note": why} for title, why in files.missing.items()]

@@ -5,7 +5,7 @@
 First our kernels around the fused network in PyTorch (frame_path.py), which needs nothing but PyTorch and
 cuda-bindings: with and without one CUDA graph, from pinned and from any memory, and with frames that are on the device
 already. Then, where they can be had, the runtime's own backends (runtime_frames.py). Every way's labels are held
-against the usual way's in float32 before the clock starts.
+against the baseline pipeline's in float32 before the clock starts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from benchmarks.gpu.device import GpuDevice, compile_all
 from benchmarks.gpu.frame_path import FramePath
 from benchmarks.gpu.networks_on_disk import MODEL, NetworkFiles, prepare
 from benchmarks.gpu.parts import Part, Row, first_line, part_main, working_folder
-from benchmarks.gpu.runtime_frames import FRAME, MIN_AGREEMENT, usual_way
+from benchmarks.gpu.runtime_frames import FRAME, MIN_AGREEMENT, baseline_of
 from benchmarks.gpu.runtimes import gpu_runtimes
 from benchmarks.gpu.summary import FRAME_ROW
 from benchmarks.gpu.targets import FRAME_MS
@@ -37,7 +37,7 @@ from ce2p_runtime.measuring.timing import interleave
 from ce2p_runtime.model_files.metadata import ModelMetadata
 
 SIZES = {"full": FRAME, "tiny": (108, 192)}
-_USUAL_ROUNDS = 3
+_BASELINE_ROUNDS = 3
 Frame = NDArray[np.uint8]
 
 
@@ -50,11 +50,11 @@ def work(part: Part, options: argparse.Namespace) -> None:
         files = prepare(folder, options.model)
         labels = label_set(parse_model_name(files.name)[0])
         metadata = TorchBackend(files.net("trained"), labels, files.size).metadata
-        usual = usual_way(files.net("trained"), metadata, torch_device.name)
-        expected = usual(frame)
-        kernel_path(part, files, metadata, frame, expected, torch_device, options.rounds)
-        timing = interleave({"usual": lambda: usual(frame)}, _USUAL_ROUNDS, warmup=1, rest=0.0)["usual"]
-        part.rows.append({"frame": "usual way, network on the GPU, fp32", "p50 ms": timing.median_ms})
+        baseline = baseline_of(files.net("trained"), metadata, torch_device.name)
+        expected = baseline(frame)
+        kernel_path(part, files, metadata, frame, expected, torch_device=torch_device, rounds=options.rounds)
+        timing = interleave({"baseline": lambda: baseline(frame)}, _BASELINE_ROUNDS, warmup=1, rest=0.0)["baseline"]
+        part.rows.append({"frame": "baseline pipeline, network on the GPU, fp32", "p50 ms": timing.median_ms})
         part.save()
         here, lacking = gpu_runtimes()
         ours = [name for name in here if name != "naive"] if torch_device.cuda else []
@@ -62,10 +62,10 @@ def work(part: Part, options: argparse.Namespace) -> None:
             lacking = lacking if torch_device.cuda else "they run on a GPU only"
             part.rows.append({"frame": "the runtime's own backends", "note": lacking})
             return
-        parsers = runtime_frames.open_parsers(part, files.family, files.name, files.size[0], folder, ours)
+        parsers = runtime_frames.open_parsers(part, files, ours)
         try:
             if parsers:
-                runtime_frames.compare(part, usual, parsers, options.rounds)
+                runtime_frames.time_parsers(part, baseline, parsers, options.rounds)
         finally:
             for parser in parsers.values():
                 parser.close()
@@ -77,6 +77,7 @@ def kernel_path(
     metadata: ModelMetadata,
     frame: Frame,
     expected: Frame,
+    *,
     torch_device: TorchDevice,
     rounds: int,
 ) -> None:

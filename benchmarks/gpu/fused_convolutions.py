@@ -65,11 +65,10 @@ class FusedConvolution(nn.Module):
             return F.relu(y if z is None else y + z)
         weight, bias, padding = conv.weight, conv.bias, conv.padding
         assert not isinstance(padding, str)  # ours are numbers
+        shape = {"stride": conv.stride, "padding": padding, "dilation": conv.dilation, "groups": conv.groups}
         if z is None:
-            return torch.cudnn_convolution_relu(x, weight, bias, conv.stride, padding, conv.dilation, conv.groups)
-        return torch.cudnn_convolution_add_relu(
-            x, weight, z, 1.0, bias, conv.stride, padding, conv.dilation, conv.groups
-        )
+            return torch.cudnn_convolution_relu(x, weight, bias, **shape)  # type: ignore[arg-type]
+        return torch.cudnn_convolution_add_relu(x, weight, z, 1.0, bias, **shape)  # type: ignore[arg-type]
 
 
 def fuse_convolutions(folded: CE2P, size: tuple[int, int]) -> tuple[GraphModule, Coverage]:

@@ -78,7 +78,7 @@ def exported_groups(files: NetworkFiles, batches: list[int], device: str) -> lis
             add("exported files", batch, _missing, lacking)
         if not here:
             continue
-        made = export_files(files.net("trained"), files.family, files.name, files.size, batch, files.folder)
+        made = export_files(files, batch)
         if "naive" in here:
             add("ORT CUDA naive", batch, from_naive_onnx, "ORT CUDA naive", made.naive, files, batch)
         for precision, file in (("fp32", made.fp32), ("fp16", made.fp16)):

@@ -12,7 +12,7 @@ from benchmarks.gpu.runtimes import gpu_runtimes
 
 __all__ = ["PARTS", "REHEARSED_MODEL", "PlannedPart", "plan_of", "plan_table"]
 
-_SANITIZER_CASES = "3"
+_SANITIZER_CASES = 3
 """Checked launches are a hundred times slower, and every kernel is in each case."""
 _WITH_DRIVER = "tests.cuda_on_cpu.with_driver"
 REHEARSED_MODEL = "schp:lip-r18-os16:65"
@@ -60,26 +60,40 @@ class PlannedPart:
         launcher = _WITH_DRIVER if self.rehearsal and self.kernels else ""
         told = ("--seconds", f"{seconds - _STARTING:.0f}") if self.plans_ahead else ()
         arguments = (*self.arguments, *told)
-        part = run_part(self.title, f"benchmarks.gpu.{self.module}", seconds, arguments, wrapper, launcher)
+        part = run_part(self.title, f"benchmarks.gpu.{self.module}", seconds, arguments, wrapper, launcher=launcher)
         part.name = self.title
         return part
+
+
+def _checked(tool: str, cases: int, expected: float, limit: float) -> PlannedPart:
+    """Every kernel under compute-sanitizer."""
+    arguments = ("--cases", str(cases))
+    return PlannedPart(
+        tool, f"compute-sanitizer {tool}", "kernel_checks", expected, limit, arguments=arguments, tool=tool
+    )
 
 
 PARTS = (
     PlannedPart("machine", "Machine and ceilings", "description", 20, 35, kernels=True, measures=False),
     PlannedPart("kill", "Kill test: cuDNN's fused convolutions", "kill_test", 60, 95, plans_ahead=True),
-    PlannedPart("checks", "Kernels against their references", "kernel_checks", 15, 25, ("--cases", "12"), kernels=True),
+    PlannedPart(
+        "checks",
+        "Kernels against their references",
+        "kernel_checks",
+        15,
+        25,
+        arguments=("--cases", "12"),
+        kernels=True,
+    ),
     PlannedPart("times", "Kernel times beside their floors", "kernel_times", 30, 55, kernels=True),
     PlannedPart("exports", "Exports", "exports", 90, 110, measures=False),
     PlannedPart("frames", "Frames", "frames", 35, 50, kernels=True),
     PlannedPart("network", "Networks", "network", 125, 135, plans_ahead=True, stretches=True),
+    _checked("memcheck", _SANITIZER_CASES, 12, 20),
+    _checked("racecheck", _SANITIZER_CASES, 10, 15),
     PlannedPart(
-        "memcheck", "compute-sanitizer memcheck", "kernel_checks", 12, 20, ("--cases", _SANITIZER_CASES), "memcheck"
+        "training", "Training", "training", 35, 45, arguments=("--scored", "0", "--pictures", "160", "--seconds", "8")
     ),
-    PlannedPart(
-        "racecheck", "compute-sanitizer racecheck", "kernel_checks", 10, 15, ("--cases", _SANITIZER_CASES), "racecheck"
-    ),
-    PlannedPart("training", "Training", "training", 35, 45, ("--scored", "0", "--pictures", "160", "--seconds", "8")),
 )
 
 

@@ -1,7 +1,7 @@
-"""Whole frames by the runtime itself, `HumanParser` on each GPU backend that is there, beside the usual way.
+"""Whole frames by the runtime itself, `HumanParser` on each GPU backend that is there, beside the baseline pipeline.
 
-The usual way is what the public extractors do, with the network on the GPU: warp with OpenCV, normalise, forward pass,
-upsample, copy back, warp every class with OpenCV, argmax.
+The baseline pipeline is what the public extractors do, with the network on the GPU: warp with OpenCV, normalise, forward
+pass, upsample, copy back, warp every class with OpenCV, argmax.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.baseline_pipeline import BaselinePipeline
-from benchmarks.gpu.exports import file_of, int8_file, our_files
+from benchmarks.gpu.exports import int8_file, our_files
 from benchmarks.gpu.network_runs import graphed_backend
+from benchmarks.gpu.networks_on_disk import NetworkFiles
 from benchmarks.gpu.parts import EXPECTED, Part, Row, first_line
 from benchmarks.scenes import photo
 from ce2p.models import CE2P
@@ -26,29 +27,27 @@ from ce2p_runtime.measuring.timing import interleave
 from ce2p_runtime.media.sources import SourceFrame
 from ce2p_runtime.model_files.metadata import ModelMetadata
 
-__all__ = ["FRAME", "MIN_AGREEMENT", "compare", "open_parsers", "usual_way"]
+__all__ = ["FRAME", "MIN_AGREEMENT", "baseline_of", "open_parsers", "time_parsers"]
 
 FRAME = (1080, 1920)
 STREAM_FRAMES = 60
 MIN_AGREEMENT = {"fp32": 0.999, "fp16": 0.97, "int8": 0.7}
-"""Of labels with the usual way in float32. Random weights leave many near ties, hence the low bounds for fp16 and int8;
-how good an INT8 file is, the gate says, on a trained network."""
+"""Of labels with the baseline pipeline in float32. Random weights leave many near ties, hence the low bounds for fp16 and
+int8; how good an INT8 file is, the gate says, on a trained network."""
 Labels = NDArray[np.uint8]
 
 
-def usual_way(net: CE2P, metadata: ModelMetadata, device: str) -> Callable[[NDArray[np.uint8]], Labels]:
+def baseline_of(net: CE2P, metadata: ModelMetadata, device: str) -> Callable[[NDArray[np.uint8]], Labels]:
     """The extractor's steps, with the geometry and constants of `metadata`."""
     module = net.to(device).eval()
     return BaselinePipeline(lambda image: module(torch.from_numpy(image).to(device)).parsing, metadata)
 
 
-def open_parsers(
-    part: Part, family: str, name: str, side: int, folder: Path, here: list[str]
-) -> dict[str, HumanParser]:
+def open_parsers(part: Part, files: NetworkFiles, here: list[str]) -> dict[str, HumanParser]:
     """A parser for each of our files and each backend of `here` (see runtimes.gpu_runtimes); those that cannot run
     become rows with the reason."""
     makers: dict[str, Callable[[], HumanParser]] = {}
-    for precision, file in our_files(family, name, (side, side), 1, folder).items():
+    for precision, file in our_files(files, 1).items():
         ways: dict[str, dict[str, Callable[[Path], HumanParser]]] = {
             "onnxruntime": {"onnxruntime": _by("onnxruntime"), "onnxruntime graph": _graphed},
             "tensorrt-rtx": {"tensorrt-rtx": _by("tensorrt-rtx")},
@@ -58,8 +57,7 @@ def open_parsers(
             for way, make in ways.get(runtime, {}).items():
                 makers[f"ours {way} {precision}"] = lambda make=make, file=file: make(file)  # type: ignore[misc]
     if "tensorrt" in here:
-        int8 = file_of(family, name, (side, side), 1, folder, "int8")
-        makers["ours tensorrt int8"] = lambda: _by("tensorrt")(_engine(int8_file(family, name, (side, side), 1, int8)))
+        makers["ours tensorrt int8"] = lambda: _by("tensorrt")(_engine(int8_file(files, 1)))
     parsers = {}
     for title, open_it in makers.items():
         try:
@@ -86,12 +84,12 @@ def _engine(file: Path) -> Path:
     return target if target.exists() else build_engine_file(file, BuildSettings(), target).path
 
 
-def compare(
-    part: Part, usual: Callable[[NDArray[np.uint8]], Labels], parsers: dict[str, HumanParser], rounds: int
+def time_parsers(
+    part: Part, baseline: Callable[[NDArray[np.uint8]], Labels], parsers: dict[str, HumanParser], rounds: int
 ) -> None:
-    """Hold every parser's labels against the usual way's, then time all of them in turn, and a stream of frames."""
+    """Hold every parser's labels against the baseline's, then time all of them in turn, and a stream of frames."""
     frames = [photo(FRAME, seed) for seed in range(4)]
-    expected = usual(frames[0])
+    expected = baseline(frames[0])
     agreement: dict[str, float] = {}
     for title, parser in parsers.items():
         agreement[title] = float((parser(frames[0]).labels == expected).mean())

@@ -47,7 +47,7 @@ class Watch:
     """The observer of a timed run. Where it scores: about six times, at the ends of epochs, with the clock standing."""
 
     def __init__(
-        self, part: Part, trainer: Trainer, data: Path, labels: LabelSet, seconds: float, scored: bool
+        self, part: Part, trainer: Trainer, data: Path, labels: LabelSet, seconds: float, *, scored: bool
     ) -> None:
         self._scored = scored
         self._part, self._trainer, self._labels, self._seconds = part, trainer, labels, seconds
@@ -101,13 +101,20 @@ class Watch:
 
 
 def train(
-    part: Part, data: Path, config: TrainConfig, device: torch.device, workers: int, seconds: float, scored: bool = True
+    part: Part,
+    data: Path,
+    config: TrainConfig,
+    device: torch.device,
+    workers: int,
+    *,
+    seconds: float,
+    scored: bool = True,
 ) -> None:
     """Train for `seconds` and add rows to `part`."""
     labels = label_set(config.dataset)
     samples = open_split(config.dataset, data, "train")
     trainer = build_trainer(config, build_network(config, labels), labels, samples, Processes(device), workers=workers)
-    watch = Watch(part, trainer, data, labels, seconds, scored)
+    watch = Watch(part, trainer, data, labels, seconds, scored=scored)
     with suppress(_TimeUpError):
         trainer.fit(watch)
     watch.row()
@@ -127,7 +134,7 @@ def work(part: Part, options: argparse.Namespace) -> None:
             config = resolve(options.model, options.recipe, [f"precision={precision}", *_overrides(options.set)])
             try:
                 device = torch.device(torch_device.name)
-                train(part, data, config, device, workers, options.seconds, bool(options.scored))
+                train(part, data, config, device, workers, seconds=options.seconds, scored=bool(options.scored))
             except torch.OutOfMemoryError as error:
                 part.rows.append({"training": f"{config.model}, {precision}", "note": first_line(error)})
 

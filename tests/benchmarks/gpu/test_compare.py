@@ -118,8 +118,8 @@ def test_nothing_that_runs_is_no_comparison(files: NetworkFiles) -> None:
 def test_pytorchs_ways_and_a_naive_export_agree_with_the_reference(files: NetworkFiles) -> None:
     naive = export_plain(files.net("trained"), files.folder / "naive.onnx", files.size, 2)
     makers = {
-        "eager": partial(torch_run, "eager", files, "trained", 2, "fp32", "cpu", graph=False, benchmark=True),
-        "fused": partial(torch_run, "fused", files, "fused", 2, "fp32", "cpu", graph=True, benchmark=False),
+        "eager": partial(torch_run, "eager", files, "trained", 2, "fp32", device="cpu", graph=False, benchmark=True),
+        "fused": partial(torch_run, "fused", files, "fused", 2, "fp32", device="cpu", graph=True, benchmark=False),
         "naive": partial(from_naive_onnx, "naive", naive, files, 2, "CPUExecutionProvider"),
     }
     compiled = Entry("compiled", 2, partial(compiled_run, "compiled", files, "folded", 2, "cpu"), takes_turns=True)
@@ -132,7 +132,7 @@ def test_pytorchs_ways_and_a_naive_export_agree_with_the_reference(files: Networ
 
 def test_a_backend_that_is_not_on_a_gpu_is_no_candidate(files: NetworkFiles, tiny_model: Path) -> None:
     with pytest.raises(SkippedError, match="onnxruntime runs on cpu here, not on a GPU"):
-        from_backend("TensorRT", tiny_model, files, 1, "onnxruntime", "cpu")
+        from_backend("TensorRT", tiny_model, files, 1, "onnxruntime", device="cpu")
 
 
 def test_networks_are_prepared_once(files: NetworkFiles) -> None:

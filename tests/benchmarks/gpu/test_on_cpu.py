@@ -70,7 +70,7 @@ def test_the_kernel_times_stand_beside_floors_and_predictions(tmp_path: Path, mo
     assert all(row["predicted ms"] > 0 for row in fusions)  # type: ignore[operator]
 
 
-def test_whole_frames_have_the_usual_ways_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whole_frames_have_the_baseline_ofs_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     part = rehearsed("frames", tmp_path, monkeypatch)
     rows = {row["frame"]: row for row in part.rows}
     kernels = [row for row in part.rows if "same labels" in row]
@@ -92,8 +92,8 @@ def test_the_kill_test_runs_all_four_ways(tmp_path: Path, monkeypatch: pytest.Mo
 
 def options(folder: Path, **changes: Any) -> argparse.Namespace:
     """Of the part `network`, on the CPU."""
-    usual = {"model": "schp:lip-r18-os16:65", "waves": "1;2", "rounds": 1, "seconds": 400.0, "least": 1.0}
-    return argparse.Namespace(**{**usual, "files": str(folder), "device": "cpu", **changes})
+    plain = {"model": "schp:lip-r18-os16:65", "waves": "1;2", "rounds": 1, "seconds": 400.0, "least": 1.0}
+    return argparse.Namespace(**{**plain, "files": str(folder), "device": "cpu", **changes})
 
 
 def at_once(files: NetworkFiles, seconds: float = 0.0) -> NetworkRun:
@@ -192,25 +192,27 @@ def test_files_are_exported_once_and_only_where_something_runs_them(
     assert before == {name: (tmp_path / name).stat().st_mtime_ns for name in made}
 
 
-def test_frames_are_held_against_the_usual_way(tiny: Tiny, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_are_held_against_the_baseline_of(tiny: Tiny, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_frames, "FRAME", (135, 240))
     monkeypatch.setattr(runtime_frames, "STREAM_FRAMES", 4)
     part = Part("Frames")
     with HumanParser(tiny_model, backend="onnxruntime", device="cpu") as parser:
-        usual = runtime_frames.usual_way(tiny("schp"), parser.metadata, "cpu")
-        runtime_frames.compare(part, usual, {"ours": parser}, rounds=2)
+        baseline = runtime_frames.baseline_of(tiny("schp"), parser.metadata, "cpu")
+        runtime_frames.time_parsers(part, baseline, {"ours": parser}, rounds=2)
         rows = {row["frame"]: row for row in part.rows}
         assert rows["ours"]["stream frames/s"] > 0  # type: ignore[operator]
         assert float(str(rows["ours"]["same labels"]).rstrip("%")) >= 99.9
         with pytest.raises(AssertionError, match="ours"):
-            runtime_frames.compare(Part("Frames"), lambda frame: usual(frame[::-1].copy()), {"ours": parser}, rounds=1)
+            runtime_frames.time_parsers(
+                Part("Frames"), lambda frame: baseline(frame[::-1].copy()), {"ours": parser}, rounds=1
+            )
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here they can open")
 def test_what_cannot_open_becomes_a_row(tmp_path: Path) -> None:
     part = Part("Frames")
     every = ["onnxruntime", "tensorrt-rtx", "tensorrt"]
-    parsers = runtime_frames.open_parsers(part, "schp", "lip-r18-os16", 65, tmp_path, every)
+    parsers = runtime_frames.open_parsers(part, NetworkFiles(tmp_path, "schp:lip-r18-os16:65"), every)
     assert not parsers, "no GPU backend can open here"
     assert len(part.rows) == 9
     assert all(row["note"] for row in part.rows)

@@ -26,7 +26,7 @@ def networks() -> Part:
 
 
 def test_the_headline_is_the_frame_and_the_throughput_beside_targets_and_rival() -> None:
-    frames = Part("Frames", rows=[{"frame": "usual way", "p50 ms": 300.0}, {"frame": FRAME_ROW, "p50 ms": 1.5}])
+    frames = Part("Frames", rows=[{"frame": "baseline pipeline", "p50 ms": 300.0}, {"frame": FRAME_ROW, "p50 ms": 1.5}])
     lines = headline([networks(), frames])
     assert lines["frame p50 ms"] == {"measured": 1.5, "target": 1.0, "measured / target": 1.5}
     assert lines["images/s, batch 16"]["measured"] == 4000.0
