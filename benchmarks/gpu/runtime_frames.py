@@ -1,7 +1,7 @@
 """Whole frames by the runtime itself, `HumanParser` on each GPU backend that is there, beside the baseline pipeline.
 
-The baseline pipeline is what the public extractors do, with the network on the GPU: warp with OpenCV, normalise, forward
-pass, upsample, copy back, warp every class with OpenCV, argmax.
+The baseline pipeline is what the public extractors do, with the network on the GPU: warp with OpenCV, normalise,
+forward pass, upsample, copy back, warp every class with OpenCV, argmax.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ __all__ = ["FRAME", "MIN_AGREEMENT", "baseline_of", "open_parsers", "time_parser
 FRAME = (1080, 1920)
 STREAM_FRAMES = 60
 MIN_AGREEMENT = {"fp32": 0.999, "fp16": 0.97, "int8": 0.7}
-"""Of labels with the baseline pipeline in float32. Random weights leave many near ties, hence the low bounds for fp16 and
-int8; how good an INT8 file is, the gate says, on a trained network."""
+"""Of labels with the baseline pipeline in float32. Random weights leave many near ties, hence the low bounds for fp16
+and int8; how good an INT8 file is, the gate says, on a trained network."""
 Labels = NDArray[np.uint8]
 
 
