@@ -1,4 +1,4 @@
-"""Benchmark of the fused CPU ops against the usual ways (benchmarks/ops): check first, then time, interleaved.
+"""Benchmark of the fused ops on the CPU against OpenCV and PyTorch (benchmarks/ops): check, then time, interleaved.
 
     python -m benchmarks.bench_ops [--frames 720p 1080p 4k] [--threads 1] [--people 1] [--json FILE]
 

@@ -39,7 +39,7 @@ class CpuSizes:
 
 @dataclass(frozen=True)
 class CpuCase:
-    """An op and the usual ways to the same result, checked before it is made."""
+    """An op and its rivals, which other libraries make of the same task; all are checked before this is made."""
 
     subject: str
     candidates: dict[str, Callable[[], Any]]
@@ -95,7 +95,7 @@ class GpuCase:
     predicted_ms: Callable[..., float] | None = None
     """By `multiprocessors` and `clock_hz`, where there is a prediction."""
     rivals: Callable[[str], dict[str, Callable[[], float]]] | None = None
-    """The usual ways with PyTorch on a device of that name; each gives milliseconds."""
+    """PyTorch's ways to the same result on a device of that name; each gives milliseconds."""
     share: Expected | None = None
     """Of a rival's time that ours may take."""
 

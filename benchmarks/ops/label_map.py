@@ -1,4 +1,4 @@
-"""label_map beside the usual ways, on the CPU and on the GPU.
+"""label_map beside what OpenCV and PyTorch do for it, on the CPU and on the GPU.
 
 Rivals: `public` does as SCHP's simple_extractor.py (torch upsampling, cv2.warpAffine per class, stack, argmax over the
 last axis); `cv2` the same work arranged for speed (no torch, class planes, argmax over the first axis); `cv2 max` keeps

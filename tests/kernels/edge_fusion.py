@@ -38,8 +38,8 @@ def check(device: Device, rng: np.random.Generator) -> Counts:
     items, channels = int(rng.integers(1, 4)), int(rng.integers(1, 70))
     sizes = _branch_sizes(rng)
     heights = (sizes[0][0], sizes[1][0], sizes[2][0])
-    usual = [fusion_step(height, heights[0], align_corners) for height in heights[1:]] == [2, 4]
-    counts = device.class_counts if usual else [count for count in device.class_counts if count in FEW_CLASS_COUNTS]
+    as_in_networks = [fusion_step(height, heights[0], align_corners) for height in heights[1:]] == [2, 4]
+    counts = device.class_counts if as_in_networks else [n for n in device.class_counts if n in FEW_CLASS_COUNTS]
     count = int(rng.choice(counts))
     dtype = np.float16 if half else np.float32
     slope = 0.01

@@ -62,7 +62,7 @@ template <typename T> __device__ inline float load_at(const T* item, unsigned of
 
 // How the rows of one tile read the rows of a branch. Row r lies between `first + near(r)` and two rows further down,
 // whatever the tile, as long as the branch has about one row for `kStep` rows of the tile: weights for these three
-// rows, one of them zero, then replace any choice at run time (`fusion_step` in launches.py says when). `first` may be
+// rows, one of them zero, then replace any choice at run time (`fusion_step` in edge_fusion.py says when). `first` may be
 // -1: above the first row the border repeats.
 template <int kStep> struct RowTable {
     static constexpr int kSpan = (kRows - 2) / kStep + 3;

@@ -12,8 +12,12 @@ first, then the label map is warped with nearest neighbour and border 0 (`transf
 
 `label_map_reference` is this definition in NumPy float32. `label_map` skips what cannot change the answer:
 its label always has exactly the reference's greatest float32 value, so the two differ only at pixels where
-two classes of the reference are bitwise equal (rounding ties); see label_map_cells. Nearest neighbour takes
-the sample at floor(u + 0.5), computed in float64.
+two classes of the reference are bitwise equal (rounding ties). Nearest neighbour takes the sample at
+floor(u + 0.5), computed in float64.
+
+How it skips: label_map_lattice.py has the two grids that are sampled, logits and input pixels; label_map_cells.py
+paints the cells that one class fills and hands the rest to label_map_border.py, or to label_map_dense.py where
+so little is skipped that computing all classes costs less.
 
 The public pipeline run with OpenCV 5 (float32 coordinates, about 3e-5 pixel off) gave the same label at all
 but 1 of 27 million pixels of person-like logits; with OpenCV 4, whose bilinear warp rounds coordinates to

@@ -92,7 +92,7 @@ def _resolve(group: _Group, slot: Index, weight: Floats, visits: Iterator[Visit]
     for which, lower_weight, target in visits:
         values = blend(upper_lower[0][:, which], upper_lower[1][:, which], lower_weight)
         here = classes[:, which]
-        if len(values) == 2:  # nearly all of a usual picture: half the passes of the running argmax below
+        if len(values) == 2:  # nearly all cells of a parsing: half the passes of the running argmax below
             out[target] = np.where(values[1] > values[0], here[1], here[0])
             continue
         best, labels, better = values[0], here[0].copy(), np.empty(len(target), bool)

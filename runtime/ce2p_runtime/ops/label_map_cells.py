@@ -1,8 +1,8 @@
 """The boundary-only evaluation behind `label_map`: full arithmetic only where labels can change.
 
 If the same class is best at all four points of a cell, it is best everywhere in it (see label_map_border), and no
-logit has to be looked at: that is nearly all of a usual picture. The mixed cells that remain are looked at in bands of
-lattice rows, which bound the memory; a band with too many of them is painted densely (see label_map_dense).
+logit has to be looked at: that is nearly all of a picture of people. The mixed cells that remain are looked at in bands
+of lattice rows, which bound the memory; a band with too many of them is painted densely (see label_map_dense).
 
 The class painted always has exactly the reference's greatest float32 value; the two can differ only where the
 reference has two such classes.
