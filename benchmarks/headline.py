@@ -40,7 +40,7 @@ from ce2p.api.notes import LOGGER, note
 from ce2p.api.pictures import GATE_PICTURES, choose_pictures
 from ce2p.benchmarking.accuracy import judge_all
 from ce2p.benchmarking.document import Judgement, Result, Row, read_result
-from ce2p.benchmarking.frames import DRAWN, drawn_footage
+from ce2p.benchmarking.frames import SYNTHETIC, synthetic_footage
 from ce2p.benchmarking.machine_state import MachineState
 from ce2p.benchmarking.rounds import stage_times
 from ce2p.checkpoints import LoadedCheckpoint, load_checkpoint
@@ -147,8 +147,8 @@ def _measure(
     pictures, described = choose_pictures(request.data, eager.metadata, request.pictures, called=name)
     distances = check_exact(contenders, pictures[0].image)
     accuracy = judge_all({one.name: one.parser for one in contenders.ready}, eager, pictures, described, _judging)
-    footage = drawn_footage(request.frame)
-    frames = footage.first(DRAWN)
+    footage = synthetic_footage(request.frame)
+    frames = footage.first(SYNTHETIC)
     runs = frame_runs(contenders)
     agreement = check_baselines(runs, contenders, frames)
     reached, winners, not_reached = _ceilings(request)

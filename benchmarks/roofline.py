@@ -26,8 +26,8 @@ from benchmarks.ceiling_sources import sources
 from benchmarks.ceilings import REPETITIONS, Ceilings, Reached, ceilings_of, measure
 from benchmarks.record import machine_and_commit, write_json
 from benchmarks.workload import Arithmetic, Workload, workload_of_file
+from ce2p.benchmarking.plots import GREY, drawn_if_possible, plotting, save
 from ce2p_runtime.backends import Backend, open_backend
-from ce2p_runtime.base.files import atomic_path
 from ce2p_runtime.measuring.timing import interleave
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ class Placed:
     @classmethod
     def of(cls, name: str, work: Workload, floats: Arithmetic, measured_ms: float, ceilings: Ceilings) -> Placed:
         """Put a measured time beside the ideal ones."""
-        return cls(name, work, floats, measured_ms, ideal_ms(work, floats, ceilings), memory_ms(work, floats, ceilings))
+        ideal, memory = ideal_ms(work, floats, ceilings), memory_ms(work, floats, ceilings)
+        return cls(name, work, floats, measured_ms, ideal_ms=ideal, memory_ms=memory)
 
     @property
     def share(self) -> float | None:
@@ -155,15 +156,14 @@ def _ms(value: float | None) -> str:
 
 def plot_roofline(placed: Sequence[Placed], ceilings: Ceilings, title: str, path: Path) -> list[Path]:
     """`path` with the suffixes .png and .svg: roofs, and a point for each network. Raises ModuleNotFoundError."""
-    import matplotlib
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import NullFormatter
+    with plotting():
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import NullFormatter
 
-    with matplotlib.rc_context({"font.size": 10, "svg.fonttype": "none", "svg.hashsalt": "ce2p"}):
         figure = Figure(figsize=(9, 4.8 + 0.12 * len(placed)), layout="constrained")
         axes = figure.add_subplot()
         figure.suptitle("Roofline of this CPU, all ceilings measured", x=0.01, ha="left", fontsize=12, weight="bold")
-        axes.set_title(title, loc="left", fontsize=8.5, color="#555555")
+        axes.set_title(title, loc="left", fontsize=8.5, color=GREY)
         _draw_roofs(axes, placed, ceilings)
         for index, row in enumerate(placed):
             share = "" if row.share is None else f" ({row.share:.0%} of peak)"
@@ -187,11 +187,7 @@ def plot_roofline(placed: Sequence[Placed], ceilings: Ceilings, title: str, path
         axes.spines[["top", "right"]].set_visible(False)
         if placed:
             figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8.5)
-        written = [path.with_suffix(suffix) for suffix in (".png", ".svg")]
-        for file in written:
-            with atomic_path(file) as temporary:
-                figure.savefig(temporary, dpi=150, metadata={"Date": None} if file.suffix == ".svg" else None)
-    return written
+        return save(figure, path.with_suffix(""))
 
 
 def _draw_roofs(axes: Axes, placed: Sequence[Placed], ceilings: Ceilings) -> None:
@@ -284,10 +280,7 @@ def main() -> None:
         "samples_ms": samples,
     }
     write_json(options.out / "roofline.json", document)
-    try:
-        plot_roofline(placed, ceilings, facts["cpu"], options.out / "roofline.png")
-    except ModuleNotFoundError as error:
-        console.print(f'no plot: {error}; pip install ".[plots]"', highlight=False, markup=False)
+    drawn_if_possible(lambda: plot_roofline(placed, ceilings, facts["cpu"], options.out / "roofline.png"))
 
 
 if __name__ == "__main__":

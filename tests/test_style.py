@@ -17,13 +17,9 @@ FIXTURES = {"Make", "Run"}
 SOURCES = ("", "export", "runtime")
 """Where the packages that modules import each other from lie."""
 NOT_YET = (
-    "benchmarks/",
-    "ce2p/api/benchmark.py",
-    "ce2p/benchmarking/",
     "export/",
     "runtime/ce2p_runtime/frame_steps.py",
     *(f"runtime/ce2p_runtime/{room}/" for room in ("backends", "cuda", "gate", "judge", "ops")),
-    "tests/benchmark",
     "tests/export/tensorrt/test_plugins.py",
     "tests/kernels/",
     "tests/runtime/",

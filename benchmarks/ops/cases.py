@@ -67,9 +67,25 @@ class Scale:
 
 
 SCALES = {
-    "full": Scale(256, ((119, 119), (60, 60), (30, 30)), (473, 473), (1080, 1920), (1, 16), 256 << 20, 1 << 30),
+    "full": Scale(
+        channels=256,
+        branches=((119, 119), (60, 60), (30, 30)),
+        network=(473, 473),
+        frame=(1080, 1920),
+        batches=(1, 16),
+        rotated_bytes=256 << 20,
+        copied_bytes=1 << 30,
+    ),
     # To try this program itself where kernels are slow.
-    "tiny": Scale(24, ((25, 25), (13, 13), (7, 7)), (97, 97), (108, 192), (1, 2), 1 << 18, 1 << 20),
+    "tiny": Scale(
+        channels=24,
+        branches=((25, 25), (13, 13), (7, 7)),
+        network=(97, 97),
+        frame=(108, 192),
+        batches=(1, 2),
+        rotated_bytes=1 << 18,
+        copied_bytes=1 << 20,
+    ),
 }
 
 

@@ -15,7 +15,7 @@ from ce2p.benchmarking import report
 from ce2p.benchmarking.accuracy import judge_all, open_reference_of
 from ce2p.benchmarking.candidates import Opening, open_candidates
 from ce2p.benchmarking.document import Judgement, Result, Row
-from ce2p.benchmarking.frames import drawn_footage, open_footage
+from ce2p.benchmarking.frames import open_footage, synthetic_footage
 from ce2p.benchmarking.machine_state import MachineState
 from ce2p.benchmarking.plots import PLOTS, drawn_if_possible, write_plots
 from ce2p.benchmarking.rounds import batch_sweep, stage_times, stream_rates, sweep_rounds
@@ -87,9 +87,9 @@ def benchmark(
         ce2p.benchmark(["lip_fp32.onnx", "lip_int8.onnx"]).save("report")
 
     `backends`: by name (none: every installed one that takes the file). `source`: a video or pictures to time with
-    (None: drawn frames of `size`, height and width). `rounds` count, the `warmup` before them do not. `batches`: sizes
-    for the throughput of files with a dynamic batch. `reference`: what labels are compared with (None: the first fp32
-    model, else the first), on `data` (None: synthetic people).
+    (None: synthetic frames of `size`, height and width). `rounds` count, the `warmup` before them do not. `batches`:
+    sizes for the throughput of files with a dynamic batch. `reference`: what labels are compared with (None: the first
+    fp32 model, else the first), on `data` (None: synthetic people).
 
     A model that some backend does not run is measured on the others, and the result says why it is not measured there.
     Raises CE2PRuntimeError where nothing can be measured, ConfigError, DataError and MediaError for options and files.
@@ -97,7 +97,7 @@ def benchmark(
     footage_from, pictures, compared_with = (None if p is None else Path(p) for p in (source, data, reference))
     _check(rounds, warmup, batches, gate=gate, reference=reference, data=pictures)
     started = MachineState.now()
-    footage = open_footage(footage_from) if footage_from else drawn_footage(size)
+    footage = open_footage(footage_from) if footage_from else synthetic_footage(size)
     opening = Opening(device, threads)
     skipped: dict[str, str] = {}
 

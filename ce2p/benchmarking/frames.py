@@ -16,11 +16,11 @@ from ce2p_runtime.errors import MediaError
 from ce2p_runtime.media.pictures import find_pictures, read_picture, source_kind
 from ce2p_runtime.media.video import VideoReader
 
-__all__ = ["Footage", "drawn_footage", "open_footage"]
+__all__ = ["Footage", "open_footage", "synthetic_footage"]
 
 Frame = NDArray[np.uint8]
-DRAWN = 3
-"""Different drawn frames, taken in turn: how long labels take depends on how much border there is."""
+SYNTHETIC = 3
+"""Different synthetic frames, taken in turn: how long labels take depends on how much border there is."""
 QUALITY = 90
 """Of the JPEG pictures in memory."""
 
@@ -38,12 +38,12 @@ class Footage:
         return list(islice(self.play(), count))
 
 
-def drawn_footage(size: tuple[int, int]) -> Footage:
+def synthetic_footage(size: tuple[int, int]) -> Footage:
     """A walking person at `size` (height, width), as JPEG pictures in memory."""
-    pictures = [_as_jpeg(frame) for frame, _ in walking_sequence(0, DRAWN, size)]
+    pictures = [_as_jpeg(frame) for frame, _ in walking_sequence(0, SYNTHETIC, size)]
     height, width = size
     return Footage(
-        f"{DRAWN} drawn frames of {height}x{width}, JPEG quality {QUALITY} in memory",
+        f"{SYNTHETIC} synthetic frames of {height}x{width}, JPEG quality {QUALITY} in memory",
         lambda: (_from_jpeg(picture) for picture in cycle(pictures)),
     )
 
@@ -73,7 +73,7 @@ def _as_jpeg(frame: Frame) -> NDArray[np.uint8]:
     done, data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     if not done:
         raise MediaError(
-            f"a drawn frame of {frame.shape[0]}x{frame.shape[1]} cannot be encoded as JPEG; use another --size"
+            f"a synthetic frame of {frame.shape[0]}x{frame.shape[1]} cannot be encoded as JPEG; use another --size"
         )
     return np.asarray(data, np.uint8)
 

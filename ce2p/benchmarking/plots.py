@@ -135,6 +135,7 @@ def draw_bars(
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(0, 1.15 * longest)
     axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(visible=False, axis="y")
     axes.grid(axis="x", color="#dddddd", linewidth=0.8)
     axes.set_axisbelow(True)
 

@@ -23,7 +23,7 @@ from ce2p_runtime.process.threads import prefetch
 
 from .candidates import Candidate, NotMeasured, Opening
 from .document import Result, Row
-from .frames import DRAWN, Frame
+from .frames import SYNTHETIC, Frame
 from .machine_state import MachineState, disturbances
 
 __all__ = ["IN_TURN", "OVERLAPPED", "WARMUP", "Measured", "batch_sweep", "stage_times", "stream_rates", "sweep_rounds"]
@@ -128,7 +128,7 @@ def batch_sweep(
                     not_measured(f"{candidate.name} at batch {size}", str(error))
                     continue
                 count = size * (_GROUPS_ON_GPU if isinstance(parser.backend, DeviceBackend) else 1)
-                frames = list(islice(cycle(candidate.footage.first(DRAWN)), count))
+                frames = list(islice(cycle(candidate.footage.first(SYNTHETIC)), count))
                 runs[candidate.name] = partial(parser.parse_batch, frames)
                 frames_per_call[candidate.name] = count
             for name, timing in interleave(runs, rounds, WARMUP).items():

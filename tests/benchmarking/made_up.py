@@ -75,7 +75,7 @@ def result(*rows: Row, **changes: Any) -> Result:
         "versions": {"ce2p": "0.1.0", "onnxruntime": "1.30.0"},
     }
     settings = {
-        "footage": "3 drawn frames of 1080x1920",
+        "footage": "3 synthetic frames of 1080x1920",
         "rounds": len(WOBBLE),
         "warmup": 3,
         "rest_ms": 50.0,

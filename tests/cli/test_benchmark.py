@@ -26,7 +26,7 @@ from ce2p.benchmarking import candidates as opening_module
 from ce2p.benchmarking import rounds
 from ce2p.benchmarking.candidates import Candidate, Opening, by_stage, short_names
 from ce2p.benchmarking.document import read_result
-from ce2p.benchmarking.frames import Footage, drawn_footage, open_footage
+from ce2p.benchmarking.frames import Footage, open_footage, synthetic_footage
 from ce2p.benchmarking.rounds import IN_TURN, OVERLAPPED, batch_sweep, stream_rates, sweep_rounds
 from ce2p.checkpoints import save_checkpoint
 from ce2p.cli.benchmark import run
@@ -381,8 +381,8 @@ def test_a_backend_that_cannot_run_is_named_and_the_others_are_measured(
 # frames, throughput
 
 
-def test_drawn_frames_are_decoded_anew_and_start_over_with_every_play() -> None:
-    footage = drawn_footage(SIZE)
+def test_synthetic_frames_are_decoded_anew_and_start_over_with_every_play() -> None:
+    footage = synthetic_footage(SIZE)
     first = footage.first(4)
     assert all(frame.shape == (*SIZE, 3) and frame.dtype == np.uint8 for frame in first)
     assert np.array_equal(first[0], first[3])
