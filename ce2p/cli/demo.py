@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ce2p.api.validation import SHOWN, paint_sheet
 from ce2p.data.splits import open_split
 from ce2p.errors import CE2PError
-from ce2p.evaluation.confusion import ConfusionMatrix
+from ce2p.evaluation.scores import ConfusionMatrix
 from ce2p.evaluation.scoring import score
 from ce2p.labels import label_set
 from ce2p.models import CE2P

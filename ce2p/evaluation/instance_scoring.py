@@ -37,11 +37,9 @@ from ce2p_runtime.base.progress import Progress, without_progress
 from ..data.splits import Sample
 from ..errors import DataError
 from ..labels import LabelSet
-from .average_precision import average_precision, by_score
-from .confusion import ConfusionMatrix
-from .instance_scores import THRESHOLDS, InstanceScores
+from .instance_scores import THRESHOLDS, InstanceScores, average_precision, by_score
 from .people_files import PeopleFound, PeopleTruth, ResultFolder, read_truth
-from .scores import PictureScore, Scores
+from .scores import ConfusionMatrix, PictureScore, Scores
 
 __all__ = ["part_overlaps", "person_overlaps", "score_instances"]
 

@@ -23,8 +23,7 @@ from ..data.annotations import read_image, read_labels
 from ..data.splits import Sample
 from ..errors import ConfigError, DataError
 from ..labels import IGNORE, LabelSet
-from .confusion import ConfusionMatrix
-from .scores import PictureScore, Scores
+from .scores import ConfusionMatrix, PictureScore, Scores
 
 __all__ = ["check_classes", "read_pair", "score"]
 

@@ -27,9 +27,8 @@ from .batches import to_network_input
 from .distributed import Processes
 from .losses import Criterion
 from .memory import peak_memory
-from .optimisers import check_memory, new_optimiser
+from .optimisers import check_memory, learning_rate, new_optimiser
 from .recipe import TrainConfig
-from .schedules import learning_rate
 from .self_correction import Teacher
 
 __all__ = ["Observer", "Position", "StepReport", "Trainer"]

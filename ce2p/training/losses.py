@@ -6,7 +6,8 @@ precision the network runs in:
 - `stage1` and `parsing`: cross entropy of the two parsings, 255 ignored (CE2P utils/criterion.py). With a teacher the
   target is soft (SCHP utils/criterion.py): n/(n+1) of the teacher's probabilities and 1/(n+1) of the label after n
   self-correction cycles, compared by Kullback-Leibler divergence.
-- `stage1_lovasz` and `parsing_lovasz`: see `lovasz.py`. Of each process's own pixels, as published (per GPU there).
+- `stage1_lovasz` and `parsing_lovasz`: see `lovasz_softmax`. Of each process's own pixels, as published
+  (per GPU there).
 - `edge`: cross entropy in which edges and the rest weigh the same, each class weighted by the other's share; with a
   teacher, soft as above and unweighted, as in SCHP.
 - `stage1_consistency`, `parsing_consistency`: smooth L1 distance between the edges that the parsing makes
@@ -42,10 +43,9 @@ from torch import Tensor
 from ..labels import IGNORE
 from ..models.network import CE2POutputs
 from .edges import soft_edges
-from .lovasz import lovasz_softmax
 from .recipe import LossConfig
 
-__all__ = ["Criterion", "Terms", "class_weights_from"]
+__all__ = ["Criterion", "Terms", "class_weights_from", "lovasz_softmax"]
 
 _EDGE = 1
 """Class of the edge head that says "edge"."""
@@ -197,3 +197,45 @@ def class_weights_from(counts: Tensor) -> Tensor:
         raise ValueError("no pixel of any class; class weights need a data set that was counted")
     weights = (counts[present].median() / counts.clamp(min=1)).sqrt().clamp(0.2, 4)
     return torch.where(present, weights, 1).float()
+
+
+def lovasz_softmax(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Lovász-Softmax, a convex surrogate of the Jaccard loss (Berman, Triki and Blaschko, CVPR 2018, sections 2 and 3).
+
+    For one class, let m be the pixels' errors (1 - p on the class's own pixels, p elsewhere) and Δ(S) the Jaccard loss
+    1 - IoU of a prediction that is wrong on exactly the pixels of S. The loss is the Lovász extension of Δ: with the
+    errors sorted in falling order, Σ m_i (Δ of the first i pixels - Δ of the first i-1). It is the mean over the
+    classes present in `labels`, all pictures taken as one set of pixels.
+
+    probabilities: float32 [N, C, H, W]; labels: int64 [N, H, W], 255 ignored. Scalar; 0 where no pixel counts.
+    """
+    counted = labels != IGNORE
+    found = labels[counted]
+    columns = probabilities.movedim(1, -1)[counted]  # [P, C]
+    present = torch.unique(found)
+    if not len(present):
+        return probabilities.sum() * 0  # stays connected, so that every process has a gradient to share
+    losses = [_class_loss(columns[:, label], found == label) for label in present.tolist()]
+    return torch.stack(losses).mean()
+
+
+def _class_loss(probability: Tensor, inside: Tensor) -> Tensor:
+    """One class. probability: [P]; inside: bool [P], the class's own pixels, at least one of them."""
+    member = inside.to(probability.dtype)
+    errors, order = torch.sort((member - probability).abs(), descending=True)
+    return torch.dot(errors, _steps(member[order]))
+
+
+def _steps(member: Tensor) -> Tensor:
+    """Growth of the Jaccard loss as pixels become wrong one after the other: [P], not negative, sums to 1.
+
+    member: [P], 1 for the class's own pixels and 0 for all others.
+
+    With I pixels right and a union of U, a wrong pixel of the class takes one from I: Δ grows by 1/U. Any other wrong
+    pixel adds one to the union: Δ grows by I/(U-1) - I/U = I/(U(U-1)), U being the new union. Written so, nothing
+    cancels, where differences of Δ itself would in float32.
+    """
+    total = member.sum()
+    intersection = total - member.cumsum(0)
+    union = total + (1 - member).cumsum(0)
+    return torch.where(member > 0, 1, intersection / (union - 1).clamp(min=1)) / union

@@ -13,8 +13,7 @@ import pytest
 from ce2p.data.splits import Sample
 from ce2p.datasets import published
 from ce2p.errors import DataError
-from ce2p.evaluation.average_precision import average_precision, by_score
-from ce2p.evaluation.instance_scores import THRESHOLDS, InstanceScores
+from ce2p.evaluation.instance_scores import THRESHOLDS, InstanceScores, average_precision, by_score
 from ce2p.evaluation.instance_scoring import person_overlaps, score_instances
 from ce2p.evaluation.people_files import PeopleFound, PeopleTruth
 from ce2p.labels import LabelSet

@@ -11,8 +11,7 @@ import torch
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
 from ce2p.datasets import PUBLISHED, Published, published
-from ce2p.evaluation.confusion import ConfusionMatrix
-from ce2p.evaluation.scores import PictureScore, Scores
+from ce2p.evaluation.scores import ConfusionMatrix, PictureScore, Scores
 from ce2p.labels import LabelSet, label_set
 from ce2p.synthetic import Lip
 

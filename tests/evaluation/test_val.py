@@ -22,7 +22,7 @@ from ce2p.cli.val import parse_scales, run
 from ce2p.data.annotations import read_image, read_labels
 from ce2p.data.splits import open_split
 from ce2p.errors import CE2PError, ConfigError, DataError
-from ce2p.evaluation.confusion import ConfusionMatrix
+from ce2p.evaluation.scores import ConfusionMatrix
 from ce2p.evaluation.scoring import score
 from ce2p.labels import label_set, read_label_set
 from ce2p.models import CE2P, CE2PConfig, untrained

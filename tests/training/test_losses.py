@@ -13,8 +13,7 @@ from torch import Tensor
 
 from ce2p.models.network import CE2POutputs
 from ce2p.training.edges import edge_labels, soft_edges
-from ce2p.training.losses import Criterion, class_weights_from
-from ce2p.training.lovasz import lovasz_softmax
+from ce2p.training.losses import Criterion, class_weights_from, lovasz_softmax
 from ce2p.training.recipe import LossConfig
 
 SCHP = LossConfig(cross_entropy=0.5, lovasz=0.5, consistency=0.1)

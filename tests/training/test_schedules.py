@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
+from ce2p.training.optimisers import learning_rate
 from ce2p.training.recipe import TrainConfig, resolve
-from ce2p.training.schedules import learning_rate
 
 
 def rates(config: TrainConfig, steps_per_epoch: int) -> list[float]:

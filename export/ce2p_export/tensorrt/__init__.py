@@ -1,8 +1,8 @@
 """From an exported ONNX file to a TensorRT engine: one path for TensorRT 10.9 to 11. Imports it when used."""
 
 from .builder import BuiltPlan, build_plan
-from .errors import EngineError
 from .exporter import BuiltEngine, build_engine_file, default_engine_path
+from .failures import EngineError
 from .settings import BuildSettings
 
 __all__ = [

@@ -16,8 +16,7 @@ from typing import Any
 from ce2p_runtime.backends.tensorrt_log import process_log
 from ce2p_runtime.model_files.engine_file import Profile
 
-from .errors import EngineError
-from .failures import build_failure, parse_failure, readable
+from .failures import EngineError, build_failure, parse_failure, readable
 from .layers import NetworkLayer, network_layers
 from .messages import Messages, Progress, Watch, collecting, make_monitor
 from .preparation import Prepared, check_batches, load_onnx, prepare

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["build_failure", "parse_failure", "readable"]
+from ce2p.errors import CE2PError
+
+__all__ = ["EngineError", "build_failure", "parse_failure", "readable"]
 
 _CURES = (
     (
@@ -55,3 +57,7 @@ def readable(text: str) -> str:
     text = re.sub(r" \[\w+\.cpp::\w+::\d+\].*", "", text)  # what else went wrong meanwhile
     text = re.sub(r"\.? In \w+ at /\S+:\d+", "", text)
     return text.strip().rstrip(".;")[:400]
+
+
+class EngineError(CE2PError):
+    """TensorRT is not usable here, or refuses a file or a setting."""

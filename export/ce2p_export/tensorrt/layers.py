@@ -15,7 +15,7 @@ from typing import Any
 
 from ce2p_runtime.precisions import precision_named
 
-from .errors import EngineError
+from .failures import EngineError
 
 __all__ = [
     "EngineLayer",

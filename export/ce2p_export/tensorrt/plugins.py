@@ -27,7 +27,7 @@ from ce2p_runtime.ops.launches import BLOCK, KernelSource
 
 from ..fusions import GRAPH_OPS
 from ..fusions.ce2p_ops import DOMAIN, GraphOp
-from .errors import EngineError
+from .failures import EngineError
 
 __all__ = ["compile_kernels", "kernel_hashes", "plugin_sources", "register_plugins"]
 

@@ -26,7 +26,7 @@ from ce2p_runtime.model_files.onnx_file import checked_metadata
 
 from ..fusions import GRAPH_OPS
 from ..fusions.ce2p_ops import DOMAIN
-from .errors import EngineError
+from .failures import EngineError
 
 __all__ = ["MAX_CLASSES", "Prepared", "check_batches", "check_classes", "load_onnx", "metadata_of", "prepare"]
 

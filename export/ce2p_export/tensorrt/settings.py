@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from .errors import EngineError
+from .failures import EngineError
 
 __all__ = ["BuildSettings", "HardwareCompatibility"]
 

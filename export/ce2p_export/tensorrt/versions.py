@@ -9,7 +9,7 @@ from types import ModuleType
 from ce2p_runtime.backends import DEVICE_BACKENDS
 from ce2p_runtime.base.text import first_line, install_hint
 
-from .errors import EngineError
+from .failures import EngineError
 
 __all__ = ["MINIMUM", "check_version", "device_architecture", "load_tensorrt"]
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ..base.text import first_line, install_hint
 from ..errors import BackendError, ModelFileError
 from ..model_files.onnx_file import checked_metadata
-from ..process.forks import keep_in_children
 from ..process.telemetry import import_onnxruntime
+from ..process.threads import keep_in_children
 from .base import Backend, check_signature
 from .registry import precision_refusal
 

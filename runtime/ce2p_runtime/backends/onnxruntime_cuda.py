@@ -21,8 +21,8 @@ from ..cuda.driver import CudaDevice, Resources, Stream, device_index
 from ..cuda.kernels import CarriedKernels
 from ..errors import BackendError, ModelFileError
 from ..model_files.onnx_file import checked_metadata
-from ..process.locking import one_at_a_time
 from ..process.telemetry import import_onnxruntime
+from ..process.threads import one_at_a_time
 from .base import Backend, DeviceBackend, TensorSpec, check_signature
 from .device_run import HostRunner
 from .onnxruntime import OnnxRuntimeBackend

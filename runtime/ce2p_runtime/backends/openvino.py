@@ -22,8 +22,8 @@ from ..errors import BackendError, ModelFileError
 from ..measuring.machine import cpu_model, usable_cores
 from ..model_files.onnx_file import checked_metadata, onnx_digest
 from ..precisions import HalfType, precision_named
-from ..process.forks import keep_in_children
 from ..process.telemetry import import_openvino
+from ..process.threads import keep_in_children
 from .base import Backend, check_signature
 from .compiled_memory import compiled_key, forget_compiled, keep_compiled, recall_compiled
 from .openvino_model import openvino_model

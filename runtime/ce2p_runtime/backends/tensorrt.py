@@ -16,7 +16,7 @@ from ..cuda.driver import CudaDevice, Resources, device_index
 from ..cuda.kernels import CarriedKernels
 from ..errors import BackendError, ModelFileError
 from ..model_files.engine_file import ENGINE_SUFFIXES, EngineSidecar, read_sidecar
-from ..process.locking import one_at_a_time
+from ..process.threads import one_at_a_time
 from .base import DeviceBackend, TensorSpec, check_signature
 from .device_run import HostRunner
 from .tensorrt_log import process_log, take_complaint

@@ -22,7 +22,7 @@ import numpy as np
 
 from ..base.text import install_hint
 from ..errors import BackendError
-from ..process.forks import keep_in_children
+from ..process.threads import keep_in_children
 from .objects import DeviceBuffer, Event, Freeable, Module, PinnedBuffer, Stream
 
 __all__ = [

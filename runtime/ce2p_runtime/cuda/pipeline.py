@@ -23,7 +23,7 @@ from ..errors import BackendError
 from ..frame_steps import check_frame
 from ..geometry import FrameMapping, frame_mapping
 from ..model_files.metadata import ModelMetadata
-from ..process.locking import one_at_a_time
+from ..process.threads import one_at_a_time
 from .arrays import DeviceArray, DeviceFrame, LabelMemory, as_device_frame, is_device_array
 from .device_steps import DeviceSteps
 from .driver import Resources

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .bits import Bits
+
 __all__ = ["announced_sizes"]
 
 _SEQUENCE_HEADER = 1
@@ -31,21 +33,11 @@ def announced_sizes(data: bytes) -> Iterator[tuple[int, int]]:
         if position + length > len(data):
             raise ValueError("its AV1 data is cut short")
         if kind == _SEQUENCE_HEADER:
-            yield _size_of(_Bits(data[position : position + length]))
+            try:
+                yield _size_of(Bits(data[position : position + length]))
+            except IndexError:
+                raise ValueError("its AV1 header is cut short") from None
         position += length
-
-
-class _Bits:
-    """Reads numbers bit by bit, the highest first."""
-
-    def __init__(self, data: bytes) -> None:
-        self._value, self._left = int.from_bytes(data, "big"), 8 * len(data)
-
-    def read(self, count: int) -> int:
-        if count > self._left:
-            raise ValueError("its AV1 header is cut short")
-        self._left -= count
-        return self._value >> self._left & (1 << count) - 1
 
 
 def _leb128(data: bytes, position: int) -> tuple[int, int]:
@@ -58,21 +50,21 @@ def _leb128(data: bytes, position: int) -> tuple[int, int]:
     raise ValueError("its AV1 data is cut short")
 
 
-def _size_of(bits: _Bits) -> tuple[int, int]:
+def _size_of(bits: Bits) -> tuple[int, int]:
     """AV1's sequence_header_obu up to the largest size of a frame."""
-    bits.read(3 + 1)  # profile, still picture
-    if bits.read(1):  # the short form of still pictures
-        bits.read(5)
+    bits.take(3 + 1)  # profile, still picture
+    if bits.take(1):  # the short form of still pictures
+        bits.take(5)
     else:
-        if bits.read(1):
+        if bits.take(1):
             raise ValueError("its AV1 header has timing, as video has")
-        delay = bits.read(1)
-        for _ in range(bits.read(5) + 1):  # operating points
-            bits.read(12)
-            if bits.read(5) > 7:
-                bits.read(1)
-            if delay and bits.read(1):
-                bits.read(4)
-    width_bits, height_bits = bits.read(4) + 1, bits.read(4) + 1
-    width, height = bits.read(width_bits) + 1, bits.read(height_bits) + 1
+        delay = bits.take(1)
+        for _ in range(bits.take(5) + 1):  # operating points
+            bits.take(12)
+            if bits.take(5) > 7:
+                bits.take(1)
+            if delay and bits.take(1):
+                bits.take(4)
+    width_bits, height_bits = bits.take(4) + 1, bits.take(4) + 1
+    width, height = bits.take(width_bits) + 1, bits.take(height_bits) + 1
     return height, width

@@ -1,16 +1,20 @@
-"""Work beside the caller's: reading ahead in a thread, and doing what follows in a thread behind."""
+"""Threads: reading ahead in one, doing what follows in one behind, taking turns, and what a fork leaves of them."""
 
 from __future__ import annotations
 
 import atexit
+import ctypes
+import os
 import queue
 import threading
 import time
 import weakref
 from collections.abc import Callable, Generator, Iterable
-from typing import Generic, TypeVar
+from contextlib import AbstractContextManager
+from functools import wraps
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
-__all__ = ["Worker", "prefetch"]
+__all__ = ["Worker", "keep_in_children", "one_at_a_time", "prefetch"]
 
 T = TypeVar("T")
 
@@ -188,3 +192,50 @@ class Worker(Generic[T]):
             except queue.Empty:
                 continue
         return None
+
+
+class _Locked(Protocol):
+    @property
+    def _lock(self) -> AbstractContextManager[Any]: ...
+
+
+Owner = TypeVar("Owner", bound=_Locked)
+P = ParamSpec("P")
+
+
+def one_at_a_time(method: Callable[Concatenate[Owner, P], T]) -> Callable[Concatenate[Owner, P], T]:
+    """Run `method` with its object's `_lock` held, a threading.RLock.
+
+    Reentrant, because the garbage collector may call such a method in the middle of another one of the same thread.
+    """
+
+    @wraps(method)
+    def alone(self: Owner, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._lock:
+            return method(self, *args, **kwargs)
+
+    return alone
+
+
+_kept: weakref.WeakSet[object] = weakref.WeakSet()
+
+
+def keep_in_children(thing: object) -> None:
+    """Never let `thing` go in processes forked from this one; here it lives as long as somebody refers to it.
+
+    A fork copies a network but not the threads that belong to it. The copy runs: the calling thread does the work
+    alone. Destroying it would wait for threads that do not exist; ONNX Runtime then ends the process with a
+    segmentation fault, and OpenVINO hangs at its exit (seen with 1.32 and 2026.4). A child's end frees the memory
+    anyway.
+    """
+    _kept.add(thing)
+
+
+def _after_fork_in_child() -> None:
+    for thing in _kept:
+        # One reference more than anybody gives back. A list would not do: the interpreter clears it at its end.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork_in_child)

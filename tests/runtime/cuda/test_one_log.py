@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ce2p_export.tensorrt.errors import EngineError
+from ce2p_export.tensorrt.failures import EngineError
 from ce2p_export.tensorrt.layers import inspect_plan
 from ce2p_export.tensorrt.messages import collecting
 from ce2p_runtime import BackendError

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ce2p_runtime.errors import MediaError
 from ce2p_runtime.media.video import LabelVideoWriter, VideoReader, VideoWriter
-from ce2p_runtime.media.yuv420 import bgr_to_yuv420
+from ce2p_runtime.media.video_writer import bgr_to_yuv420
 
 av = pytest.importorskip("av")
 
