@@ -121,7 +121,7 @@ def test_errors_of_all_packages_have_one_root_and_do_not_load_opencv() -> None:
         "import sys\nimport ce2p.errors, ce2p_runtime\n"
         "assert not {'cv2', 'numpy', 'PIL'} & set(sys.modules), 'loaded for errors alone'\n"
         "from ce2p_runtime import CE2PError, CE2PRuntimeError, HumanParser, ParsingResult, read_labels\n"
-        "from ce2p_export.proof_pictures import ProofError\nfrom ce2p_export.tensorrt.errors import EngineError\n"
+        "from ce2p_export.proof_pictures import ProofError\nfrom ce2p_export.tensorrt.failures import EngineError\n"
         "assert ce2p.errors.CE2PError is CE2PError\n"
         "ours = [getattr(ce2p.errors, name) for name in ce2p.errors.__all__]\n"
         "assert all(issubclass(error, CE2PError) for error in (*ours, CE2PRuntimeError, ProofError, EngineError))"

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from ce2p_runtime.process.locking import one_at_a_time
 from numpy.typing import NDArray
 
 from ce2p.checkpoints import LoadedCheckpoint
@@ -18,6 +17,7 @@ from ce2p.labels import LabelSet
 from ce2p.models import CE2P
 from ce2p_runtime.backends import Backend
 from ce2p_runtime.errors import BackendError
+from ce2p_runtime.process.threads import one_at_a_time
 
 from .file_metadata import build_metadata
 from .onnx_graph import GraphOptions
