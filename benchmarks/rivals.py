@@ -23,7 +23,7 @@ from benchmarks.rival_runtimes import Run, in_onnxruntime, in_openvino, in_torch
 from benchmarks.roofline import float_arithmetic
 from benchmarks.workload import Arithmetic
 from ce2p_runtime import HumanParser, ModelMetadata
-from ce2p_runtime.backends import Backend
+from ce2p_runtime.backends import BACKENDS, Backend
 from ce2p_runtime.frame_steps import network_input
 
 __all__ = [
@@ -41,8 +41,6 @@ __all__ = [
 
 EAGER, NAIVE = "PyTorch eager", "ONNX Runtime, naive export"
 """The reference for labels, and for times."""
-TITLES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
-"""Our backend -> what reports call it."""
 MAX_RELATIVE_L2 = 1e-4
 """Of float32 logits to PyTorch's: one that is further off computes something else, and is not timed."""
 COMPILE_SECONDS = 300
@@ -164,13 +162,13 @@ def rivals(
 
 
 def our_contenders(
-    files: Sequence[Path], threads: int | None, backends: Sequence[str] = tuple(TITLES)
+    files: Sequence[Path], threads: int | None, backends: Sequence[str] = tuple(BACKENDS)
 ) -> Iterator[Maker]:
     """Our files on each backend, as `HumanParser(file, backend=...)` opens them."""
     stems: dict[str, list[str]] = {}
     for file in files:
         for backend in backends:
-            yield f"ours, {file.name}, {TITLES[backend]}", partial(_ours, file, backend, threads, stems)
+            yield f"ours, {file.name}, {BACKENDS[backend].title}", partial(_ours, file, backend, threads, stems)
 
 
 def _ours(file: Path, backend: str, threads: int | None, stems: dict[str, list[str]]) -> Contender:
@@ -181,7 +179,7 @@ def _ours(file: Path, backend: str, threads: int | None, stems: dict[str, list[s
     if file.stem not in known:
         known.append(file.stem)
     which = "" if known.index(file.stem) == 0 else f" ({file.stem})"  # a second file of the same kind
-    name = f"ours {kind}{which}, {TITLES[backend]}"
+    name = f"ours {kind}{which}, {BACKENDS[backend].title}"
     return Contender(name, True, float_arithmetic(backend, metadata.precision), parser, file)
 
 
