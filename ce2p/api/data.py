@@ -128,7 +128,7 @@ def merge_sbd(voc: str | Path, sbd: str | Path, *, progress: Progress = without_
     """
     merged = merge(Path(voc), Path(sbd), progress)
     if merged.kept:
-        note(f"note: {merged.kept} annotations were there and stay as they were")
+        note(f"note: {merged.kept} annotations were already there and are unchanged")
     if merged.pictures != TRAINAUG_PICTURES:
         note(f"note: the complete VOC 2012 and SBD give {TRAINAUG_PICTURES} pictures")
     return merged
@@ -141,7 +141,7 @@ def _recognised(root: Path) -> str:
     dataset = recognise(root)
     if dataset is None:
         raise DataError(not_recognised(root))
-    note(f"{root}: taken for {dataset} by its folders; --dataset says otherwise")
+    note(f"{root}: recognised as {dataset} by its folders; --dataset names another")
     return dataset
 
 

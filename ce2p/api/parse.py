@@ -216,7 +216,7 @@ class _Run:
                     self._written[frame.path] = None
                     progress("parsing", self._frames, total)
                 if source.video is not None and not self._frames:
-                    raise MediaError(source.problems[0] if source.problems else f"{source.name}: held no frame")
+                    raise MediaError((*source.problems, f"{source.name}: holds no frame that can be read")[0])
         except MediaError as error:
             if source.video is not None or not self._frames:
                 raise

@@ -178,7 +178,7 @@ def _check(
 ) -> None:
     """Raises ConfigError for options that contradict each other."""
     if (instances is None) == (detector is None):
-        raise ConfigError("where the people are comes from --instances FILE_OR_FOLDER or --detector maskrcnn; name one")
+        raise ConfigError("people come from --instances FILE_OR_FOLDER or --detector maskrcnn; name one of the two")
     if detector not in (None, "maskrcnn"):
         raise ConfigError(f"unknown detector {detector!r}; expected maskrcnn")
     if weights is not None and detector is None:
@@ -199,7 +199,7 @@ def _names(files: Iterable[Path]) -> dict[str, Path]:
     for path in files:
         if path.stem in names:
             raise MediaError(
-                f"{path}: its results would have the name of those of {names[path.stem]}; parse the two apart"
+                f"{path}: its results would get the same name as those of {names[path.stem]}; parse the two separately"
             )
         names[path.stem] = path
     return names
@@ -275,14 +275,14 @@ class _Run:
                 self._count(frame, found, below, result)
                 progress("parsing", len(self.timings), len(self.plan.targets))
         if self.plan.targets and not self.timings:
-            raise MediaError((*self.source.problems, f"{self.source.name}: held no picture")[0])
+            raise MediaError((*self.source.problems, f"{self.source.name}: holds no picture that can be read")[0])
 
     def _chosen(self, found: list[Person]) -> list[Person]:
         """Raises ValueError."""
         try:
             return self.choose(found, self.least_score)
         except ValueError as error:
-            raise ValueError(f"{error}; leave --mask-nms out or bring masks") from error
+            raise ValueError(f"{error}; leave out --mask-nms, or give masks") from error
 
     def _count(self, frame: SourceFrame, found: list[Person] | None, below: int, result: PeopleResult) -> None:
         self.timings.append(result.timings)

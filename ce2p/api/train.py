@@ -166,7 +166,7 @@ def _initialise(net: CE2P, init: str | Path | None, backbone: str | Path | None,
         return load_backbone(net, Path(backbone)).lines()
     if resume:
         return []
-    return ["starting from random weights; the published recipes start from ImageNet's: --backbone FILE"]
+    return ["starting from random weights; the published recipes start from ImageNet weights: add --backbone FILE"]
 
 
 def _scored_on(labels: LabelSet, data: Path, limit: int | None) -> Sequence[Sample]:
@@ -197,7 +197,7 @@ def _introduction(run: Run, data: Path, *, resume: bool, found: bool) -> list[st
     trainer = run.trainer
     config, world, micro = trainer.config, trainer.processes.world, trainer.sampler.micro_batches
     shares = f"{world} x {config.batch // world}" if world > 1 else str(config.batch)
-    lines = [] if found or not resume else [f"{run.folder.path}: the run has no snapshot yet, so it begins anew"]
+    lines = [] if found or not resume else [f"{run.folder.path}: the run has no snapshot yet, so it starts anew"]
     lines.append(
         f"{config.model}, recipe {config.recipe} ({config.family}), {run.data}, "
         f"{config.input_size[0]}x{config.input_size[1]}, batch {shares}"
@@ -208,5 +208,5 @@ def _introduction(run: Run, data: Path, *, resume: bool, found: bool) -> list[st
     if resume and trainer.steps_done:
         lines.append(f"resumed after step {trainer.steps_done}, in epoch {trainer.position.epoch + 1}")
     lines.append(f"training data: {describe(config.dataset, data, 'train')}")
-    lines.append(f"everything goes to {run.folder.path}/")
+    lines.append(f"the run is written to {run.folder.path}/")
     return lines

@@ -140,7 +140,7 @@ def _fill(
         with torch.device("meta"):
             net = CE2P(config)
     except (ValueError, RuntimeError) as error:  # only our own metadata can ask for such widths
-        raise CheckpointError(f"{path}: its configuration makes no network ({error}); save it again") from None
+        raise CheckpointError(f"{path}: no network can be made of its configuration ({error}); save it again") from None
     norms = {name for name, module in net.named_modules() if isinstance(module, nn.BatchNorm2d)}
     counted = any(key.endswith("num_batches_tracked") for key in tensors)  # InPlaceABN and torch 0.4.0 do not
     state, wrong, expected = {}, [], set()

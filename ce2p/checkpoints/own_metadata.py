@@ -51,7 +51,7 @@ def read_own_metadata(text: str) -> OwnMetadata:
     config = CE2PConfig.from_dict(_mapping(document.get("config"), "config"))
     dataset, weights = document.get("dataset"), document.get("weights")
     if not isinstance(dataset, str) or not isinstance(weights, str) or not is_text(weights or "unknown"):
-        raise ValueError(f"dataset is {dataset!r:.40} and weights {weights!r:.40}, expected texts that can be shown")
+        raise ValueError(f"dataset is {dataset!r:.40} and weights {weights!r:.40}, expected printable texts")
     untrained = document.get("untrained", untrained_in_words(weights))
     if not isinstance(untrained, bool):
         raise ValueError(f"untrained is {untrained!r:.40}, expected true or false")

@@ -144,4 +144,4 @@ def _oddity(tensor: Tensor) -> str | None:
         return "a nested tensor" if tensor.is_nested else f"stored as {tensor.layout}"
     if tensor.is_quantized or tensor.dtype not in _NUMBERS:
         return f"of type {str(tensor.dtype).removeprefix('torch.')}"
-    return "a view that turns signs around" if tensor.is_neg() else None
+    return "a view that negates its values" if tensor.is_neg() else None

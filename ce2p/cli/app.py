@@ -73,7 +73,7 @@ def verify(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Pictures, or a data set in its published layout (then also its truth). Default: drawn ones."
+            help="Pictures, or a data set in its published layout (then also its truth). Default: synthetic people."
         ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Pictures, evenly spread over those that there are.")] = 32,
@@ -129,7 +129,7 @@ def benchmark(
     source: Annotated[
         Path | None, typer.Option(help="Video or pictures to time with, instead of drawn frames.")
     ] = None,
-    rounds: Annotated[int, typer.Option(help="Timed passes of every candidate; p99 wants 100.")] = 15,
+    rounds: Annotated[int, typer.Option(help="Timed passes of every candidate; p99 needs 100.")] = 15,
     warmup: Annotated[int, typer.Option(help="Passes before them that do not count.")] = 3,
     threads: Threads = None,
     batches: Annotated[str, typer.Option(help="Throughput: batch sizes, for files with a dynamic batch.")] = "1,4,16",

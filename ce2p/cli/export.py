@@ -72,7 +72,7 @@ def export(
     ] = "float32",
     target: Annotated[
         Target | None,
-        typer.Option(help="int8: for whose kernels. Default: cpu for ONNX files, tensorrt for engines."),
+        typer.Option(help="int8: which kernels it is made for. Default: cpu for ONNX files, tensorrt for engines."),
     ] = None,
     calib: Annotated[
         Path | None,
@@ -126,7 +126,7 @@ def export(
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
-    """Turn a checkpoint into an ONNX file that proved it is as good, and that into a TensorRT engine."""
+    """Turn a checkpoint into an ONNX file that is proved to be as good, and that into a TensorRT engine."""
     wait_passively()
     from ce2p.cli.arguments import batch_size, batch_sizes, gate_limits, image_size
     from ce2p.cli.preflight import backend_names

@@ -49,7 +49,7 @@ def parse(
     ] = False,
     overwrite: Overwrite = False,
     whole_names: Annotated[
-        bool, typer.Option("--whole-names", help="a.jpg_labels.png: keeps a.jpg and a.png beside each other apart.")
+        bool, typer.Option("--whole-names", help="a.jpg_labels.png: keeps the results of a.jpg and a.png apart.")
     ] = False,
     labels: Annotated[
         Literal["palette", "grey"],
@@ -65,7 +65,7 @@ def parse(
     ] = "white",
     backend: Backend = "auto",
     device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:N; a device asked for fails rather than falls back.")
+        str, typer.Option(help="auto, cpu, cuda, cuda:N; a device that is named must be there.")
     ] = "auto",
     threads: Threads = None,
     trust_engine: TrustEngine = False,
@@ -93,7 +93,7 @@ def parse(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
     json: Json = None,
 ) -> None:
-    """Parse pictures or a video: overlays, label maps, masks, cut-outs. Files that exist are not replaced unasked."""
+    """Parse pictures or a video: overlays, label maps, masks, cut-outs. Existing files stay without --overwrite."""
     from ce2p_runtime.media.live.kinds import LiveOptions
 
     from .arguments import colour, name_list, named_values

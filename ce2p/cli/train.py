@@ -36,7 +36,7 @@ def train(
     ] = False,
     init: Annotated[
         Path | None,
-        typer.Option(help="Fine-tune: start from this checkpoint; classifiers of other classes begin anew."),
+        typer.Option(help="Fine-tune: start from this checkpoint; classifiers of other classes start anew."),
     ] = None,
     backbone: Annotated[
         Path | None, typer.Option(help="Start from ImageNet weights: the public file of the recipe's backbone.")

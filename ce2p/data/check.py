@@ -232,5 +232,5 @@ def _size_fault(found: tuple[int, ...], image: Path, size: tuple[int, int], orie
         f"is {found[0]}x{found[1]} (height x width) but its picture {image} is {size[0]}x{size[1]}, expected the same"
     )
     if orientation >= 5 and found == size[::-1]:
-        text += f"; the picture is turned by its EXIF orientation {orientation}: store it as its annotation lies"
+        text += f"; the picture is turned by its EXIF orientation {orientation}: store it upright, as its annotation is"
     return text

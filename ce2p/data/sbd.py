@@ -119,7 +119,7 @@ def _check_list(id_list: Path, names: list[str]) -> bool:
     if present != set(names):
         raise DataError(
             f"{id_list}: is there and lists {len(present)} pictures, but VOC and SBD give {len(names)} "
-            f"({len(present ^ set(names))} differ); move it away to have it written anew"
+            f"({len(present ^ set(names))} differ); move it away, and it is written again"
         )
     return True
 

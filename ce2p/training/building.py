@@ -60,7 +60,7 @@ def build_trainer(
     weights = None
     if config.loss.class_weights:
         if class_pixels is None:
-            raise ValueError("loss.class_weights wants the pixels of each class")
+            raise ValueError("loss.class_weights needs the pixels of each class")
         weights = class_weights_from(class_pixels).to(processes.device)
     criterion = Criterion(
         config.loss,

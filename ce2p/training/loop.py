@@ -198,7 +198,7 @@ class Trainer:
             bad = ", ".join(f"{name} {value}" for name, value in losses.items() if not math.isfinite(value))
             raise CE2PError(
                 f"training diverged: {bad} within the {window.steps} steps up to step {self.steps_done}; "
-                "lower optimiser.lr (snapshots from before are kept)"
+                "lower optimiser.lr (earlier snapshots are kept)"
             )
         return StepReport(
             epoch=self.position.epoch,
@@ -230,7 +230,7 @@ class Trainer:
             if not torch.isfinite(parameter).all():
                 raise CE2PError(
                     f"training diverged: {name} holds NaN or infinity at step {self.steps_done}; lower optimiser.lr "
-                    "(snapshots from before are kept)"
+                    "(earlier snapshots are kept)"
                 )
 
     def state(self) -> dict[str, Any]:

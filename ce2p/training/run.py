@@ -37,7 +37,7 @@ from .snapshot import check_state, latest_snapshot, read_snapshot, write_snapsho
 
 __all__ = ["Run", "RunFolder", "Validate"]
 
-_ANEW = "bring it back, or begin another run with -o"
+_ANEW = "bring it back, or start another run with -o"
 
 Validate = Callable[[CE2P, int], Mapping[str, float]]
 """(network in eval mode, epoch) -> scores by name, `mean_iou` among them."""
@@ -65,7 +65,7 @@ class RunFolder:
         text, data = to_yaml(config), _fingerprint(samples)
         if not self.config.exists():
             if resume:
-                raise ConfigError(f"{self.path}: no run to resume (no config.yaml); leave --resume out to begin one")
+                raise ConfigError(f"{self.path}: no run to resume (no config.yaml); leave out --resume to start one")
             self.path.mkdir(parents=True, exist_ok=True)
             with atomic_path(self.path / "data.json") as temporary:
                 temporary.write_text(json.dumps(data) + "\n")
@@ -193,9 +193,9 @@ def _same_config(path: Path, now: str, last: Path) -> None:
     for old, new in zip([*read_text(path).splitlines(), ""], [*now.splitlines(), ""], strict=False):
         if old == new:
             continue
-        cure = "leave out what changes it, or begin another run with -o"
+        cure = "leave out what changes it, or start another run with -o"
         if old.startswith("epochs:"):  # the learning rate has run out with them: going on would repeat nothing
-            cure = f"a run's length is fixed; to train its network further, begin another run with --init {last}"
+            cure = f"a run's length is fixed; to train its network further, start another run with --init {last}"
         raise ConfigError(f"{path}: the run has {old.strip()!r:.100}, this command {new.strip()!r:.100}; {cure}")
 
 
@@ -210,5 +210,5 @@ def _same_pictures(path: Path, now: dict[str, Any]) -> None:
     if was != now:
         raise ConfigError(
             f"{path.parent}: trained on {was['pictures']} pictures, --data has {now['pictures']} or others by name; "
-            "give the same data set, or begin another run with -o"
+            "give the same data set, or start another run with -o"
         )

@@ -151,7 +151,7 @@ class HumanParser:
         """
         if self._gpu is None:
             raise BackendError(
-                f"this network runs on {self.backend.device}, expected a GPU, where alone labels can stay on a GPU; "
+                f"this network runs on {self.backend.device}, expected a GPU: only there can labels stay on a GPU; "
                 'open it with device="cuda", or call the parser itself'
             )
         labels = self._gpu.collect(self._gpu.submit([self.inputs.take(frame).image], keep_on_device=True))[0].labels

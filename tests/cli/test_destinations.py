@@ -27,11 +27,11 @@ COMMANDS: dict[str, tuple[object, ...]] = {
 
 WRONG = {
     "victim.txt": "expected a name ending in .json",
-    "victim.json": "exists, and the JSON result would replace it; choose another name, or say --overwrite",
+    "victim.json": "exists, and the JSON result would replace it; choose another name, or add --overwrite",
     "link.json": "exists (as a symbolic link)",
     ".": "is a folder",
     "/proc/x.json": "the JSON result cannot be written here",
-    "victim.txt/x.json": "what is a file",
+    "victim.txt/x.json": "lies below a file",
 }
 
 

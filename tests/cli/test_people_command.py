@@ -110,7 +110,7 @@ def test_people_below_the_threshold_are_counted(options: Options, tmp_path: Path
     assert summary["instances_of_other_categories"] == 1
     assert read_people(request["output"], "one").human_scores == (0.95,)
     assert summary_of({**request, "threshold": 0.55}, tmp_path)["people"] == 2
-    with pytest.raises(MediaError, match=r"one\.jpg: mask NMS wants a mask for every person"):
+    with pytest.raises(MediaError, match=r"one\.jpg: mask NMS needs a mask for every person"):
         run(request, nms=True, existing="replace")
 
 
@@ -168,7 +168,7 @@ def test_videos_and_shared_names_are_refused_before_anything_runs(options: Optio
     (tmp_path / "same").mkdir()
     for suffix in ("jpg", "png"):
         cv2.imwrite(str(tmp_path / f"same/a.{suffix}"), picture)
-    with pytest.raises(MediaError, match="its results would have the name of"):
+    with pytest.raises(MediaError, match="its results would get the same name"):
         run(options, source=str(tmp_path / "same"))
     assert not options["output"].exists()
 

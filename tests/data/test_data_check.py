@@ -128,7 +128,7 @@ def test_a_picture_turned_by_exif_is_told_from_a_wrong_annotation(lip: Path) -> 
     (problem,) = report.problems
     assert problem.text == (
         f"is 12x10 (height x width) but its picture {lip}/train_images/b.jpg is 10x12, expected the same; the picture "
-        "is turned by its EXIF orientation 8: store it as its annotation lies"
+        "is turned by its EXIF orientation 8: store it upright, as its annotation is"
     )
 
 

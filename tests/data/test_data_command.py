@@ -68,7 +68,7 @@ def cells(text: str, name: str) -> list[str]:
 def test_a_good_data_set_shows_what_it_holds(lip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     seen = check(capsys, lip)
     assert seen.error is None
-    assert f"{lip}: taken for lip by its folders; --dataset says otherwise" in seen.err
+    assert f"{lip}: recognised as lip by its folders; --dataset names another" in seen.err
     assert f"train: train_id.txt with train_images, train_segmentations in {lip}" in seen.err
     assert cells(seen.out, "0 Background") == ["0 Background", "33.333%", "3", "50.000%", "1"]
     assert cells(seen.out, "13 Face") == ["13 Face", "0.000%", "0", "50.000%", "1"]

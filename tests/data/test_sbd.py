@@ -100,7 +100,7 @@ def test_a_list_that_says_something_else_is_not_touched(folders: tuple[Path, Pat
     id_list.write_text("2007_000032\n2009_000001\n")
     assert refusal(voc, sbd) == (
         f"{id_list}: is there and lists 2 pictures, but VOC and SBD give 4 (4 differ); "
-        "move it away to have it written anew"
+        "move it away, and it is written again"
     )
     assert not (voc / "SegmentationClassAug").exists()
     id_list.write_text("\n".join(reversed(MERGED)))

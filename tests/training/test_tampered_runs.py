@@ -134,7 +134,7 @@ def test_more_epochs_are_told_the_way(folder: RunFolder, samples: tuple[Sample, 
         folder.begin(configuration("epochs=5"), samples, resume=True)
     message = one_line(caught.value, folder.config)
     assert "the run has 'epochs: 2', this command 'epochs: 5'" in message
-    assert f"begin another run with --init {folder.path / 'last.safetensors'}" in message
+    assert f"start another run with --init {folder.path / 'last.safetensors'}" in message
 
 
 def deep_copy(value: Any) -> Any:

@@ -79,7 +79,7 @@ def _check_replaceable(
     if not overwrite:
         kind = " (as a symbolic link)" if link else ""
         raise MediaError(
-            f"{file}: exists{kind}, and {what} would replace it; choose another name, or say --overwrite to replace it"
+            f"{file}: exists{kind}, and {what} would replace it; choose another name, or add --overwrite to replace it"
         )
 
 
@@ -90,9 +90,7 @@ def _status(path: Path, what: str) -> os.stat_result | None:
     except FileNotFoundError:
         return None
     except NotADirectoryError as error:
-        raise MediaError(
-            f"{path}: lies in what is a file, expected a folder, for {what}; choose another name"
-        ) from error
+        raise MediaError(f"{path}: lies below a file instead of a folder, for {what}; choose another name") from error
     except (OSError, ValueError) as error:  # ValueError: a null character
         reason = error.strerror if isinstance(error, OSError) else error
         raise MediaError(f"{path!s:.300}: cannot hold {what} ({reason}); choose another name") from error

@@ -81,7 +81,7 @@ def _to_disk(path: Path, target: Path) -> None:
         if path.is_dir() and error.errno in _NO_FOLDER_SYNC:
             return
         raise MediaError(
-            f"{target}: cannot be brought to the disk ({error.strerror}); check the free space and the disk"
+            f"{target}: cannot be written to the disk ({error.strerror}); check the free space and the disk"
         ) from error
 
 

@@ -59,14 +59,14 @@ class Fields:
 
     def text(self, name: str, default: Any = Missing) -> str:
         """Of characters that can be shown."""
-        expected = "a text of characters that can be shown"
+        expected = "a printable text"
         return self._take(name, expected, lambda value: is_text(value) or value == default, default)
 
     def texts(self, name: str, most: int, default: Any = Missing) -> list[str]:
         """A list of them."""
         found = self.items(name, most, default)
         for index, value in enumerate(found):
-            self._check(f"{name}[{index}]", value, "a text of characters that can be shown", is_text(value))
+            self._check(f"{name}[{index}]", value, "a printable text", is_text(value))
         return found
 
     def choice(self, name: str, options: Sequence[T], default: Any = Missing) -> T:

@@ -78,7 +78,7 @@ class FoundPictures:
         """One line for every kind of picture that cannot be read."""
         return [
             f"{self.base}: {_counted(kind, files)} cannot be read and {'is' if len(files) == 1 else 'are'} left out, "
-            f"expected {PICTURE_FORMATS}; convert or replace what is meant"
+            f"expected {PICTURE_FORMATS}; convert or replace those that you want"
             for kind, files in sorted(self.unreadable.items())
         ]
 
@@ -88,7 +88,7 @@ class FoundPictures:
         lines = []
         if self.others:
             kinds = "; ".join(_counted(kind, files) for kind, files in sorted(self.others.items()))
-            lines.append(f"{self.base}: left out what is no picture: {kinds}")
+            lines.append(f"{self.base}: left out files that are no pictures: {kinds}")
         if self.earlier_results:
             lines.append(f"{self.base}: left out {_counted('earlier result', self.earlier_results)} of ce2p")
         return lines
@@ -175,7 +175,7 @@ def _without_wildcards(pattern: Path) -> Path:
         if glob.has_magic(part):
             if ".." in pattern.parts[index:]:
                 raise MediaError(
-                    f"{pattern}: has .. after a wildcard, expected folders by name there; write it otherwise"
+                    f"{pattern}: has .. after a wildcard, expected names of folders there; write the pattern without it"
                 )
             break
         fixed /= part

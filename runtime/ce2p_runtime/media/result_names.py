@@ -63,8 +63,8 @@ class ResultNames:
             for target in targets[file].values():
                 if target in owners:
                     raise MediaError(
-                        f"{file}: its results would have the names of those of {owners[target]}; keep their suffixes "
-                        "with --whole-names, or parse the two into different folders"
+                        f"{file}: its results would get the same names as those of {owners[target]}; keep their "
+                        "suffixes with --whole-names, or parse the two into different folders"
                     )
                 owners[target] = file
         return targets

@@ -100,13 +100,15 @@ class Decoding:
         """After the last frame: what was left out but not lost."""
         notes = []
         if self._stream.index in structure.partial:
-            notes.append("its edit list shows a part of the recording only; whether all frames of it came is not known")
+            notes.append(
+                "its edit list shows only a part of the recording; whether all of its frames were read is not known"
+            )
         if self._reader_words:  # often about what is of no account for the pictures
             notes.append(f"FFmpeg met faults in the container: {self._reader_words} ({self._reader_word})")
         if self.ledger.left_out:
             notes.append(f"frames that the edit list leaves out: {self.ledger.left_out}")
         if self.ledger.unexplained:
-            notes.append(f"packets of {self._codec} without a picture, lost or meant so: {self.ledger.unexplained}")
+            notes.append(f"packets of {self._codec} without a picture, lost or on purpose: {self.ledger.unexplained}")
         return notes
 
     def structure(self, path: Path) -> Structure:

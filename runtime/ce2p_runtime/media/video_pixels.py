@@ -41,7 +41,7 @@ class FramePixels:
         if self._labels:
             return
         if frame.interlaced_frame:
-            self.notes.append("interlaced: frames are parsed with both fields woven together, moving edges may fray")
+            self.notes.append("interlaced: both fields of a frame are parsed together, so moving edges may look ragged")
         transfer, primaries = int(frame.color_trc), int(frame.color_primaries)
         if transfer in _TRANSFERS or primaries == _BT2020:
             kind = " ".join(
@@ -49,7 +49,7 @@ class FramePixels:
             )
             self.notes.append(f"{kind} colours are not mapped to BT.709: pictures look flatter than in a player")
         if self._is_untagged_hd(frame):
-            self.notes.append("no colour matrix is named: read as BT.709, the custom at this size")
+            self.notes.append("no colour matrix is named: BT.709 is assumed, as is common at this size")
 
     @property
     def turned(self) -> bool:

@@ -29,7 +29,7 @@ def choose_stream(container: Any, path: Path) -> Any:
 def left_out_streams(container: Any) -> list[str]:
     """A note for each kind of streams that are not carried on."""
     further = {"video": _video_streams(container)[1:], "subtitles": container.streams.subtitles}
-    return [f"further streams ({what}) are not carried on: {len(some)}" for what, some in further.items() if some]
+    return [f"other streams ({what}) are not copied: {len(some)}" for what, some in further.items() if some]
 
 
 def check_picture_size(picture: Any, path: Path) -> None:

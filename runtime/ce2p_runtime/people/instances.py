@@ -93,7 +93,7 @@ def mask_nms(people: Iterable[Person], threshold: float = 0.5, covered: float = 
         if person.score < threshold:
             break
         if person.mask is None:
-            raise ValueError("mask NMS wants a mask for every person, and one has a box only")
+            raise ValueError("mask NMS needs a mask for every person, and one has only a box")
         taken = np.zeros_like(person.mask) if taken is None else taken
         area = np.count_nonzero(person.mask)
         if area == 0 or np.count_nonzero(person.mask & taken) / area > covered:
@@ -117,7 +117,7 @@ def crop_box(box: Sequence[float], frame_size: tuple[int, int], enlarge: float =
     top, bottom = max(0, centre_y - half_height), min(height, centre_y + half_height)
     if left >= right or top >= bottom:
         corners = ", ".join(f"{corner:g}" for corner in box)
-        raise ValueError(f"the box ({corners}) lies beside the {width}x{height} picture")
+        raise ValueError(f"the box ({corners}) lies outside the {width}x{height} picture")
     x0, y0 = int(left), int(top)
     return x0, y0, max(int(right), x0 + 1), max(int(bottom), y0 + 1)
 

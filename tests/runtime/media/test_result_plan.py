@@ -43,7 +43,7 @@ def test_whole_names_of_different_pictures_differ(tmp_path: Path) -> None:
     source = folder_of(tmp_path / "in", "a.png", "a.jpg", "a.JPG", "a.jpg.png", "a")
     named = ResultNames(tmp_path / "out", source, LABELS, whole_names=True).of_all(source.files)
     assert len({kinds["labels"] for kinds in named.values()}) == 5
-    with pytest.raises(MediaError, match="would have the names of those of"):
+    with pytest.raises(MediaError, match="would get the same names as those of"):
         ResultNames(tmp_path / "out", source, LABELS).of_all(source.files)
 
 

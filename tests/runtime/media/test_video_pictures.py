@@ -141,7 +141,7 @@ def test_further_streams_are_noted_by_the_source(tmp_path: Path) -> None:
     with open_source(path) as source:
         assert len(list(source)) == 4
         assert not source.problems
-        assert source.notes == [f"{path}: further streams (video) are not carried on: 1"]
+        assert source.notes == [f"{path}: other streams (video) are not copied: 1"]
 
 
 @pytest.mark.parametrize(("suffix", "declared"), [(".mp4", 25), (".avi", 25), (".mkv", None), (".ts", None)])

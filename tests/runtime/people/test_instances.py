@@ -34,7 +34,7 @@ def test_boxes_are_enlarged_about_their_centre_clipped_and_truncated() -> None:
     assert crop_box((10.9, 20.9, 15.1, 25.1), (100, 100), 1.0) == (10, 20, 15, 25)
     assert crop_box((3.1, 3.1, 3.3, 3.3), (9, 9)) == (3, 3, 4, 4)  # smaller than a pixel
     assert crop_box((8.7, 8.7, 30, 30), (9, 9), 1.0) == (8, 8, 9, 9)
-    with pytest.raises(ValueError, match="beside the 9x5 picture"):
+    with pytest.raises(ValueError, match="outside the 9x5 picture"):
         crop_box((10, 1, 12, 3), (5, 9))
 
 
@@ -211,7 +211,7 @@ def test_a_json_of_something_else_is_refused_when_opened(tmp_path: Path, documen
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"bbox": [9, 0, 2, 2]}, "beside the 4x3 picture"),
+        ({"bbox": [9, 0, 2, 2]}, "outside the 4x3 picture"),
         ({"segmentation": {"size": [4, 3], "counts": [12]}}, "run lengths are for size [4, 3], the picture is [3, 4]"),
         ({"segmentation": {"size": [3, 4], "counts": [1.5]}}, "no `counts`"),
         ({"segmentation": "all"}, "neither polygons"),
