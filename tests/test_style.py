@@ -17,9 +17,11 @@ FIXTURES = {"Make", "Run"}
 SOURCES = ("", "export", "runtime")
 """Where the packages that modules import each other from lie."""
 NOT_YET = (
-    "export/",
+    "export/ce2p_export/folds/",
+    "export/ce2p_export/fusions/",
+    "export/ce2p_export/tensorrt/",
     "runtime/ce2p_runtime/frame_steps.py",
-    *(f"runtime/ce2p_runtime/{room}/" for room in ("backends", "cuda", "gate", "judge", "ops")),
+    *(f"runtime/ce2p_runtime/{room}/" for room in ("backends", "cuda", "ops")),
     "tests/export/tensorrt/test_plugins.py",
     "tests/kernels/",
     "tests/runtime/",

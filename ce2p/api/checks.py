@@ -7,11 +7,10 @@ from pathlib import Path
 
 from ce2p.data.splits import recognise
 from ce2p_runtime import BackendError
-from ce2p_runtime.backends import BACKENDS, precision_refusal
-from ce2p_runtime.base.text import install_hint
+from ce2p_runtime.backends import precision_refusal
 from ce2p_runtime.media.listing import list_pictures
 
-__all__ = ["check_pictures", "check_precision", "check_proof"]
+__all__ = ["check_pictures", "check_precision"]
 
 
 def check_precision(names: Iterable[str], precision: str, what: str) -> None:
@@ -26,11 +25,3 @@ def check_pictures(source: Path | None) -> None:
     """Raise MediaError where there are no pictures at `source`. A data set's own contents are not looked at yet."""
     if source is not None and not (source.is_dir() and recognise(source) is not None):
         list_pictures(source)
-
-
-def check_proof() -> None:
-    """Raise BackendError where ONNX Runtime, which proves every exported file, is not installed."""
-    if not BACKENDS["onnxruntime"].installed:
-        raise BackendError(
-            f"exported files are proved with ONNX Runtime, which is not installed; {install_hint('cpu')}"
-        )

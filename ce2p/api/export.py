@@ -20,18 +20,20 @@ from ce2p_export import (
     export_onnx,
     open_source,
 )
-from ce2p_export.file_metadata import build_metadata
+from ce2p_export.source import build_metadata
 from ce2p_export.steps import check_size
-from ce2p_runtime import ModelFileError, ModelMetadata
+from ce2p_runtime import BackendError, ModelFileError, ModelMetadata
+from ce2p_runtime.backends import BACKENDS
 from ce2p_runtime.base.destinations import check_destination
 from ce2p_runtime.base.files import file_sha256
+from ce2p_runtime.base.text import install_hint
 from ce2p_runtime.frame_steps import network_input
 from ce2p_runtime.media.own_mark import bears_mark
 from ce2p_runtime.model_files.metadata import InputKind, IoType, OutputKind
 from ce2p_runtime.model_files.onnx_file import exported_metadata
 from ce2p_runtime.precisions import CalibrationMethod, LabelLimits, PrecisionName, Target, precision_named
 
-from .checks import check_pictures, check_precision, check_proof
+from .checks import check_pictures, check_precision
 from .notes import Progress, note, without_progress
 from .pictures import choose_pictures
 
@@ -219,7 +221,8 @@ def _check(
     check_precision(backends, precision, f"--precision {precision}")
     for pictures in (calib, data):
         check_pictures(pictures)
-    check_proof()
+    if not BACKENDS["onnxruntime"].installed:
+        raise BackendError(f"exports are proved with ONNX Runtime, which is not installed; {install_hint('cpu')}")
 
 
 def _introduce(model: str | Path | Source, source: Source) -> None:

@@ -17,7 +17,7 @@ from ce2p_runtime.judge import GatePicture
 from ce2p_runtime.media.listing import list_pictures
 from ce2p_runtime.media.pictures import read_picture
 
-__all__ = ["GATE_PICTURES", "choose_pictures", "gate_pictures"]
+__all__ = ["GATE_PICTURES", "choose_pictures"]
 
 T = TypeVar("T")
 Purpose = Literal["gate", "calibration"]
@@ -28,11 +28,6 @@ _SEED = 190_805
 """Of the synthetic people; far from the small numbers that people take to draw training data with."""
 _SHAPES = ((1.0, 1.0), (1.3, 0.9), (0.9, 1.2))
 """Height and width of synthetic pictures, in turn, as multiples of the input's: each fills the input differently."""
-
-
-def gate_pictures(source: Path | None, metadata: ModelMetadata, count: int = GATE_PICTURES) -> list[GatePicture]:
-    """The pictures of `choose_pictures`, without its note."""
-    return choose_pictures(source, metadata, count)[0]
 
 
 def choose_pictures(

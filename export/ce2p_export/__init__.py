@@ -3,7 +3,7 @@
 from .deploy import Deployed, FoldReport, deploy
 from .judging import GateSettings
 from .onnx_graph import GraphOptions, export_plain
-from .precision import Quantisation
+from .precision.converters import Quantisation
 from .proof_pictures import ProofError
 from .source import Source, open_source
 from .steps import Exported, default_path, export_onnx

@@ -15,14 +15,13 @@ from ce2p_runtime.backends import BACKENDS, backend_versions
 from ce2p_runtime.model_files.metadata import METADATA_KEY, ModelMetadata
 from ce2p_runtime.model_files.onnx_file import onnx_digest
 
-from .file_metadata import build_metadata
 from .fusions import FusionResult
 from .judging import ExportJudge, Verdict
 from .onnx_graph import finish_graph
 from .plan import ExportPlan
-from .precision import convert
+from .precision.converters import convert
 from .search import Progress, Trial
-from .source import Source
+from .source import Source, build_metadata
 
 __all__ = ["Candidate", "CandidateMaker"]
 

@@ -36,12 +36,11 @@ from ce2p_runtime.model_files.metadata import METADATA_KEY, ModelMetadata
 from ce2p_runtime.precisions import PRECISIONS, LabelLimits
 from ce2p_runtime.process.telemetry import import_onnxruntime
 
-from .file_metadata import build_metadata
 from .onnx_graph import GraphOptions
-from .precision import with_roundings
+from .precision.rounding import with_roundings
 from .proof_pictures import expected_logits, open_session
 from .search import Progress, Trial
-from .source import Source
+from .source import Source, build_metadata
 from .torch_backend import TorchBackend
 
 __all__ = ["ExportJudge", "GateSettings", "Verdict"]

@@ -1,67 +1,21 @@
-"""Facts read from an ONNX file itself: inputs, outputs, operators, parameters, FLOPs."""
+"""Counted from an ONNX graph itself: shapes of its tensors, FLOPs of its products."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import onnx
 from onnx import inliner, shape_inference
 
 from ce2p.errors import CE2PError
-from ce2p_runtime.base.text import first_line
 
-__all__ = ["OnnxFacts", "infer_inlined", "product_flops", "read_onnx", "tensor_shapes"]
-
-
-@dataclass(frozen=True)
-class OnnxFacts:
-    """What a graph is made of."""
-
-    inputs: dict[str, str]
-    """Name -> "FLOAT [1, 3, 473, 473]"."""
-    outputs: dict[str, str]
-    operators: dict[str, int]
-    """Operator -> how often, most frequent first; functions count as one."""
-    parameters: int
-    """Values stored in the file."""
-    flops: int
-    """2 per multiply-add of convolutions and matrix products, for a batch of 1."""
-    properties: dict[str, str]
-
-
-def read_onnx(file: Path) -> OnnxFacts:
-    """Read an ONNX file. Raises CE2PError when it is none."""
-    try:
-        model = onnx.load(str(file))
-        onnx.checker.check_model(model)
-        inlined = infer_inlined(model)
-    except Exception as error:  # protobuf, checker and inference each raise their own kinds
-        reason = first_line(error)
-        raise CE2PError(f"{file}: not a valid ONNX model ({reason}); copy or export it again") from error
-    counts = Counter(node.op_type for node in model.graph.node)
-    return OnnxFacts(
-        {value.name: _described(value) for value in model.graph.input},
-        {value.name: _described(value) for value in model.graph.output},
-        dict(counts.most_common()),
-        sum(math.prod(tensor.dims) for tensor in model.graph.initializer),
-        sum(flops for _, flops in product_flops(inlined.graph)),
-        {entry.key: entry.value for entry in model.metadata_props},
-    )
+__all__ = ["infer_inlined", "product_flops", "tensor_shapes"]
 
 
 def infer_inlined(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with its local functions expanded and shapes inferred."""
     return shape_inference.infer_shapes(inliner.inline_local_functions(model), data_prop=True)
-
-
-def _described(value: onnx.ValueInfoProto) -> str:
-    tensor = value.type.tensor_type
-    dims = [d.dim_param or str(d.dim_value) for d in tensor.shape.dim]
-    return f"{onnx.TensorProto.DataType.Name(tensor.elem_type)} [{', '.join(dims)}]"
 
 
 def tensor_shapes(graph: onnx.GraphProto) -> dict[str, list[int]]:

@@ -22,7 +22,8 @@ from ce2p_runtime.precisions import PRECISIONS, PrecisionName
 
 from .fusions import FusionResult, append_label_map, insert_edge_fusion
 from .fusions.ce2p_ops import OPSET
-from .precision import PrecisionPlan, convert, give_float_io
+from .precision.converters import PrecisionPlan, convert
+from .precision.half import give_float_io
 
 __all__ = ["GraphOptions", "build_graph", "export_plain", "finish_graph", "trace_graph"]
 
@@ -82,21 +83,16 @@ class _Graph(nn.Module):
 
 
 def build_graph(
-    net: CE2P,
-    preprocessing: Preprocessing,
-    options: GraphOptions,
-    *,
-    plan: PrecisionPlan | None = None,
-    fused_ops: bool = True,
+    net: CE2P, preprocessing: Preprocessing, options: GraphOptions, *, fused_ops: bool = True
 ) -> tuple[ir.Model, FusionResult]:
-    """Trace `net` (deployed or not), convert and finish the graph.
+    """Trace `net` (deployed or not), convert and finish the graph. Raises CE2PError as `convert` does.
 
     Input `pixels` (uint8 [N, H, W, 3] BGR) or `image` (float32 [N, 3, H, W], normalised); outputs `parsing`
     (float32 [N, C, H/4, W/4]) or `labels` (uint8 [N, H, W]), and `edge` (float32 [N, 2, H/4, W/4]) where asked for;
-    float16 instead of float32 by `options.io`. Raises CE2PError for weights beyond the precision asked for.
+    float16 instead of float32 by `options.io`.
     """
-    pure = trace_graph(net, preprocessing, options)
-    model = convert(ir.to_proto(pure).SerializeToString(), options.precision, plan or PrecisionPlan())
+    pure = ir.to_proto(trace_graph(net, preprocessing, options)).SerializeToString()
+    model = convert(pure, options.precision, PrecisionPlan())
     return model, finish_graph(model, options, net.config.align_corners, fused_ops=fused_ops)
 
 

@@ -14,18 +14,13 @@ from ce2p_runtime.precisions import PRECISIONS
 
 from .deploy import FoldReport, deploy
 from .onnx_graph import GraphOptions, trace_graph
-from .precision import (
-    FLAVOURS,
-    PrecisionPlan,
-    Quantisation,
-    activation_ranges,
-    calibrate,
-    chain_sums,
-    high_precision_groups,
-    layer_groups,
-    tensors_to_calibrate,
-    unfit_weights,
-)
+from .precision.calibration import calibrate
+from .precision.converters import PrecisionPlan, Quantisation
+from .precision.groups import HIGH_PRECISION, layer_groups
+from .precision.half import unfit_weights
+from .precision.int8 import FLAVOURS, tensors_to_calibrate
+from .precision.ranges import activation_ranges
+from .precision.sums import chain_sums
 from .search import Progress
 from .source import Source
 
@@ -84,13 +79,13 @@ def plan_export(
     if quantisation is not None and FLAVOURS[quantisation.target].chained_sums:
         chain_sums(traced.graph)
     tensors, groups, unfit = tensors_to_calibrate(traced.graph), layer_groups(traced.graph), unfit_weights(traced.graph)
-    spared = high_precision_groups(traced.graph)
     graph = ir.to_proto(traced).SerializeToString()
     if quantisation is None:
         plan = ExportPlan(options, graph, groups, PrecisionPlan(), folds)
         return plan.keeping_nodes(unfit) if PRECISIONS[options.precision].half == "float16" else plan
     statistics, _ = calibrate(graph, tensors, quantisation.inputs, partial(progress, "calibrating"))
     ranges = activation_ranges(statistics, quantisation.method)
+    spared = frozenset(HIGH_PRECISION) & groups.keys()
     plan = ExportPlan(options, graph, groups, PrecisionPlan(spared, quantisation.target, ranges), folds)
     how = {"target": quantisation.target, "method": quantisation.method, "calibrated_on": quantisation.note}
     return plan.noting(quantisation=how)

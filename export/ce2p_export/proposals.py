@@ -13,7 +13,11 @@ from functools import partial
 
 from .export_candidates import Candidate
 from .plan import ExportPlan
-from .precision import HIGH_PRECISION, LowRankError, Quantisation, activation_ranges, calibrate, factorise
+from .precision.calibration import calibrate
+from .precision.converters import Quantisation
+from .precision.groups import HIGH_PRECISION
+from .precision.low_rank import LowRankError, factorise
+from .precision.ranges import activation_ranges
 from .search import Progress
 
 __all__ = ["MAX_COST", "Proposal", "improved", "proposals"]

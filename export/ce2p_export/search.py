@@ -38,7 +38,7 @@ class Trial:
     """What came of keeping some groups."""
 
     harm: float
-    """Largest share of an allowance that is used up, over all figures; see `ce2p_runtime.judge.allowance_used`."""
+    """Largest share of an allowance that is used up, over all figures; see `ce2p_runtime.judge.allowance`."""
     passed: bool
     figures: Mapping[str, float | None]
     """The gate's: pixel_agreement, boundary_agreement, ..."""
@@ -104,7 +104,6 @@ class Trials:
 
     def _write(self) -> None:
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(self.file) as temporary:
                 temporary.write_text(json.dumps({name: asdict(trial) for name, trial in self._known.items()}))
         except (OSError, MediaError):

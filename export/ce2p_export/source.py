@@ -1,20 +1,31 @@
-"""What an export starts from: a checkpoint file, or a named model with random weights."""
+"""What an export starts from (a checkpoint file, or a named model with random weights), and what its file states."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
+from ce2p import __version__
 from ce2p.checkpoints import load_checkpoint
-from ce2p.errors import ConfigError
-from ce2p.families import DEFAULT_FAMILY, default_input_size
+from ce2p.errors import CE2PError, ConfigError
+from ce2p.families import DEFAULT_FAMILY, Preprocessing, default_input_size, palette_for, preprocessing_for
 from ce2p.labels import LabelSet, label_set
 from ce2p.models import CE2P, CE2PConfig, parse_model_name, untrained
+from ce2p_runtime.errors import ModelFileError
+from ce2p_runtime.measuring.machine import versions
+from ce2p_runtime.model_files.metadata import Geometry, ModelMetadata
 
-__all__ = ["Source", "open_source"]
+from .deploy import FoldReport
+from .onnx_graph import GraphOptions
+
+__all__ = ["Source", "build_metadata", "open_source"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """A network with the facts that its exported file will state."""
 
@@ -22,12 +33,12 @@ class Source:
     labels: LabelSet
     stem: str
     """Name for output files."""
-    folder: Path
+    folder: Path = Path()
     weights: str
     """Where the weights come from, in words."""
-    parent_sha256: str | None
+    parent_sha256: str | None = None
     """Of the checkpoint file; None for random weights."""
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
     input_size: tuple[int, int]
     """(height, width) that an export takes unless told otherwise."""
     untrained: bool = False
@@ -52,9 +63,15 @@ def open_source(
         name_dataset, backbone, stride = parse_model_name(model)
         labels = label_set(dataset or name_dataset)
         config = CE2PConfig.of(family or DEFAULT_FAMILY, backbone, output_stride or stride, labels.num_classes)
-        weights = f"untrained (random, seed {seed})"
         side = default_input_size(config.family, labels.dataset)
-        return Source(untrained(config, seed), labels, model, Path(), weights, None, (), (side, side), True)
+        return Source(
+            net=untrained(config, seed),
+            labels=labels,
+            stem=model,
+            weights=f"untrained (random, seed {seed})",
+            input_size=(side, side),
+            untrained=True,
+        )
     if not Path(model).exists():
         parse_model_name(model)  # raises for anything that is no model name either
         raise ConfigError(
@@ -66,13 +83,67 @@ def open_source(
             f"{model}: holds a {loaded.config.family} network, --family {family} asked for; leave the option out"
         )
     return Source(
-        loaded.net,
-        loaded.labels,
-        loaded.path.stem,
-        loaded.path.parent,
-        loaded.weights,
-        loaded.sha256,
-        loaded.notes,
-        loaded.input_size,
-        loaded.untrained,
+        net=loaded.net,
+        labels=loaded.labels,
+        stem=loaded.path.stem,
+        folder=loaded.path.parent,
+        weights=loaded.weights,
+        parent_sha256=loaded.sha256,
+        notes=loaded.notes,
+        input_size=loaded.input_size,
+        untrained=loaded.untrained,
     )
+
+
+def build_metadata(
+    source: Source,
+    options: GraphOptions,
+    folds: tuple[FoldReport, ...] = (),
+    provenance: Mapping[str, Any] = MappingProxyType({}),
+) -> ModelMetadata:
+    """Metadata of an export. `provenance` adds what only the export knows (parity, fused ops).
+
+    Raises CE2PError where the runtime would not read it again, as with a control character in a class's name.
+    """
+    config, labels = source.net.config, source.labels
+    preprocessing = preprocessing_for(config.family)
+    made = ModelMetadata(
+        family=config.family,
+        dataset=labels.dataset,
+        class_names=labels.names,
+        palette=palette_for(labels, config.family),
+        flip_pairs=labels.flip_pairs,
+        normalisation=preprocessing.normalisation,
+        geometry=_geometry(preprocessing, options),
+        align_corners=config.align_corners,
+        input_size=options.size,
+        output_stride=config.output_stride,
+        input_kind=options.input_kind,
+        output_kind=options.output_kind,
+        precision=options.precision,
+        weights=source.weights,
+        untrained=source.untrained,
+        edge=options.edge,
+        io=options.io,
+        extra={
+            "backbone": config.backbone,
+            "batch": options.batch or "dynamic",
+            "parent_sha256": source.parent_sha256,
+            "folds": [dataclasses.asdict(fold) for fold in folds],
+            "tools": {"ce2p": __version__, **versions("torch", "onnx", "onnxscript")},
+            **provenance,
+        },
+    )
+    try:
+        ModelMetadata.from_json(made.to_json(), source.stem)
+    except ModelFileError as error:
+        raise CE2PError(
+            f"not exported, since the file could not be used: {error.__cause__}; change it first"
+        ) from error
+    return made
+
+
+def _geometry(preprocessing: Preprocessing, options: GraphOptions) -> Geometry:
+    # A graph that ends in labels leaves only labels to warp; nearest neighbour is the one meaning that remains.
+    own = preprocessing.geometry
+    return dataclasses.replace(own, unwarp="labels") if options.output_kind == "labels" else own

@@ -18,7 +18,8 @@ from .fusions import FusionResult
 from .judging import ExportJudge, GateSettings, Verdict
 from .onnx_graph import GraphOptions
 from .plan import ExportPlan, plan_export
-from .precision import Quantisation, too_large_for_half
+from .precision.calibration import too_large_for_half
+from .precision.converters import Quantisation
 from .proof_pictures import ProofError
 from .proposals import improved, proposals
 from .search import GroupHarm, Progress, Sensitivity, Trials, leave_one_out, search
@@ -86,10 +87,8 @@ def export_onnx(
             candidate = improved(candidate, proposals(candidate.plan, quantisation, progress), maker.candidate)
             judge.paint_worst(candidate.verdict)
             metadata = maker.finish(candidate, final)
-    found = candidate.verdict
-    return Exported(
-        path, metadata, plan.folds, candidate.fusion, proof=found.proof, gate=found.gate, sensitivity=sensitivity
-    )
+    fusion, found = candidate.fusion, candidate.verdict
+    return Exported(path, metadata, plan.folds, fusion, proof=found.proof, gate=found.gate, sensitivity=sensitivity)
 
 
 def check_size(size: tuple[int, int]) -> None:
@@ -105,6 +104,8 @@ def _check(options: GraphOptions, fold: bool, quantisation: Quantisation | None)
     precision = PRECISIONS[options.precision]
     if precision.calibrated and quantisation is None:
         raise ConfigError(f"{options.precision} needs pictures to calibrate on, none were given")
+    if quantisation is not None and not precision.calibrated:
+        raise ConfigError(f"pictures to calibrate on were given, but {options.precision} is not calibrated; leave out")
     if precision.calibrated and not fold:
         raise ConfigError(f"{options.precision} wants BatchNorm inside the convolutions; leave --no-fold out")
     half = precision.half_for("cpu" if quantisation is None else quantisation.target)
@@ -156,8 +157,8 @@ def _deciding_backend(candidate: Candidate) -> str | None:
     if candidate.plan.half or gate is None:
         return None
     # All of the named ones have to pass, so the furthest off decides; else one is enough, the nearest.
-    decides, among = (max, gate.required & set(gate.reports)) if gate.required else (min, gate.reports)
-    return decides(among, key=lambda name: gate.reports[name].used)
+    used = {name: report.used for name, report in gate.reports.items() if name in (gate.required or gate.reports)}
+    return (max if gate.required else min)(used, key=lambda name: used[name])
 
 
 def _harm_text(entry: GroupHarm) -> str:

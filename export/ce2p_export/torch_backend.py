@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +18,8 @@ from ce2p_runtime.backends import Backend
 from ce2p_runtime.errors import BackendError
 from ce2p_runtime.process.threads import one_at_a_time
 
-from .file_metadata import build_metadata
 from .onnx_graph import GraphOptions
-from .source import Source
+from .source import Source, build_metadata
 
 __all__ = ["TorchBackend", "torch_device"]
 
@@ -50,16 +48,16 @@ class TorchBackend(Backend):
         channels_last: bool | None = None,
         untrained: bool = False,
     ) -> None:
-        place = torch_device(device)
-        on_gpu = place.type == "cuda"
+        where = torch_device(device)
+        on_gpu = where.type == "cuda"
         self._channels_last = on_gpu if channels_last is None else channels_last
-        self._net: CE2P | None = net.to(place)
+        self._net: CE2P | None = net.to(where)
         if self._channels_last:
             net.to(memory_format=torch.channels_last)
-        self._place = next(net.parameters()).device
+        self._device = next(net.parameters()).device
         self._lock = threading.RLock()
-        self.device = str(self._place)
-        source = Source(net, labels, "network", Path(), weights, None, (), size, untrained)
+        self.device = str(self._device)
+        source = Source(net=net, labels=labels, stem="network", weights=weights, input_size=size, untrained=untrained)
         self.metadata = build_metadata(source, GraphOptions(size, None), provenance={"runs": "unfolded, PyTorch"})
 
     @classmethod
@@ -76,7 +74,7 @@ class TorchBackend(Backend):
         """See Backend.run."""
         if self._net is None:
             raise BackendError("this PyTorch backend is closed")
-        image = torch.from_numpy(np.ascontiguousarray(batch, np.float32)).to(self._place)
+        image = torch.from_numpy(np.ascontiguousarray(batch, np.float32)).to(self._device)
         if self._channels_last:
             image = image.to(memory_format=torch.channels_last)
         with _evaluating(self._net), torch.inference_mode():

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.ceiling_sources import Chain, conv_chain
 from benchmarks.workload import Workload, workload_of, workload_of_file
-from ce2p_export.onnx_facts import read_onnx
+from tests.export.reading import read_onnx
 
 CHAIN = Chain(((8, 4, 3), (4, 8, 1)), 10)
 FLOPS = (2 * 10 * 10 * 4 * 8 * 9, 2 * 10 * 10 * 8 * 4)

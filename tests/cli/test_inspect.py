@@ -14,12 +14,12 @@ import pytest
 from ce2p.api.inspect import inspect
 from ce2p.cli.inspect import show
 from ce2p_export import GraphOptions, export_onnx, open_source
-from ce2p_export.onnx_facts import read_onnx
 from ce2p_runtime import ModelFileError
 from ce2p_runtime.base.files import file_sha256
 from ce2p_runtime.model_files.engine_file import EngineSidecar, Profile, sidecar_path
 from ce2p_runtime.model_files.metadata import METADATA_KEY, ModelMetadata
 from ce2p_runtime.model_files.onnx_file import onnx_properties
+from tests.export.reading import read_onnx
 from tests.hostile.model_files import small_model, with_metadata
 
 

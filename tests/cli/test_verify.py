@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from ce2p import __main__ as command
-from ce2p.api.pictures import choose_pictures, gate_pictures
+from ce2p.api.pictures import choose_pictures
 from ce2p.checkpoints import save_checkpoint
 from ce2p.cli.verify import run
 from ce2p.data.annotations import read_image, read_labels
@@ -193,7 +193,7 @@ def test_pictures_of_a_data_set_come_with_their_truth(data: Path, lip: ModelMeta
         np.testing.assert_array_equal(picture.image, read_image(data / f"val_images/{picture.name}.jpg"))
         assert picture.truth is not None
         np.testing.assert_array_equal(picture.truth, read_labels(data / f"val_segmentations/{picture.name}.png"))
-    assert len(gate_pictures(data, lip, 100)) == PICTURES
+    assert len(choose_pictures(data, lip, 100)[0]) == PICTURES
 
 
 def test_a_data_set_without_val_is_taken_from_train(lip: ModelMetadata, tmp_path: Path) -> None:
@@ -212,9 +212,9 @@ def test_a_folder_of_pictures_is_thinned_in_sorted_order(data: Path, lip: ModelM
     assert [picture.name for picture in pictures] == ["f1.png", "f3.png"]
     assert note == f"2 of 4 pictures of {tmp_path}, without truth"
     assert all(picture.truth is None for picture in pictures)
-    assert [int(picture.image[0, 0, 0]) for picture in gate_pictures(tmp_path, lip, 9)] == [1, 2, 3, 10]
+    assert [int(picture.image[0, 0, 0]) for picture in choose_pictures(tmp_path, lip, 9)[0]] == [1, 2, 3, 10]
     # The folder inside a data set is pictures, and nothing else.
-    assert gate_pictures(data / "val_images", lip, 1)[0].truth is None
+    assert choose_pictures(data / "val_images", lip, 1)[0][0].truth is None
 
 
 def test_what_a_folder_of_pictures_holds_beside_them_is_said(lip: ModelMetadata, tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_what_a_folder_of_pictures_holds_beside_them_is_said(lip: ModelMetadata,
 
 
 def test_drawn_people_are_the_same_every_time_and_about_the_inputs_size(lip: ModelMetadata) -> None:
-    first, again = gate_pictures(None, lip, 4), gate_pictures(None, lip, 4)
+    first, again = choose_pictures(None, lip, 4)[0], choose_pictures(None, lip, 4)[0]
     for one, two in zip(first, again, strict=True):
         np.testing.assert_array_equal(one.image, two.image)
         assert one.truth is not None
@@ -243,31 +243,31 @@ def test_drawn_truth_is_of_the_networks_classes_or_not_there(lip: ModelMetadata)
         return dataclasses.replace(lip, dataset=dataset, class_names=names, palette=((0, 0, 0),) * len(names))
 
     for dataset in ("cihp", "atr", "ppp", "voc"):
-        (picture,) = gate_pictures(None, like(dataset, LABEL_SETS[dataset].names), 1)
+        (picture,) = choose_pictures(None, like(dataset, LABEL_SETS[dataset].names), 1)[0]
         assert picture.truth is not None, dataset
         values = np.unique(picture.truth)
         assert values[values != 255].max() < LABEL_SETS[dataset].num_classes
-    assert gate_pictures(None, like("mhp", LABEL_SETS["mhp"].names), 1)[0].truth is None
-    assert gate_pictures(None, like("custom", ("Background", "Cat")), 1)[0].truth is None
+    assert choose_pictures(None, like("mhp", LABEL_SETS["mhp"].names), 1)[0][0].truth is None
+    assert choose_pictures(None, like("custom", ("Background", "Cat")), 1)[0][0].truth is None
 
 
 def test_pictures_that_cannot_be_used_are_named(data: Path, lip: ModelMetadata, tmp_path: Path) -> None:
     write_dataset(tmp_path / "voc", "voc", train=0, val=1, size=(60, 50))
     with pytest.raises(ConfigError, match=r"layout of data set voc \(21 classes\), the network was trained on lip"):
-        gate_pictures(tmp_path / "voc", lip)
+        choose_pictures(tmp_path / "voc", lip)
     with pytest.raises(ConfigError, match="0 pictures to compare on"):
-        gate_pictures(None, lip, 0)
+        choose_pictures(None, lip, 0)
     whole = (data / "val_images/val_000001.jpg").read_bytes()
     broken = tmp_path / "pictures"
     broken.mkdir()
     (broken / "good.jpg").write_bytes(whole)
     (broken / "half.jpg").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(MediaError, match=r"half\.jpg: is cut short or damaged"):
-        gate_pictures(broken, lip)
+        choose_pictures(broken, lip)
     write_lip_folder(tmp_path / "lip", train=0, val=2, size=(60, 50))
     (tmp_path / "lip/val_images/val_000001.jpg").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=r"val_000001\.jpg: is cut short"):
-        gate_pictures(tmp_path / "lip", lip)
+        choose_pictures(tmp_path / "lip", lip)
 
 
 def test_a_damaged_picture_ends_the_command(verify: Run, tiny_model: Path, tmp_path: Path) -> None:

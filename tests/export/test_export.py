@@ -19,12 +19,12 @@ from ce2p.models import CE2P
 from ce2p_export import GraphOptions, ProofError, default_path, export_onnx, export_plain, open_source
 from ce2p_export import judging as judging_module
 from ce2p_export import plan as plan_module
-from ce2p_export.onnx_facts import read_onnx
 from ce2p_runtime.backends import open_backend
 from ce2p_runtime.base.files import file_sha256
 from ce2p_runtime.judge import Proof, ProofRow
 from ce2p_runtime.model_files.metadata import METADATA_KEY, ModelMetadata
 from ce2p_runtime.precisions import PRECISIONS
+from tests.export.reading import read_onnx
 
 Tiny = Callable[..., CE2P]
 LIMITS = PRECISIONS["fp32"].logits

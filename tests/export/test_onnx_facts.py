@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from ce2p.errors import CE2PError
-from ce2p_export.onnx_facts import read_onnx
+from tests.export.reading import read_onnx
 
 
 def quantised_conv(path: Path, *, weight_shape: bool = True) -> Path:

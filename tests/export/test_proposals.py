@@ -12,7 +12,8 @@ import pytest
 
 from ce2p_export import GraphOptions, Quantisation
 from ce2p_export.plan import ExportPlan
-from ce2p_export.precision import HIGH_PRECISION, PrecisionPlan
+from ce2p_export.precision.converters import PrecisionPlan
+from ce2p_export.precision.groups import HIGH_PRECISION
 from ce2p_export.proposals import MAX_COST, improved, proposals
 from ce2p_runtime.base.cache import CACHE_VARIABLE
 from tests.export.precision.test_low_rank import CHANNELS, FEW, context, pictures

@@ -15,11 +15,11 @@ from onnx import TensorProto, helper, inliner, numpy_helper, shape_inference
 
 from ce2p.models import CE2P
 from ce2p_export import GraphOptions
-from ce2p_export.onnx_facts import read_onnx
 from ce2p_runtime.onnx_check import read_model, survey
 from ce2p_runtime.onnx_check.operators import OPERATORS, made_by
 from ce2p_runtime.onnx_check.sizes import Sized
 from ce2p_runtime.onnx_check.survey import inlined
+from tests.export.reading import read_onnx
 from tests.export.tensorrt.graphs import quantised, written
 
 Tiny = Callable[..., CE2P]

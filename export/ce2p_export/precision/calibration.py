@@ -164,7 +164,6 @@ def _keep(file: Path, statistics: dict[str, ActivationStatistics]) -> None:
     extremes = np.array([(s.low, s.high) for s in statistics.values()])
     histograms = np.array([s.histogram for s in statistics.values()])
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(file) as temporary:
             np.savez_compressed(temporary, extremes=extremes, histograms=histograms)
     except (OSError, MediaError):

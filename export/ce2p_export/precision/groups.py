@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from ce2p.errors import CE2PError
 
-__all__ = ["HIGH_PRECISION", "check_known", "group_of_nodes", "high_precision_groups", "layer_groups"]
+__all__ = ["HIGH_PRECISION", "check_known", "group_of_nodes", "layer_groups"]
 
 HIGH_PRECISION = ("pyramid.context", "edge_classifier", "fusion.classifier")
 """Groups that int8 converts only where the gate finds no loss: 50 pooled bins and the classifiers are a hundredth
@@ -44,11 +44,6 @@ def check_known(wanted: Collection[str], groups: Collection[str]) -> None:
     unknown = set(wanted) - set(groups)
     if unknown:
         raise CE2PError(f"no layer group {min(unknown)}; this network has {', '.join(groups)}")
-
-
-def high_precision_groups(graph: ir.Graph) -> frozenset[str]:
-    """Those of HIGH_PRECISION that this network has."""
-    return frozenset(HIGH_PRECISION) & frozenset(layer_groups(graph))
 
 
 def group_of_nodes(graph: ir.Graph) -> dict[str, str]:

@@ -10,8 +10,6 @@ The sums are the same but for float32's last bit. Files that are not int8 keep t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import onnx_ir as ir
 
 __all__ = ["chain_sums"]
@@ -25,12 +23,11 @@ def chain_sums(graph: ir.Graph) -> list[str]:
     """
     made: list[str] = []
     for root in [node for node in graph if node.op_type == "Add" and not _is_inner(node)]:
-        branches = list(_branches(root))
+        branches, inner = _taken_apart(root)
         convolutions = [value for value in branches if _is_of_convolution(value)]
         alike = all(value.shape is not None and value.shape == root.outputs[0].shape for value in branches)
         if len(branches) < 3 or not convolutions or not alike:
             continue
-        inner = list(_inner_sums(root))
         first, *others = [value for value in branches if value not in convolutions] + convolutions[::-1]
         for number, value in enumerate(others[:-1]):
             first = _sum(graph, root, value, first, number)
@@ -51,25 +48,19 @@ def _sum(graph: ir.Graph, root: ir.Node, left: ir.Value, right: ir.Value, number
     return value
 
 
-def _branches(root: ir.Node) -> Iterator[ir.Value]:
-    """What `root` sums up, the sums in between taken apart."""
-    for value in root.inputs:
-        if value is None:
-            continue
-        node = value.producer()
-        if node is not None and node.op_type == "Add" and _is_inner(node):
-            yield from _branches(node)
-        else:
-            yield value
-
-
-def _inner_sums(root: ir.Node) -> Iterator[ir.Node]:
-    """The sums that only `root` reads, directly or through others; a reader before what it reads."""
+def _taken_apart(root: ir.Node) -> tuple[list[ir.Value], list[ir.Node]]:
+    """What `root` sums up, and the sums in between that nothing else reads; a reader before what it reads."""
+    branches: list[ir.Value] = []
+    inner: list[ir.Node] = []
     for value in root.inputs:
         node = value.producer() if value is not None else None
         if node is not None and node.op_type == "Add" and _is_inner(node):
-            yield node
-            yield from _inner_sums(node)
+            below = _taken_apart(node)
+            branches += below[0]
+            inner += [node, *below[1]]
+        elif value is not None:
+            branches.append(value)
+    return branches, inner
 
 
 def _is_inner(node: ir.Node) -> bool:

@@ -10,29 +10,22 @@ will serve the file; that is called the gate:
     report.paint_worst("worst.png")        # input | reference | candidate | difference
 """
 
-from .agreement import PictureFigures, band_radius, boundary_band, compare
-from .allowance import HOPELESS, Check, allowance_used
+from .allowance import Check
 from .label_maps import GatePicture, Reference, judge_labels
 from .logits import LogitPicture, Proof, ProofRow, judge_logits
 from .outcome import GateOutcome
 from .report import GateError, GateReport
 
 __all__ = [
-    "HOPELESS",
     "Check",
     "GateError",
     "GateOutcome",
     "GatePicture",
     "GateReport",
     "LogitPicture",
-    "PictureFigures",
     "Proof",
     "ProofRow",
     "Reference",
-    "allowance_used",
-    "band_radius",
-    "boundary_band",
-    "compare",
     "judge_labels",
     "judge_logits",
 ]

@@ -121,15 +121,15 @@ def compare(
     if truth is not None and reference_truth_counts is None:
         reference_truth_counts = count_pairs(truth, reference, num_classes)
     return PictureFigures(
-        name,
-        same.size,
-        int(np.count_nonzero(same)),
-        int(np.count_nonzero(band)),
-        int(np.count_nonzero(same & band)),
-        count_pairs(reference, candidate, num_classes),
-        largest if largest >= num_classes else None,
-        None if truth is None else count_pairs(truth, candidate, num_classes),
-        reference_truth_counts if truth is not None else None,
+        name=name,
+        pixels=same.size,
+        agreeing=int(np.count_nonzero(same)),
+        band_pixels=int(np.count_nonzero(band)),
+        band_agreeing=int(np.count_nonzero(same & band)),
+        counts=count_pairs(reference, candidate, num_classes),
+        stray=largest if largest >= num_classes else None,
+        truth_counts=None if truth is None else count_pairs(truth, candidate, num_classes),
+        reference_truth_counts=reference_truth_counts if truth is not None else None,
     )
 
 

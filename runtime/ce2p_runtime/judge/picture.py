@@ -93,7 +93,13 @@ def _framed(panel: Picture, heading: str) -> Picture:
     """A panel under its heading, on white, wide enough for both."""
     missing = max(0, _text_width(heading) - panel.shape[1])
     framed = cv2.copyMakeBorder(
-        panel, _LINE, _MARGIN, _MARGIN, _MARGIN + missing, cv2.BORDER_CONSTANT, value=(255, 255, 255)
+        panel,
+        top=_LINE,
+        bottom=_MARGIN,
+        left=_MARGIN,
+        right=_MARGIN + missing,
+        borderType=cv2.BORDER_CONSTANT,
+        value=(255, 255, 255),
     )
     return _written(np.asarray(framed, np.uint8), heading)
 
@@ -106,7 +112,8 @@ def _captioned(body: Picture, caption: str) -> Picture:
 
 def _written(picture: Picture, text: str) -> Picture:
     # OpenCV's font has ASCII alone; other letters become question marks.
-    cv2.putText(picture, text, (_MARGIN, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+    black, smooth = (0, 0, 0), cv2.LINE_AA
+    cv2.putText(picture, text, (_MARGIN, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, color=black, thickness=1, lineType=smooth)
     return picture
 
 

@@ -11,8 +11,9 @@ import onnxruntime
 import pytest
 
 from ce2p.errors import CE2PError
-from ce2p_export.precision import calibrate, calibration, tensors_to_calibrate
-from ce2p_export.precision.calibration import BINS, ActivationStatistics, collect, too_large_for_half
+from ce2p_export.precision import calibration
+from ce2p_export.precision.calibration import BINS, ActivationStatistics, calibrate, collect, too_large_for_half
+from ce2p_export.precision.int8 import tensors_to_calibrate
 from ce2p_export.precision.ranges import METHODS, activation_ranges
 from ce2p_runtime.base.cache import CACHE_VARIABLE
 from tests.hostile.mutations import mutations

@@ -12,7 +12,6 @@ import torch
 
 from ce2p.synthetic import iter_samples
 from ce2p_export import GateSettings, GraphOptions, Quantisation, Source, export_onnx, open_source
-from ce2p_export.onnx_facts import read_onnx
 from ce2p_export.torch_backend import TorchBackend
 from ce2p_runtime import HumanParser
 from ce2p_runtime.backends import onnxruntime as ort_backend
@@ -21,6 +20,7 @@ from ce2p_runtime.base.cache import CACHE_VARIABLE
 from ce2p_runtime.frame_steps import network_input
 from ce2p_runtime.judge import GateError, GatePicture, Reference, judge_labels
 from ce2p_runtime.precisions import PRECISIONS, LabelLimits
+from tests.export.reading import read_onnx
 
 SIZE = (97, 97)
 PICTURES = [GatePicture(f"person {i}", image) for i, (image, _) in enumerate(iter_samples(5, 3, (120, 100)))]

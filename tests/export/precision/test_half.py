@@ -20,7 +20,8 @@ from ce2p.models import CE2P
 from ce2p.synthetic import iter_samples
 from ce2p_export import GraphOptions, ProofError, default_path, deploy, export_onnx, judging, open_source, steps
 from ce2p_export.onnx_graph import build_graph
-from ce2p_export.precision import give_float_io, to_half, with_roundings
+from ce2p_export.precision.half import give_float_io, to_half
+from ce2p_export.precision.rounding import with_roundings
 from ce2p_runtime import HumanParser
 from ce2p_runtime.backends import open_backend
 from ce2p_runtime.precisions import PRECISIONS

@@ -20,19 +20,12 @@ from ce2p.families import FAMILIES, preprocessing_for
 from ce2p.models import CE2P
 from ce2p_export import GraphOptions, deploy
 from ce2p_export.onnx_graph import finish_graph, trace_graph
-from ce2p_export.precision import (
-    FLAVOURS,
-    PrecisionPlan,
-    activation_ranges,
-    convert,
-    high_precision_groups,
-    layer_groups,
-    nodes_to_quantise,
-    tensors_to_calibrate,
-)
 from ce2p_export.precision.calibration import collect
+from ce2p_export.precision.converters import PrecisionPlan, convert
+from ce2p_export.precision.groups import HIGH_PRECISION, layer_groups
 from ce2p_export.precision.half import producer_of
-from ce2p_export.precision.int8 import SMALLEST_SCALE
+from ce2p_export.precision.int8 import FLAVOURS, SMALLEST_SCALE, nodes_to_quantise, tensors_to_calibrate
+from ce2p_export.precision.ranges import activation_ranges
 from ce2p_export.tensorrt import BuildSettings, EngineError, build_plan
 from ce2p_runtime.backends.onnxruntime import _DISABLED_OPTIMIZERS
 from tests.export.precision.networks import chain, loaded
@@ -40,6 +33,11 @@ from tests.export.precision.networks import chain, loaded
 Tiny = Callable[..., CE2P]
 SIZE = (97, 81)
 Ranges = dict[str, tuple[float, float]]
+
+
+def spared(pure: bytes) -> frozenset[str]:
+    """The groups of a network that int8 spares."""
+    return frozenset(HIGH_PRECISION) & layer_groups(loaded(pure).graph).keys()
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +80,7 @@ def test_groups_are_blocks_and_branches(tiny: Tiny) -> None:
         blocks = [name for name in groups if name.startswith("backbone.layer")]
         assert blocks == [f"backbone.layer{stage}.{block}" for stage in (1, 2, 3, 4) for block in (0, 1)]
         assert {"backbone.stem", "pyramid.context", "pyramid.conv"} <= set(groups)
-        assert high_precision_groups(graph) == {"pyramid.context", "edge_classifier", "fusion.classifier"}, family
+        assert set(HIGH_PRECISION) <= set(groups), family
 
 
 def test_a_sum_belongs_to_the_block_that_ends_in_it(tiny: Tiny) -> None:
@@ -98,7 +96,7 @@ def test_cpu_files_hold_uint8_activations_and_int8_weights_per_channel(
     traced: tuple[bytes, Ranges, NDArray[np.float32]],
 ) -> None:
     pure, ranges, image = traced
-    keep = high_precision_groups(loaded(pure).graph)
+    keep = spared(pure)
     model = convert(pure, "int8", PrecisionPlan(keep, "cpu", ranges))
     quantised = set(nodes_to_quantise(loaded(pure).graph, FLAVOURS["cpu"], keep))
     for node in model.graph:
@@ -173,7 +171,7 @@ def test_tensorrt_files_are_symmetric_and_half_precision_in_between(
     traced: tuple[bytes, Ranges, NDArray[np.float32]],
 ) -> None:
     pure, ranges, image = traced
-    keep = high_precision_groups(loaded(pure).graph)
+    keep = spared(pure)
     model = convert(pure, "int8", PrecisionPlan(keep, "tensorrt", ranges))
     fusion = finish_graph(model, GraphOptions(SIZE, precision="int8"), align_corners=True)
     assert fusion.count == 1  # our op stays whole: its inputs come from convolutions
@@ -220,7 +218,7 @@ def test_residual_sums_read_their_shortcut_through_the_pair_and_the_rest_directl
     traced: tuple[bytes, Ranges, NDArray[np.float32]],
 ) -> None:
     pure, ranges, _ = traced
-    model = convert(pure, "int8", PrecisionPlan(high_precision_groups(loaded(pure).graph), "tensorrt", ranges))
+    model = convert(pure, "int8", PrecisionPlan(spared(pure), "tensorrt", ranges))
     groups = layer_groups(loaded(pure).graph)
     plain_blocks = {name for name in groups if name.endswith(".1") and name.startswith("backbone.layer")}
     sums = {node for name in plain_blocks for node in groups[name]}
@@ -241,7 +239,7 @@ def test_tensorrt_reads_and_builds_the_int8_file(
     tmp_path: Path,
 ) -> None:
     pure, ranges, _ = traced
-    model = convert(pure, "int8", PrecisionPlan(high_precision_groups(loaded(pure).graph), "tensorrt", ranges))
+    model = convert(pure, "int8", PrecisionPlan(spared(pure), "tensorrt", ranges))
     options = GraphOptions(SIZE, output_kind=output_kind, precision="int8")
     finish_graph(model, options, align_corners=True)
     ir.save(model, tmp_path / "x.onnx")
@@ -256,7 +254,7 @@ def test_tensorrt_refuses_the_cpu_file(
     traced: tuple[bytes, Ranges, NDArray[np.float32]], trt: ModuleType, tmp_path: Path
 ) -> None:
     pure, ranges, _ = traced
-    model = convert(pure, "int8", PrecisionPlan(high_precision_groups(loaded(pure).graph), "cpu", ranges))
+    model = convert(pure, "int8", PrecisionPlan(spared(pure), "cpu", ranges))
     ir.save(model, tmp_path / "x.onnx")
     with pytest.raises(EngineError):
         build_plan(trt, tmp_path / "x.onnx", BuildSettings(plugins=False))
@@ -264,7 +262,7 @@ def test_tensorrt_refuses_the_cpu_file(
 
 def test_kept_groups_stay_float32_and_nothing_else_does(traced: tuple[bytes, Ranges, NDArray[np.float32]]) -> None:
     pure, ranges, _ = traced
-    keep = high_precision_groups(loaded(pure).graph) | {"backbone.layer2.0"}
+    keep = spared(pure) | {"backbone.layer2.0"}
     model = convert(pure, "int8", PrecisionPlan(keep, "cpu", ranges))
     groups = layer_groups(loaded(pure).graph)
     kinds = {node.name: node.op_type for node in loaded(pure).graph}

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from ce2p_export.onnx_facts import product_flops
-from ce2p_export.precision import LowRankError, factorise, layer_groups
-from ce2p_export.precision.low_rank import CONTEXT_WEIGHT, ERROR, decompose
+from ce2p_export.precision.groups import layer_groups
+from ce2p_export.precision.low_rank import CONTEXT_WEIGHT, ERROR, LowRankError, decompose, factorise
 from tests.export.precision.networks import loaded
 
 SIDE, CHANNELS, OUTPUTS, FEW = 14, 256, 128, 64

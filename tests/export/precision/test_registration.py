@@ -12,9 +12,10 @@ import pytest
 
 from ce2p.api.export import export
 from ce2p.cli.export import export as command
-from ce2p_export.precision import CONVERTERS, FLAVOURS, METHODS, PrecisionPlan, convert, tensors_to_calibrate
 from ce2p_export.precision.calibration import collect
-from ce2p_export.precision.ranges import activation_ranges
+from ce2p_export.precision.converters import CONVERTERS, PrecisionPlan, convert
+from ce2p_export.precision.int8 import FLAVOURS, tensors_to_calibrate
+from ce2p_export.precision.ranges import METHODS, activation_ranges
 from ce2p_export.precision.rounding import with_roundings
 from ce2p_runtime.precisions import PRECISIONS, TARGETS, CalibrationMethod, PrecisionName, Target
 from tests.export.precision.networks import chain, loaded

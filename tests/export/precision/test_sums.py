@@ -16,8 +16,11 @@ from ce2p.families import preprocessing_for
 from ce2p.models import CE2P
 from ce2p_export import GraphOptions, deploy
 from ce2p_export.onnx_graph import trace_graph
-from ce2p_export.precision import PrecisionPlan, activation_ranges, chain_sums, convert, tensors_to_calibrate
 from ce2p_export.precision.calibration import collect
+from ce2p_export.precision.converters import PrecisionPlan, convert
+from ce2p_export.precision.int8 import tensors_to_calibrate
+from ce2p_export.precision.ranges import activation_ranges
+from ce2p_export.precision.sums import chain_sums
 from tests.export.precision.networks import loaded
 
 SHAPE = [1, 4, 6, 6]

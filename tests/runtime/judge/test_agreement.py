@@ -9,8 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ce2p_runtime.geometry import FrameMapping, frame_mapping
-from ce2p_runtime.judge import band_radius, boundary_band, compare
-from ce2p_runtime.judge.agreement import class_ious, count_pairs
+from ce2p_runtime.judge.agreement import band_radius, boundary_band, class_ious, compare, count_pairs
 from ce2p_runtime.model_files.metadata import Geometry
 
 Labels = NDArray[np.uint8]

@@ -15,13 +15,8 @@ import pytest
 from numpy.typing import NDArray
 
 from ce2p_runtime import ModelFileError
-from ce2p_runtime.judge import (
-    Check,
-    GateError,
-    GateReport,
-    boundary_band,
-    compare,
-)
+from ce2p_runtime.judge import Check, GateError, GateReport
+from ce2p_runtime.judge.agreement import boundary_band, compare
 from ce2p_runtime.judge.picture import ComparedPicture, comparison_sheet
 from ce2p_runtime.precisions import PRECISIONS, LabelLimits, precision_named
 
