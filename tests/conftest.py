@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import sys
@@ -15,12 +16,15 @@ import pytest
 
 from ce2p_runtime.base.cache import CACHE_VARIABLE
 from ce2p_runtime.process.telemetry import QUIET_IMPORTS
+from tests.cuda_on_cpu import SHARED_VARIABLE
 from tests.trt_on_cpu import Found, bring_up
 
 if TYPE_CHECKING:  # the runtime's tests also run where torch is not installed
     from ce2p.models import CE2P
+    from ce2p_export import GraphOptions
 
     Tiny: TypeAlias = Callable[..., CE2P]
+    Untrained: TypeAlias = Callable[..., Path]
 
 for name, quietly in QUIET_IMPORTS.items():  # before a test module imports them by itself
     if importlib.util.find_spec(name) is not None:
@@ -31,11 +35,15 @@ MODEL_VARIABLE = "CE2P_TEST_MODEL"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
+def _one_thread() -> Iterator[None]:
+    """Here and in the processes that tests start: two threads wait for each other by spinning, slow beside any load."""
     if importlib.util.find_spec("torch") is not None:
         import torch
 
-        torch.set_num_threads(1)  # two threads wait for each other by spinning: slow beside any other load
+        torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -46,19 +54,32 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run that all workers share; what is written there appears whole, by a rename."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _kept_traces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _kernels_compiled_once(shared_folder: Path) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(SHARED_VARIABLE, str(shared_folder))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _kept_traces(shared_folder: Path) -> Iterator[None]:
     """A network is traced for export once per run, by all workers together."""
     if "torch" not in sys.modules:  # nothing is exported in this run, or torch is not installed
         yield
         return
     from tests.tracing import keep_traces
 
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "traces"
-    folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
-        keep_traces(folder, patch)
+        keep_traces(shared_folder, patch)
         yield
 
 
@@ -76,15 +97,31 @@ def tiny() -> Tiny:
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(shared_folder: Path) -> Untrained:
+    """`exported(options, family="schp")`: the file of an untrained r18 network, made once per run. Do not modify it."""
+
+    def make(options: GraphOptions, family: str = "schp") -> Path:
+        from ce2p_export import export_onnx, open_source
+
+        folder = shared_folder / hashlib.blake2b(repr((options, family)).encode(), digest_size=16).hexdigest()
+        file = folder / ("tiny.onnx" if options.precision == "fp32" else f"tiny_{options.precision}.onnx")
+        if not file.exists():
+            source = open_source("lip-r18-os16", family=family, random=True)
+            export_onnx(source, options, folder / f"{os.getpid()}.onnx").path.replace(file)
+        return file
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_model(request: pytest.FixtureRequest) -> Path:
     """An exported untrained SCHP network with 20 classes for 97x97 inputs, float in, logits out."""
     if (made := os.environ.get(MODEL_VARIABLE)) is not None:
         return Path(made)
-    from ce2p_export import GraphOptions, export_onnx, open_source
+    from ce2p_export import GraphOptions
 
-    path = tmp_path_factory.mktemp("model") / "tiny.onnx"
-    source = open_source("lip-r18-os16", family="schp", random=True)
-    return export_onnx(source, GraphOptions((97, 97)), path).path
+    path: Path = request.getfixturevalue("exported")(GraphOptions((97, 97)))
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -110,7 +147,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz-seed", type=int, default=13, help="Seed of the damage; another one looks elsewhere.")
     parser.addoption("--fuzz-count", type=int, default=500, help="Damaged files per format.")
     parser.addoption("--live-runs", type=int, default=12, help="Runs over live sources with faults.")
-    parser.addoption("--kill-moments", type=int, default=4, help="Moments at which each command meets each signal.")
+    parser.addoption("--kill-moments", type=int, default=2, help="Moments at which each command meets each signal.")
+
+
+LONGEST = ("tests/training/test_rows.py", "tests/hostile/test_kills.py", "tests/benchmarks/gpu/test_on_cpu.py")
+"""Modules whose single tests take longest: they start first, so that no core waits for the last of them at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ from ce2p.cli.benchmark import run
 from ce2p.errors import CE2PError, ConfigError, DataError
 from ce2p.models import CE2P
 from ce2p.synthetic import walking_sequence
-from ce2p_export import GraphOptions, export_onnx, open_source
+from ce2p_export import GraphOptions
 from ce2p_runtime import BackendError, HumanParser, MediaError, ModelFileError
 from ce2p_runtime.errors import CE2PRuntimeError
 from ce2p_runtime.measuring.timing import Timing
@@ -74,10 +74,9 @@ def benchmark(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
 
 
 @pytest.fixture(scope="module")
-def dynamic_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def dynamic_model(exported: Callable[..., Path]) -> Path:
     """As `tiny_model`, with a dynamic batch."""
-    source = open_source("lip-r18-os16", family="schp", random=True)
-    return export_onnx(source, GraphOptions((97, 97), batch=None), tmp_path_factory.mktemp("model") / "many.onnx").path
+    return exported(GraphOptions((97, 97), batch=None))
 
 
 def run_quickly(model: Path, **changes: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from ce2p.api.export import export
 from ce2p.api.pictures import choose_pictures
 from ce2p.checkpoints import save_checkpoint
 from ce2p.models import CE2PConfig, untrained
-from ce2p_export import GraphOptions, export_onnx, open_source
+from ce2p_export import GraphOptions
 from tests.cli.command import Run, error_line
 
 QUICK = ("--size", "60x50", "--rounds", 1, "--warmup", 0, "--no-throughput", "--threads", 1)
@@ -24,11 +25,9 @@ def _few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def bf16(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bf16(exported: Callable[..., Path]) -> Path:
     """The network of `tiny_model` in bfloat16, which ONNX Runtime does not run on the CPU."""
-    source = open_source("lip-r18-os16", family="schp", random=True)
-    path = tmp_path_factory.mktemp("bf16") / "tiny_bf16.onnx"
-    return export_onnx(source, GraphOptions((97, 97), precision="bf16"), path).path
+    return exported(GraphOptions((97, 97), precision="bf16"))
 
 
 @pytest.fixture(scope="module")

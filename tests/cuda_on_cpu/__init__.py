@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
+import os
 import re
 import subprocess
 import tempfile
@@ -14,8 +16,10 @@ import numpy as np
 
 from ce2p_runtime.ops.launches import KernelSource, Launch
 
-__all__ = ["EmulatedKernels", "LaunchError", "emulate", "kernel_names"]
+__all__ = ["SHARED_VARIABLE", "EmulatedKernels", "LaunchError", "emulate", "kernel_names"]
 
+SHARED_VARIABLE = "CE2P_EMULATED_KERNELS"
+"""Environment variable that names a folder of one test run, whose processes compile each kernel once together."""
 _HERE = Path(__file__).parent
 _KERNEL = re.compile(r'extern "C" __global__ void(?: __launch_bounds__\([^;{]*?\))? (ce2p_\w+)\(')
 _lock = threading.Lock()
@@ -62,7 +66,7 @@ class EmulatedKernels:
 
 
 def emulate(source: KernelSource, extra: str = "", flags: tuple[str, ...] = ()) -> EmulatedKernels:
-    """Compile a kernel source as C++, once per process. `extra`: C++ appended to it, for more instantiations."""
+    """Compile a kernel source as C++, once per process or test run. `extra`: C++ appended, for more instantiations."""
     return _compiled(source, extra, flags)
 
 
@@ -74,17 +78,14 @@ def kernel_names(source: KernelSource, extra: str = "") -> tuple[str, ...]:
 @cache
 def _compiled(source: KernelSource, extra: str, flags: tuple[str, ...]) -> EmulatedKernels:
     kernels = kernel_names(source, extra)
-    folder = Path(tempfile.mkdtemp(prefix="cuda_on_cpu_"))
-    unit, library = folder / "kernels.cpp", folder / "kernels.so"
     entries = "\n".join(_ENTRY.replace("NAME", kernel) for kernel in kernels)
-    unit.write_text(f'#include "cuda_on_cpu.h"\n#include "{source.file}"\n{extra}\n{_COUNTING}\n{entries}\n')
+    text = f'#include "cuda_on_cpu.h"\n#include "{source.file}"\n{extra}\n{_COUNTING}\n{entries}\n'
     defines = [f"-D{name}={value}" for name, value in source.defines]
     # -fno-gnu-unique: shared arrays of one kernel compiled with other constants must not become one and the same.
     command = [
         "g++",
         "-std=c++20",
         "-O1",
-        "-g",
         "-ffp-contract=off",
         "-fPIC",
         "-shared",
@@ -96,14 +97,20 @@ def _compiled(source: KernelSource, extra: str, flags: tuple[str, ...]) -> Emula
         f"-I{source.file.parent}",
         *flags,
         *defines,
-        str(unit),
-        "-o",
-        str(library),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise LaunchError(f"{source.file.name} does not compile as C++:\n{done.stderr[:4000]}")
-    return EmulatedKernels(ctypes.CDLL(str(library)), kernels)
+    with tempfile.TemporaryDirectory(prefix="cuda_on_cpu_", dir=os.environ.get(SHARED_VARIABLE)) as folder:
+        unit, library = Path(folder) / "kernels.cpp", Path(folder) / "kernels.so"
+        if SHARED_VARIABLE in os.environ:
+            key = hashlib.blake2b(repr((text, command, source.file.read_bytes())).encode(), digest_size=16).hexdigest()
+            library = Path(folder).with_name(f"{key}.so")
+        if not library.exists():
+            unit.write_text(text)
+            made = unit.with_suffix(".made")
+            done = subprocess.run([*command, str(unit), "-o", str(made)], capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise LaunchError(f"{source.file.name} does not compile as C++:\n{done.stderr[:4000]}")
+            made.replace(library)
+        return EmulatedKernels(ctypes.CDLL(str(library)), kernels)
 
 
 _COUNTING = """

@@ -1,7 +1,7 @@
 """Run code that may crash, hang or fill the memory in a process of its own, case by case, and say what came of each.
 
-A child takes many cases, since starting one costs a second; after a crash or a hang a new child takes over
-with the next case.
+A child takes many cases, of the next call too where it wants the same, since starting one costs a second; after a
+crash or a hang a new child takes over with the next case.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ __all__ = ["Outcome", "run_isolated"]
 
 Case = TypeVar("Case")
 
+_waiting: dict[tuple[Any, int], _Child] = {}
+"""At most one: the child of the last call."""
 _SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -35,7 +37,7 @@ class Outcome:
     value: Any = None
     """What the work returned; the message of a refusal; the traceback; the signal's or exit's name."""
     peak: int = 0
-    """Bytes of memory the child had used at its worst so far."""
+    """Bytes of memory the child had used at its worst so far, since it was started."""
 
 
 def run_isolated(
@@ -48,7 +50,10 @@ def run_isolated(
     use by `Outcome.peak`.
     """
     outcomes: list[Outcome] = []
-    child: _Child | None = None
+    child, whole = _waiting.pop((work, memory), None), False
+    for other in _waiting.values():
+        other.end()
+    _waiting.clear()
     try:
         for case in cases:
             if child is None:
@@ -58,8 +63,11 @@ def run_isolated(
             if outcome.kind in ("crashed", "hung"):
                 child.end()
                 child = None
+        whole = True
     finally:
-        if child is not None:
+        if child is not None and whole:
+            _waiting[work, memory] = child
+        elif child is not None:
             child.end()
     return outcomes
 

@@ -1,8 +1,8 @@
 """Commands stopped at random moments: no half file under a final name, what is there is whole, nothing else stays.
 
-Each moment is drawn from the time that the command takes when it is left alone, from its start to its end. SIGINT and
-SIGTERM let a command clean up and tell by its status; SIGKILL cannot, so its temporary files may stay, under names
-that say whose they are.
+The time that a command takes when it is left alone is cut into as many parts as there are moments, and one is drawn in
+each: no part of a run goes without a signal. SIGINT and SIGTERM let a command clean up and tell by its status; SIGKILL
+cannot, so its temporary files may stay, under names that say whose they are.
 """
 
 from __future__ import annotations
@@ -81,11 +81,14 @@ def start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
     )
 
 
-def moments(count: int, whole: float, seed: str) -> Iterator[float]:
-    """Seconds after the start. At the very start the interpreter has not yet got to us."""
+def moments(number: signal.Signals, count: int, whole: float, seed: str) -> Iterator[float]:
+    """Seconds after the start, one in each of `count` parts of the run; the parts of the three signals alternate."""
     chance = random.Random(seed)  # noqa: S311
-    for _ in range(count):
-        yield whole * chance.uniform(0.15, 1.0)
+    parts = count * len(SIGNALS)
+    for index in range(count):
+        begin = (index * len(SIGNALS) + SIGNALS.index(number)) / parts
+        # At the very start the interpreter has not yet got to us.
+        yield whole * (0.15 + 0.85 * (begin + chance.random() / parts))
 
 
 def video_is_whole(path: Path) -> int:
@@ -165,7 +168,7 @@ def test_a_command_stopped_at_any_moment_leaves_whole_files_only(
 ) -> None:
     arguments, check = commands[name]
     endings: Counter[str] = Counter()
-    for index, moment in enumerate(moments(kill_moments, duration(name), f"{fuzz_seed} {name} {number}")):
+    for index, moment in enumerate(moments(number, kill_moments, duration(name), f"{fuzz_seed} {name} {number}")):
         folder = tmp_path / str(index)
         out = folder / "out"
         process = start(arguments(out), folder)

@@ -22,13 +22,17 @@ SHAPES = (
     ("any", True, (50, 40, 30)),
 )
 """Name, align_corners and the heights of the branches: each way the kernel reads them."""
+FULLEST = (12, 20, 59)
+"""The class counts that leave a thread the most sums, and so the fewest registers for reading the branches: in one and
+in two groups of classes where it has 128 registers (up to 20 classes), and of all where it has 255."""
 
 
 def variants() -> dict[str, KernelSource]:
-    """Each way that the source is compiled."""
+    """Each class count and each way to read the branches; together where a thread has the most sums."""
     return {
         f"{classes}-{'half' if half else 'float'}-{name}": edge_fusion_source(half, classes, align, 0.01, heights)
         for classes, half, (name, align, heights) in product(CLASS_COUNTS, (False, True), SHAPES)
+        if name == "os16" or classes in FULLEST
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,7 @@ from ce2p_runtime.ops.edge_fusion import edge_fusion_launch, edge_fusion_source
 from ce2p_runtime.ops.label_map import label_map_source, label_nearest_launch, label_resize_launch, label_warp_launch
 from ce2p_runtime.ops.launches import ArrayAt, FusedOp, KernelSource, Launch
 from ce2p_runtime.ops.warp_normalize import warp_normalize_launch
-from tests.cuda_on_cpu import LaunchError, emulate
+from tests.cuda_on_cpu import SHARED_VARIABLE, LaunchError, emulate
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,6 +39,7 @@ def at(array: np.ndarray) -> ArrayAt:
 def sweep(op: str, cases: int, seed: int, *flags: str) -> dict[str, int]:
     command = [sys.executable, "-m", "tests.kernels.sweep", op, "--cases", str(cases), "--seed", str(seed), *flags]
     environment = {"PYTHONPATH": ":".join(str(path) for path in (ROOT, ROOT / "export", ROOT / "runtime"))}
+    environment[SHARED_VARIABLE] = os.environ[SHARED_VARIABLE]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin", **environment}
     )

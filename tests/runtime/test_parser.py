@@ -28,17 +28,9 @@ SIZE = (97, 97)
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("families")
-    sources = {
-        family: open_source("lip-r18-os16", family=family, random=True) for family in ("schp", "ce2p", "mce2p", "ssseg")
-    }
-    files = {
-        family: export_onnx(source, GraphOptions(SIZE), folder / f"{family}.onnx").path
-        for family, source in sources.items()
-    }
-    labels = GraphOptions(SIZE, None, "uint8", "labels")
-    return files | {"schp labels": export_onnx(sources["schp"], labels, folder / "labels.onnx").path}
+def models(exported: Callable[..., Path]) -> dict[str, Path]:
+    files = {family: exported(GraphOptions(SIZE), family) for family in ("schp", "ce2p", "mce2p", "ssseg")}
+    return files | {"schp labels": exported(GraphOptions(SIZE, None, "uint8", "labels"))}
 
 
 def three_points(centre: tuple[float, float], extent: float, half_pixel: bool) -> NDArray[np.float64]:

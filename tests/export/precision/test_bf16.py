@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -25,31 +27,32 @@ def border(file: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("output_kind", ["logits", "labels"])
-def test_bf16_files_are_proved_with_their_roundings_and_run_in_openvino(output_kind: str, tmp_path: Path) -> None:
+def test_bf16_files_are_proved_with_their_roundings_and_run_in_openvino(
+    output_kind: Any, exported: Callable[..., Path], tmp_path: Path
+) -> None:
     source = open_source("lip-r18-os16", family="schp", random=True)
-    options = GraphOptions(SIZE, precision="bf16", output_kind=output_kind)  # type: ignore[arg-type]
-    exported = export_onnx(source, options, tmp_path / "m.onnx")
-    assert exported.proof is not None
-    assert exported.proof.limits == PRECISIONS["bf16"].logits
-    assert all("rounded" in row.picture for row in exported.proof.rows)
-    assert exported.fusion.reason == "it has no bfloat16 kernel"
-    model = onnx.load(str(exported.path))
+    options = GraphOptions(SIZE, precision="bf16", output_kind=output_kind)
+    made = export_onnx(source, options, tmp_path / "m.onnx")
+    assert made.proof is not None
+    assert made.proof.limits == PRECISIONS["bf16"].logits
+    assert all("rounded" in row.picture for row in made.proof.rows)
+    assert made.fusion.reason == "it has no bfloat16 kernel"
+    model = onnx.load(str(made.path))
     weights = {t.data_type for t in model.graph.initializer if t.dims and len(t.dims) == 4}
     assert weights == {TensorProto.BFLOAT16}
     assert {entry.domain: entry.version for entry in model.opset_import}[""] == 22
     frame = next(iter(iter_samples(1, 1, (120, 100))))[0]
-    plain = export_onnx(source, GraphOptions(SIZE, output_kind=output_kind), tmp_path / "f.onnx").path  # type: ignore[arg-type]
+    plain = exported(GraphOptions(SIZE, output_kind=output_kind))
     with (
-        HumanParser(exported.path, backend="openvino", device="cpu") as half,
+        HumanParser(made.path, backend="openvino", device="cpu") as half,
         HumanParser(plain, backend="openvino", device="cpu") as full,
     ):
         agreement = (half(frame).labels == full(frame).labels).mean()
     assert agreement > PRECISIONS["bf16"].logits.pixel_agreement
 
 
-def test_onnxruntime_says_that_it_does_not_run_bf16(tmp_path: Path) -> None:
-    source = open_source("lip-r18-os16", family="schp", random=True)
-    file = export_onnx(source, GraphOptions(SIZE, precision="bf16"), tmp_path / "m.onnx").path
+def test_onnxruntime_says_that_it_does_not_run_bf16(exported: Callable[..., Path]) -> None:
+    file = exported(GraphOptions(SIZE, precision="bf16"))
     reason = precision_refusal("onnxruntime", "bf16")
     assert reason is not None
     with pytest.raises(BackendError) as caught:
@@ -84,18 +87,16 @@ def test_auto_is_refused_where_nothing_else_is_installed(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
-def test_float16_inputs_and_outputs(backend: str, tmp_path: Path) -> None:
-    source = open_source("lip-r18-os16", family="schp", random=True)
-    narrow = GraphOptions(SIZE, precision="fp16", io="float16", edge=True)
-    file = export_onnx(source, narrow, tmp_path / "half.onnx")
-    assert border(file.path) == {"image": "FLOAT16", "parsing": "FLOAT16", "edge": "FLOAT16"}
-    assert file.metadata.io == "float16"
-    wide = export_onnx(source, GraphOptions(SIZE, precision="fp16", edge=True), tmp_path / "wide.onnx").path
+def test_float16_inputs_and_outputs(backend: str, exported: Callable[..., Path]) -> None:
+    narrow = exported(GraphOptions(SIZE, precision="fp16", io="float16", edge=True))
+    assert border(narrow) == {"image": "FLOAT16", "parsing": "FLOAT16", "edge": "FLOAT16"}
+    wide = exported(GraphOptions(SIZE, precision="fp16", edge=True))
     assert set(border(wide).values()) == {"FLOAT"}
     frame = next(iter(iter_samples(1, 1, (120, 100))))[0]
     labels = []
-    for path in (file.path, wide):
+    for path in (narrow, wide):
         with HumanParser(path, backend=backend, device="cpu") as parser:
+            assert parser.metadata.io == ("float16" if path == narrow else "float32")
             labels.append(parser(frame).labels)
     assert len(np.unique(labels[1])) > 1
     assert (labels[0] == labels[1]).mean() > 0.995

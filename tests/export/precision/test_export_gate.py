@@ -1,4 +1,7 @@
-"""int8 exports: judged where they run, refused where not good enough, repaired where a few layers are to blame."""
+"""int8 exports: judged where they run, refused where not good enough, repaired where a few layers are to blame.
+
+The tests share the run's cache: what one tried of the fragile network, the other need not try again.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,6 @@ from ce2p_export.torch_backend import TorchBackend
 from ce2p_runtime import HumanParser
 from ce2p_runtime.backends import onnxruntime as ort_backend
 from ce2p_runtime.backends import open_backend
-from ce2p_runtime.base.cache import CACHE_VARIABLE
 from ce2p_runtime.frame_steps import network_input
 from ce2p_runtime.judge import GateError, GatePicture, Reference, judge_labels
 from ce2p_runtime.precisions import PRECISIONS, LabelLimits
@@ -26,11 +28,6 @@ SIZE = (97, 97)
 PICTURES = [GatePicture(f"person {i}", image) for i, (image, _) in enumerate(iter_samples(5, 3, (120, 100)))]
 LOOSE = LabelLimits(0.90, 0.85, 0.75, 0.30, 1.0, worst_class=0.0)
 """What 8 bits leave of an untrained network's labels, whose classes lie closer together than trained ones."""
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
 
 
 def settings(limits: LabelLimits, *backends: str, judged: bool = True) -> GateSettings:

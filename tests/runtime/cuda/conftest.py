@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from ce2p_export import GraphOptions, export_onnx, open_source
+from ce2p_export import GraphOptions
 from tests.cuda_standin import GpuStandIn, Machine, gpu_stand_in
 
 SIZE = (65, 65)
@@ -15,22 +15,16 @@ SIZE = (65, 65)
 
 
 @pytest.fixture(scope="session")
-def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def networks(exported: Callable[..., Path]) -> dict[str, Path]:
     """Exported untrained networks, by what is special about them."""
-    folder = tmp_path_factory.mktemp("networks")
-    kinds = {
-        "schp": ("schp", GraphOptions(SIZE)),
-        "ce2p": ("ce2p", GraphOptions(SIZE)),
-        "mce2p": ("mce2p", GraphOptions(SIZE)),
-        "ssseg": ("ssseg", GraphOptions(SIZE)),
-        "uint8": ("schp", GraphOptions(SIZE, 1, "uint8", edge=True)),
-        "labels": ("schp", GraphOptions(SIZE, 1, "uint8", "labels")),
-        "dynamic": ("schp", GraphOptions(SIZE, None)),
-    }
-    sources = {family: open_source("lip-r18-os16", family=family, random=True) for family, _ in kinds.values()}
     return {
-        kind: export_onnx(sources[family], options, folder / f"{kind}.onnx").path
-        for kind, (family, options) in kinds.items()
+        "schp": exported(GraphOptions(SIZE)),
+        "ce2p": exported(GraphOptions(SIZE), "ce2p"),
+        "mce2p": exported(GraphOptions(SIZE), "mce2p"),
+        "ssseg": exported(GraphOptions(SIZE), "ssseg"),
+        "uint8": exported(GraphOptions(SIZE, 1, "uint8", edge=True)),
+        "labels": exported(GraphOptions(SIZE, 1, "uint8", "labels")),
+        "dynamic": exported(GraphOptions(SIZE, None)),
     }
 
 
