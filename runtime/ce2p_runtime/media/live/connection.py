@@ -33,14 +33,14 @@ class ReceivedFrame:
 
 
 class Connection:
-    """Iterate over `frames` once. Afterwards `ended` says how it came to an end."""
+    """Iterate over `frames` once. Afterwards `fault` says how it came to an end."""
 
     def __init__(self, av: Any, container: Any, name: str, ledger: FrameLedger, stopped: threading.Event) -> None:
         """Raises MediaError where there is no video."""
         self.container = container
         self.stream = choose_stream(container, Path(name))
-        self.ended = "the stream ended"
-        """How it ended: so, or with an error."""
+        self.fault: str | None = None
+        """What broke it off; None where it came to an end, which of a live stream tells nothing."""
         self._av, self._ledger, self._stopped = av, ledger, stopped
         self._decoding = Decoding(av, container, self.stream)
         self._entered = VideoCounts()
@@ -81,10 +81,10 @@ class Connection:
             except self._av.error.EOFError:
                 return
             except self._av.error.ExitError:
-                self.ended = "nothing came in time"
+                self.fault = "nothing came in time"
                 return
             except (self._av.error.FFmpegError, OSError, MediaError) as error:
-                self.ended = reason(error)
+                self.fault = reason(error)
                 return
             if packet is None:
                 return

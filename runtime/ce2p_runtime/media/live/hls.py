@@ -48,9 +48,11 @@ class SameHost:
         return f"{self._named.scheme}://{self._named.netloc.rpartition('@')[2]}/"
 
     def open(self, url: str, flags: int, options: Mapping[str, str]) -> Any:
-        """A file to read. Raises MediaError for another host, scheme or port, for redirects and for writing."""
+        """A file to read. Raises MediaError for other hosts and ports, redirects and encryption."""
         wanted = urllib.parse.urlsplit(url)
         place = wanted.netloc.rpartition("@")[2]
+        if wanted.scheme.startswith("crypto"):
+            raise MediaError(f"{self._name}: its segments are encrypted, which is not supported; use another stream")
         if flags != 1 or (wanted.scheme, place) != (self._named.scheme, self._named.netloc.rpartition("@")[2]):
             raise MediaError(
                 f"{self._name}: names {wanted.scheme}://{place}, expected its own host and port; "

@@ -108,6 +108,8 @@ def opened(av: Any, name: str, opening: Callable[[], Any], cure: str) -> Any:
     """What `opening()` returns. Raises OpenError for PyAV's errors, whose own text would show passwords."""
     try:
         return opening()
+    except MediaError as error:  # one of ours, from where FFmpeg asked for a playlist's part
+        raise OpenError(str(error)) from None
     except av.error.HTTPClientError as error:
         words = {401: "it wants a user name and a password", 403: "access is refused", 404: "nothing has this name"}
         code = _status(av, error)

@@ -144,12 +144,13 @@ class LiveReader:
             try:
                 connection = Connection(self._av, container, self.name, self.ledger, self._stopped)
                 self._read(connection)
-                if self._stopped.is_set() or self._kind.is_complete(container):
+                whole = connection.fault is None and self._kind.is_complete(container)
+                if self._stopped.is_set() or whole:
                     return
             finally:
                 container.close()
             self._tries = 0 if self._index > frames else self._tries
-            container = self._opened_again(connection.ended)
+            container = self._opened_again((connection.fault or "the stream ended").removeprefix(f"{self.name}: "))
 
     def _read(self, connection: Connection) -> None:
         """The frames of one connection into the queue."""

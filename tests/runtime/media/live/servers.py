@@ -11,8 +11,13 @@ __all__ = ["served"]
 
 
 @contextmanager
-def served(pages: Mapping[str, tuple[str, bytes]], *, lengths: bool = False) -> Iterator[tuple[str, list[str]]]:
-    """A web server with these pages: its address, and the paths that were asked for. A page may be a redirect."""
+def served(
+    pages: Mapping[str, tuple[str, bytes]], *, lengths: bool = False, promised: int = 0
+) -> Iterator[tuple[str, list[str]]]:
+    """A web server with these pages: its address, and the paths that were asked for. A page may be a redirect.
+
+    `lengths`: whether it says how long pages are; `promised`: the length that it says instead of the true one.
+    """
     asked: list[str] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -25,7 +30,7 @@ def served(pages: Mapping[str, tuple[str, bytes]], *, lengths: bool = False) -> 
                 body = b""
             self.send_header("Content-Type", kind or "text/plain")
             if lengths:
-                self.send_header("Content-Length", str(len(body)))
+                self.send_header("Content-Length", str(promised or len(body)))
             self.end_headers()
             self.wfile.write(body)
 

@@ -46,6 +46,17 @@ def test_a_master_playlist_is_followed_on_its_host() -> None:
     assert asked == ["/a.m3u8", "/b/low.m3u8", "/b/a0.ts"]
 
 
+def test_a_segment_that_is_missing_is_a_loss() -> None:
+    # Longer than what FFmpeg looks at when it opens a stream.
+    pages = {"/a.m3u8": playlist("a0.ts", "a1.ts"), "/a0.ts": ("video/mp2t", encoded("mpegts", range(400)))}
+    with served(pages) as (base, _), opened(f"{base}/a.m3u8") as source:
+        numbers = [number_of(frame.image) for frame in source]
+    assert numbers == list(range(len(numbers)))
+    assert len(numbers) >= 390  # FFmpeg keeps the last frames back until it knows that they are whole
+    assert source.ledger.counts.losses == 1
+    assert "the server answers 404" in source.problems[0]
+
+
 @pytest.mark.parametrize(
     "elsewhere",
     [

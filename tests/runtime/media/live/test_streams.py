@@ -73,6 +73,20 @@ def test_a_recording_on_a_web_server_has_an_end() -> None:
     assert source.ledger.counts.losses == 0
 
 
+def test_a_recording_that_is_cut_short_is_a_loss() -> None:
+    whole = encoded("mpegts", range(40))
+    pages = {"/a.ts": ("video/mp2t", whole[: len(whole) // 2])}
+    with (
+        served(pages, lengths=True, promised=len(whole)) as (base, _),
+        open_source(f"{base}/a.ts", live=every()) as source,
+    ):
+        numbers = [number_of(frame.image) for frame in source]
+    assert numbers == list(range(len(numbers)))
+    assert 0 < len(numbers) < 40
+    assert source.ledger.counts.losses == 1
+    assert f"was lost after {len(numbers)} frames" in source.problems[0]
+
+
 @pytest.mark.parametrize(
     ("address", "options", "said"),
     [
