@@ -146,7 +146,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """How the tests against damaged files draw their damage."""
     parser.addoption("--fuzz-seed", type=int, default=13, help="Seed of the damage; another one looks elsewhere.")
     parser.addoption("--fuzz-count", type=int, default=500, help="Damaged files per format.")
-    parser.addoption("--live-runs", type=int, default=12, help="Runs over live sources with faults.")
+    parser.addoption("--live-runs", type=int, default=15, help="Runs over live sources with faults.")
     parser.addoption("--kill-moments", type=int, default=2, help="Moments at which each command meets each signal.")
 
 

@@ -6,6 +6,7 @@ import re
 import threading
 import urllib.parse
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,8 @@ from ...errors import ConfigError
 from ..containers import PLAIN_FORMATS
 from ..pyav import open_arguments
 from .hls import HLS_OPTIONS, SameHost
-from .kinds import LiveOptions, OpenError, check_option_names, opened
+from .kinds import LiveOptions, check_option_names, opened
+from .rtsp import refuse_redirect
 
 __all__ = ["SCHEMES", "Scheme", "Stream"]
 
@@ -119,18 +121,13 @@ class Stream:
         if self.is_hls:
             hosts = SameHost(self._address, self.name, self._timeout, self._options)
             return opened(av, self.name, lambda: self._open(av, HLS_OPTIONS, io_open=hosts.open), self.cure)
+        if self._scheme.formats == "rtsp" and "listen" not in self._options.get("rtsp_flags", ""):
+            refuse_redirect(self._address, self.name, self._timeout)
         options = {
             "protocol_whitelist": self._scheme.protocols,
             "format_whitelist": self._scheme.formats,
             **self._options,
         }
-        try:
-            return opened(av, self.name, lambda: self._open_with_size(av, options), self.cure)
-        except OpenError:
-            if self._options.get("probesize") != _AT_ONCE["probesize"] or stopped.is_set():
-                raise
-        # Codecs other than H.264 may need a longer look.
-        options = {name: value for name, value in options.items() if name not in _AT_ONCE}
         return opened(av, self.name, lambda: self._open_with_size(av, options), self.cure)
 
     def is_complete(self, container: Any) -> bool:
@@ -142,12 +139,16 @@ class Stream:
         return av.open(self._address, options=dict(options), timeout=timeout, **more, **open_arguments(av))
 
     def _open_with_size(self, av: Any, options: Mapping[str, str]) -> Any:
-        container = self._open(av, options)
-        video = container.streams.video
-        if options.get("probesize") == _AT_ONCE["probesize"] and not (video and video[0].codec_context.width):
-            container.close()
-            raise av.error.InvalidDataError(0, "no size of the pictures at the start")
-        return container
+        """With the shortest look at the stream, if that tells the size of the pictures."""
+        if options.items() >= _AT_ONCE.items():
+            with suppress(av.error.InvalidDataError):
+                container = self._open(av, options)
+                if container.streams.video and container.streams.video[0].codec_context.width:
+                    return container
+                container.close()
+            # Codecs other than H.264 may need a longer look.
+            options = {name: value for name, value in options.items() if name not in _AT_ONCE}
+        return self._open(av, options)
 
 
 def _without_secrets(parts: urllib.parse.SplitResult) -> str:

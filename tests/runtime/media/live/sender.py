@@ -39,7 +39,9 @@ def numbered(number: int) -> NDArray[np.uint8]:
 
 
 def number_of(image: NDArray[np.uint8]) -> int:
-    """The number that a picture shows."""
+    """The number that a picture shows; -1 for one of another size, as damage makes them."""
+    if image.shape[:2] != SIZE:
+        return -1
     bits = (image[32 + 40 * (bit // 8), _SQUARE * (bit % 8) + 8].mean() > 128 for bit in range(16))
     return sum(int(value) << bit for bit, value in enumerate(bits))
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import av
@@ -106,6 +109,44 @@ def test_a_redirect_is_not_followed() -> None:
             opened(f"{base}/live")
         assert asked == ["/live"]
         assert trapped == []
+
+
+@contextmanager
+def rtsp_server(answer: str) -> Iterator[tuple[str, list[str]]]:
+    """A server that gives this answer to DESCRIBE: its address, and the first words of what was asked."""
+    asked: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    with connection:
+                        while request := connection.recv(4096).decode():
+                            asked.append(request.split()[0])
+                            number = next(line for line in request.splitlines() if line.startswith("CSeq"))
+                            reply = "200 OK\r\nPublic: DESCRIBE, SETUP, PLAY" if asked[-1] == "OPTIONS" else answer
+                            connection.sendall(f"RTSP/1.0 {reply}\r\n{number}\r\n\r\n".encode())
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"rtsp://127.0.0.1:{server.getsockname()[1]}/a", asked
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def test_a_redirect_of_an_rtsp_server_is_refused() -> None:
+    with rtsp_server("404 Not Found") as (trap, trapped):
+        with rtsp_server(f"302 Moved\r\nLocation: {trap}") as (address, asked):
+            with pytest.raises(MediaError, match="the server redirects to another address"):
+                opened(address)
+            assert asked == ["DESCRIBE"]
+        assert trapped == []
+        with pytest.raises(MediaError, match=r"nothing has this name \(404\)"):  # it answers who asks
+            opened(trap)
+        assert trapped == ["DESCRIBE", "OPTIONS", "DESCRIBE"]
 
 
 @pytest.mark.parametrize("as_path", [True, False])
