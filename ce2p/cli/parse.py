@@ -73,7 +73,7 @@ def parse(
         str | None,
         typer.Option(
             help="Which frames of a camera, stream or pipe: every, latest (drops those that come while the network is "
-            "busy) or max-age=SECONDS. Default: every for pipes, else latest."
+            "busy) or max-age=SECONDS. Default: every for pipes and recordings, else latest."
         ),
     ] = None,
     raw: Annotated[

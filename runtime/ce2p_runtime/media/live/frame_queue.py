@@ -53,20 +53,22 @@ class FrameQueue(Generic[T]):
     """Frames that wait to be parsed. One thread puts, one gets."""
 
     def __init__(self, policy: LivePolicy, stopped: threading.Event) -> None:
-        self._policy, self._stopped = policy, stopped
-        self._depth = {"every": _DEPTH, "latest": 1}.get(policy.name, _DEEPEST)
+        self.policy = policy
+        """May be changed before the first frame is put."""
+        self._stopped = stopped
         self._waiting: deque[tuple[T, Entry]] = deque()
         self._changed = threading.Condition()
         self._ended = False
 
     def put(self, frame: T, entry: Entry) -> None:
         """Append a frame: `every` waits for room, the others drop the oldest frame for it as "late"."""
+        depth = {"every": _DEPTH, "latest": 1}.get(self.policy.name, _DEEPEST)
         with self._changed:
-            while len(self._waiting) == self._depth and self._policy.name == "every" and not self._stopped.is_set():
+            while len(self._waiting) == depth and self.policy.name == "every" and not self._stopped.is_set():
                 self._changed.wait(_POLL)
             if self._stopped.is_set():
                 return  # the entry stays open, and is closed with the ledger
-            if len(self._waiting) == self._depth:
+            if len(self._waiting) == depth:
                 self._waiting.popleft()[1].drop("late")
             self._waiting.append((frame, entry))
             self._changed.notify_all()
@@ -93,5 +95,5 @@ class FrameQueue(Generic[T]):
         return None
 
     def _is_too_old(self, entry: Entry) -> bool:
-        limit, arrived = self._policy.max_age, entry.arrived
+        limit, arrived = self.policy.max_age, entry.arrived
         return limit is not None and arrived is not None and time.monotonic() - arrived > limit

@@ -23,7 +23,7 @@ class LiveOptions:
     """How cameras, network streams and pipes are read. Raises ConfigError for values that mean nothing."""
 
     policy: str | None = None
-    """`every`, `latest` or `max-age=SECONDS`; None: `every` for pipes, `latest` for cameras and streams."""
+    """`every`, `latest` or `max-age=SECONDS`; None: `every` for pipes and recordings, `latest` for what is live."""
     raw: str | None = None
     """For a pipe of bare pixels: what they are, as in `bgr24:1920x1080@30`."""
     timeout: float = 10.0
@@ -78,7 +78,7 @@ class LiveKind(Protocol):
         """PyAV's input container. Raises OpenError, in one line without passwords."""
 
     def is_complete(self, container: Any) -> bool:
-        """Whether the end of this container is the end that was meant."""
+        """Whether this container has an end that is meant, as pipes and recordings have."""
 
 
 def is_live(source: str | Path) -> bool:

@@ -62,11 +62,10 @@ class LiveReader:
         """The source in messages, without passwords."""
         self.path = Path(self._kind.stem)
         """What results are called after. No file has this name."""
-        self.policy = LivePolicy.read(options.policy or self._kind.policy)
         self.ledger = FrameLedger()
         self.problem: str | None = None
         """After the last frame: what was lost; None when the source ended as it should."""
-        self.notes: list[str] = [f"policy {self.policy}, {_POLICIES[self.policy.name]}"]
+        self.notes: list[str] = []
         self.frame_rate = Fraction(25)
         """Average frames per second; frames carry their own times, which need not be even."""
         self.sample_aspect_ratio = Fraction(1)
@@ -74,7 +73,9 @@ class LiveReader:
         self._clock: SteadyClock | None = None
         self._index = self._tries = self._lost = 0
         self._stopped = threading.Event()
-        self._queue: FrameQueue[Callable[[], VideoFrame]] = FrameQueue(self.policy, self._stopped)
+        self._queue: FrameQueue[Callable[[], VideoFrame]] = FrameQueue(
+            LivePolicy.read(options.policy or self._kind.policy), self._stopped
+        )
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="ce2p-live", daemon=True)
         self._thread.start()
@@ -88,6 +89,11 @@ class LiveReader:
         height, width = self._first[0].image.shape[:2]
         self.size = (height, width)
         """(height, width) in pixels of the first frame, upright."""
+
+    @property
+    def policy(self) -> LivePolicy:
+        """Which frames are delivered."""
+        return self._queue.policy
 
     def __enter__(self) -> LiveReader:
         return self
@@ -174,6 +180,9 @@ class LiveReader:
         self.sample_aspect_ratio = pixel_shape(stream, turned=pixels.turned)
         without_times = container.format.name in _WITHOUT_TIMES and self._kind.returns
         self._clock = SteadyClock(self.frame_rate, from_zero=self._kind.returns, by_arrival=without_times)
+        if self._options.policy is None and self._kind.is_complete(container):  # nothing is late in a recording
+            self._queue.policy = LivePolicy("every")
+        self.notes.append(f"policy {self.policy}, {_POLICIES[self.policy.name]}")
         self.notes += [*left_out_streams(container), *pixels.notes]
         if container.streams.audio:
             self.notes.append("its sound is not carried on")
@@ -204,7 +213,7 @@ class LiveReader:
             try:
                 return self._kind.open(self._av, self._stopped)
             except OpenError as error:
-                why = str(error).removeprefix(f"{self.name}: ")
+                why = str(error).removeprefix(f"{self.name}: ").partition(";")[0]
                 refusals += error.final
                 if refusals == _REFUSALS:
                     break

@@ -66,8 +66,7 @@ def test_pictures_over_http_get_the_times_of_their_arrival() -> None:
 
 def test_a_recording_on_a_web_server_has_an_end() -> None:
     pages = {"/a.ts": ("video/mp2t", encoded("mpegts", range(40)))}
-    options = LiveOptions(policy="every")
-    with served(pages, lengths=True) as (base, _), open_source(f"{base}/a.ts", live=options) as source:
+    with served(pages, lengths=True) as (base, _), open_source(f"{base}/a.ts", live=LiveOptions()) as source:
         assert [number_of(frame.image) for frame in source] == list(range(40))
     assert source.problems == []
     assert source.ledger.counts.losses == 0
