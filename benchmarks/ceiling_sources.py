@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from itertools import product
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
@@ -24,6 +26,7 @@ __all__ = ["CHAINS", "SQUARES", "Chain", "conv_chain", "sources"]
 COPY_BYTES = 512 * 2**20
 """Of the copied array: many times any last-level cache."""
 _OPSET = 21
+_Prepared: TypeAlias = Callable[..., Callable[[], object]]
 
 
 @dataclass(frozen=True)
@@ -62,49 +65,33 @@ def sources(
 ) -> Iterator[Source]:
     """Everything to measure. `threads` None: each library's own choice, one per core."""
     for side in squares:
-        yield from _square_products(side, threads)
-    for chain in chains:
-        for arithmetic, library, run in (
-            ("fp32", "ONNX Runtime", _in_onnxruntime),
-            ("int8", "ONNX Runtime", _in_onnxruntime),
-            ("fp32", "OpenVINO", _in_openvino),
-            ("bf16", "OpenVINO", _in_openvino),
-            ("int8", "OpenVINO", _in_openvino),
-        ):
-            make = _deferred(run, chain, arithmetic, threads)
-            yield Source(arithmetic, library, str(chain), chain.flops, make)  # type: ignore[arg-type]
-    megabytes = copied >> 20
-    yield Source("copy", "NumPy", f"copy of {megabytes} MiB", 2 * copied, lambda: _numpy_copy(copied))
-    yield Source("copy", "PyTorch", f"copy of {megabytes} MiB", 2 * copied, lambda: _torch_copy(copied, threads))
-
-
-def _deferred(make: Callable[..., Callable[[], object]], *arguments: Any) -> Callable[[], Callable[[], object]]:
-    return lambda: make(*arguments)
-
-
-def _square_products(side: int, threads: int | None) -> Iterator[Source]:
-    shape, amount = f"{side} cubed", 2 * side**3
-    yield Source("fp32", "NumPy", shape, amount, lambda: _numpy_product(side))
-    for kind in ("float32", "bfloat16"):
-        yield Source(
-            "fp32" if kind == "float32" else "bf16",
-            "PyTorch mm",
-            shape,
-            amount,
-            lambda kind=kind: _torch_product(side, kind, threads),
-        )
-    for kind in ("int8", "uint8"):
-        yield Source(
-            "int8",
-            f"PyTorch _int_mm {kind} x int8",
-            shape,
-            amount,
-            lambda kind=kind: _torch_integer_product(side, kind, threads),
-        )
-    yield Source("fp32", "ONNX Runtime MatMul", shape, amount, lambda: _matmul_in_onnxruntime(side, "fp32", threads))
-    yield Source(
-        "int8", "ONNX Runtime MatMulInteger", shape, amount, lambda: _matmul_in_onnxruntime(side, "int8", threads)
+        for resource, library, make in _products(side, threads):
+            yield Source(resource, library, f"{side} cubed", 2 * side**3, make)
+    ways: tuple[tuple[Arithmetic, str, _Prepared], ...] = (
+        ("fp32", "ONNX Runtime", _in_onnxruntime),
+        ("int8", "ONNX Runtime", _in_onnxruntime),
+        ("fp32", "OpenVINO", _in_openvino),
+        ("bf16", "OpenVINO", _in_openvino),
+        ("int8", "OpenVINO", _in_openvino),
     )
+    for chain, (arithmetic, library, prepare) in product(chains, ways):
+        yield Source(arithmetic, library, str(chain), chain.flops, partial(prepare, chain, arithmetic, threads))
+    shape = f"copy of {copied >> 20} MiB"
+    yield Source("copy", "NumPy", shape, 2 * copied, partial(_numpy_copy, copied))
+    yield Source("copy", "PyTorch", shape, 2 * copied, partial(_torch_copy, copied, threads))
+
+
+def _products(side: int, threads: int | None) -> list[tuple[Arithmetic, str, _Prepared]]:
+    """Of square matrices."""
+    return [
+        ("fp32", "NumPy", partial(_numpy_product, side)),
+        ("fp32", "PyTorch mm", partial(_torch_product, side, "float32", threads)),
+        ("bf16", "PyTorch mm", partial(_torch_product, side, "bfloat16", threads)),
+        ("int8", "PyTorch _int_mm int8 x int8", partial(_torch_integer_product, side, "int8", threads)),
+        ("int8", "PyTorch _int_mm uint8 x int8", partial(_torch_integer_product, side, "uint8", threads)),
+        ("fp32", "ONNX Runtime MatMul", partial(_matmul_in_onnxruntime, side, "fp32", threads)),
+        ("int8", "ONNX Runtime MatMulInteger", partial(_matmul_in_onnxruntime, side, "int8", threads)),
+    ]
 
 
 def _numpy_product(side: int) -> Callable[[], object]:
@@ -189,22 +176,14 @@ def _matmul_in_onnxruntime(side: int, arithmetic: Arithmetic, threads: int | Non
 def conv_chain(chain: Chain, *, quantised: bool) -> onnx.ModelProto:
     """The chain as ONNX, x to y: float32, or uint8 with QuantizeLinear and DequantizeLinear around every product."""
     kind = TensorProto.UINT8 if quantised else TensorProto.FLOAT
-    nodes, initializers, value = [], [], "x"
-    if quantised:
-        initializers += [
-            numpy_helper.from_array(np.float32(0.02), "scale"),
-            numpy_helper.from_array(np.uint8(128), "zero"),
-            numpy_helper.from_array(np.float32(0.002), "weight_scale"),
-            numpy_helper.from_array(np.int8(0), "none"),
-        ]
+    scales = {"scale": np.float32(0.02), "zero": np.uint8(128), "weight_scale": np.float32(0.002), "none": np.int8(0)}
+    initializers = [numpy_helper.from_array(number, name) for name, number in scales.items() if quantised]
+    nodes, value = [], "x"
     for index, (channels, out, kernel) in enumerate(chain.convs):
         weight, last = f"w{index}", index == len(chain.convs) - 1
         shape = (out, channels, kernel, kernel)
-        values = (
-            _integers("int8", *shape)
-            if quantised
-            else _floats(*shape) * np.float32((channels * kernel * kernel) ** -0.5)
-        )
+        scale = np.float32((channels * kernel * kernel) ** -0.5)
+        values = _integers("int8", *shape) if quantised else _floats(*shape) * scale
         initializers.append(numpy_helper.from_array(values, weight))
         result = "y" if last else f"v{index}"
         pads = [kernel // 2] * 4

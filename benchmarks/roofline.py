@@ -15,6 +15,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ __all__ = ["Placed", "ceiling_lines", "float_arithmetic", "ideal_ms", "memory_ms
 COLOURS: dict[str, str] = {"fp32": "#0072B2", "bf16": "#E69F00", "int8": "#009E73"}
 """Of Okabe and Ito: told apart with any colour vision."""
 _MARKERS = "osD^vP*X<>"
+_BESIDE: dict[str, Any] = {"textcoords": "offset points", "fontsize": 9}
 
 
 def ideal_ms(work: Workload, floats: Arithmetic, ceilings: Ceilings) -> float | None:
@@ -199,33 +201,11 @@ def _draw_roofs(axes: Axes, placed: Sequence[Placed], ceilings: Ceilings) -> Non
             continue
         slope = ceilings.copy * intensities if ceilings.copy else np.full_like(intensities, np.inf)
         axes.plot(intensities, np.minimum(slope, peak) / 1e9, color=colour, linewidth=1.8, zorder=1)
-        axes.annotate(
-            f"{arithmetic}: {peak / 1e9:.0f}",
-            (right, peak / 1e9),
-            xytext=(-4, 4),
-            textcoords="offset points",
-            ha="right",
-            va="bottom",
-            color=colour,
-            fontsize=9,
-            weight="bold",
-        )
+        at, text = (right, peak / 1e9), f"{arithmetic}: {peak / 1e9:.0f}"
+        axes.annotate(text, at, xytext=(-4, 4), ha="right", va="bottom", color=colour, weight="bold", **_BESIDE)
     if ceilings.copy:
-        axes.annotate(
-            f"memory copy: {ceilings.copy / 1e9:.1f} GB/s",
-            (left, ceilings.copy * left / 1e9),
-            xytext=(22, 8),
-            textcoords="offset points",
-            color="#555555",
-            fontsize=9,
-            va="top",
-        )
-
-
-def _candidates(files: Sequence[Path], backends: Sequence[str], threads: int | None) -> dict[str, tuple[Path, Backend]]:
-    return {
-        f"{file.stem}, {name}": (file, open_backend(file, name, "cpu", threads)) for file in files for name in backends
-    }
+        at, text = (left, ceilings.copy * left / 1e9), f"memory copy: {ceilings.copy / 1e9:.1f} GB/s"
+        axes.annotate(text, at, xytext=(22, 8), va="top", color="#555555", **_BESIDE)
 
 
 def _input(backend: Backend) -> np.ndarray[Any, Any]:
@@ -238,7 +218,8 @@ def _input(backend: Backend) -> np.ndarray[Any, Any]:
 
 def _timed(files: Sequence[Path], backends: Sequence[str], rounds: int, threads: int | None) -> dict[str, Any]:
     """(file, backend, Timing) by name, interleaved."""
-    opened = _candidates(files, backends, threads)
+    pairs = product(files, backends)
+    opened = {f"{file.stem}, {name}": (file, open_backend(file, name, "cpu", threads)) for file, name in pairs}
     inputs = {name: _input(backend) for name, (_, backend) in opened.items()}
     timings = interleave({name: partial(backend.run, inputs[name]) for name, (_, backend) in opened.items()}, rounds)
     return {name: (file, backend, timings[name]) for name, (file, backend) in opened.items()}

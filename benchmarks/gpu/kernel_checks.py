@@ -45,12 +45,10 @@ def sources_of(cases: int, seed: int) -> list[KernelSource]:
 
 
 class _RecordedError(Exception):
-    """Ends a case that was run only to see what it would launch."""
+    """Ends a case that was run only to see what it would launch first."""
 
 
 class _Recorder:
-    """A device that remembers the source of a case's first launch."""
-
     class_counts = CLASS_COUNTS
 
     def __init__(self) -> None:

@@ -50,7 +50,7 @@ def _time(part: Part, device: GpuDevice, ceilings: PeakRates, case: GpuCase, opt
             part.remark(f"{case.name} has no rival here ({first_line(error)})")
     timings = interleave_on_gpu(candidates, options.rounds)
     ours = timings.pop(case.name)
-    floor = ceilings.floor_ms(case.floor.moved, case.floor.float_work, case.floor.half_work)
+    floor = ceilings.floor_ms(case.moved, case.float_work, case.half_work)
     row: Row = {
         "kernel": case.name,
         "batch": case.batch,
@@ -58,7 +58,7 @@ def _time(part: Part, device: GpuDevice, ceilings: PeakRates, case: GpuCase, opt
         "p95 ms": ours.p95_ms,
         "floor ms": floor,
         "floor / time": f"{floor / ours.median_ms:.0%}",
-        "MB": case.floor.moved / 1e6,
+        "MB": case.moved / 1e6,
     }
     part.rows.append(row)
     samples = part.facts.setdefault("samples", {})

@@ -90,24 +90,17 @@ SCALES = {
 
 
 @dataclass(frozen=True)
-class Floor:
-    """The least that an op must do."""
-
-    moved: float
-    """Ideal bytes: every input read once, every output written once."""
-    float_work: float = 0.0
-    half_work: float = 0.0
-
-
-@dataclass(frozen=True)
 class GpuCase:
     """One op on one batch; its result has been held against the reference."""
 
     name: str
     batch: int
-    floor: Floor
     steps: tuple[Callable[[], object], ...]
     """Each runs it on another set of buffers."""
+    moved: float
+    """Ideal bytes: every input read once, every output written once."""
+    float_work: float = 0.0
+    half_work: float = 0.0
     predicted_ms: Callable[..., float] | None = None
     """By `multiprocessors` and `clock_hz`, where there is a prediction."""
     rivals: Callable[[str], dict[str, Callable[[], float]]] | None = None
@@ -121,33 +114,26 @@ def gpu_case(
     scale: Scale,
     source: KernelSource,
     *,
-    name: str,
-    batch: int,
-    floor: Floor,
     allocate: Callable[[], tuple[Sequence[Launch], ArrayAt]],
     hold: Callable[[NDArray[Any]], None],
-    **more: Any,
+    moved: float,
+    **fields: Any,
 ) -> GpuCase:
     """A case with as many sets of buffers as are more than a cache holds, at most 64.
 
-    `allocate` makes a set and gives its launches and its output, the last item of which `hold` compares. `more`: other
-    fields of GpuCase.
+    `allocate` makes a set and gives its launches and its output, the last item of which `hold` compares. `moved` and
+    `fields`: those of GpuCase.
     """
-    sets = [allocate() for _ in range(int(min(max(scale.rotated_bytes // floor.moved, 2), 64)))]
+    sets = [allocate() for _ in range(int(min(max(scale.rotated_bytes // moved, 2), 64)))]
     steps = tuple(partial(_launch, device, source, launches) for launches, _ in sets)
     steps[0]()
     hold(device.to_host(sets[0][1])[-1])
-    return GpuCase(name, batch, floor, steps, **more)
+    return GpuCase(steps=steps, moved=moved, **fields)
 
 
 def _launch(device: Device, source: KernelSource, launches: Iterable[Launch]) -> None:
     for launch in launches:
         device.run(source, launch)
-
-
-def repeated(array: NDArray[Any], batch: int) -> NDArray[Any]:
-    """[batch, ...] of one item."""
-    return np.ascontiguousarray(np.broadcast_to(array, (batch, *array.shape)))
 
 
 def close(expected: NDArray[Any], limit: float) -> Callable[[NDArray[Any]], None]:

@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 
 from benchmarks.gpu.targets import predicted_fusion_ms
-from benchmarks.ops.cases import CLASSES, CpuCase, CpuSizes, Floor, GpuCase, Scale, close, gpu_case, repeated
+from benchmarks.ops.cases import CLASSES, CpuCase, CpuSizes, GpuCase, Scale, close, gpu_case
 from ce2p_runtime.ops import edge_fusion_reference
 from ce2p_runtime.ops.edge_fusion import edge_fusion_launch, edge_fusion_source
 from ce2p_runtime.ops.launches import ArrayAt, KernelSource, Launch
@@ -50,7 +50,7 @@ def _case(device: Device, scale: Scale, batch: int, half: bool, any_sizes: bool)
     classifier = device.to_device(weight), device.to_device(bias)
 
     def allocate() -> tuple[list[Launch], ArrayAt]:
-        branches = [device.to_device(repeated(branch, batch)) for branch in one]
+        branches = [device.to_device(np.broadcast_to(branch, (batch, *branch.shape))) for branch in one]
         logits = device.poisoned((batch, CLASSES, *scale.branches[0]), dtype)
         return [edge_fusion_launch(branches, *classifier, logits)], logits
 
@@ -65,11 +65,9 @@ def _case(device: Device, scale: Scale, batch: int, half: bool, any_sizes: bool)
         _source(scale, half, any_sizes),
         name=f"edge_fusion {'fp16' if half else 'fp32'}{', any sizes' if any_sizes else ''}",
         batch=batch,
-        floor=Floor(
-            batch * size * (scale.channels * sum(h * w for h, w in scale.branches) + CLASSES * points),
-            float_work=rest if half else rest + products,
-            half_work=products if half else 0.0,
-        ),
+        moved=batch * size * (scale.channels * sum(h * w for h, w in scale.branches) + CLASSES * points),
+        float_work=rest if half else rest + products,
+        half_work=products if half else 0.0,
         allocate=allocate,
         hold=close(expected, 2e-3 if half else 1e-5),
         predicted_ms=partial(

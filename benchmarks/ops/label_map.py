@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.gpu.targets import LABEL_MAP_SHARE
-from benchmarks.ops.cases import CLASSES, SCHP, CpuCase, CpuSizes, Floor, GpuCase, Scale, Size, gpu_case, repeated
+from benchmarks.ops.cases import CLASSES, SCHP, CpuCase, CpuSizes, GpuCase, Scale, Size, gpu_case
 from benchmarks.scenes import person_logits
 from ce2p_runtime.geometry import frame_mapping
 from ce2p_runtime.ops import label_map, label_map_reference
@@ -117,7 +117,7 @@ def _torch_candidates(logits: Logits, matrix: Matrix, size: Size, frame: Size) -
 
 
 def _torch_two_steps(logits: Any, matrix: Matrix, size: Size, frame: Size) -> Callable[[], Any]:
-    """Upsampling, grid_sample and argmax of a tensor [1, C, h, w], to labels [1, H, W] on its device."""
+    """Upsampling, grid_sample and argmax of a tensor [1, C, h, w], to labels uint8 [1, H, W] on its device."""
     import torch
     import torch.nn.functional as F
 
@@ -129,7 +129,7 @@ def _torch_two_steps(logits: Any, matrix: Matrix, size: Size, frame: Size) -> Ca
 
     def run() -> Any:
         large = F.interpolate(logits, size, mode="bilinear", align_corners=True)
-        return F.grid_sample(large, grid, align_corners=True).argmax(dim=1)
+        return F.grid_sample(large, grid, align_corners=True).argmax(dim=1).to(torch.uint8)
 
     return run
 
@@ -146,7 +146,7 @@ def gpu_cases(device: Device, scale: Scale, batch: int) -> Iterator[GpuCase]:
     inner_bytes, frame_bytes = scale.network[0] * scale.network[1], scale.frame[0] * scale.frame[1]
 
     def allocate() -> tuple[list[Launch], ArrayAt]:
-        on_device = device.to_device(repeated(logits, batch))
+        on_device = device.to_device(np.broadcast_to(logits, (batch, *logits.shape)))
         inner = device.poisoned((batch, *scale.network), np.uint8)
         labels = device.poisoned((batch, *scale.frame), np.uint8)
         return [label_resize_launch(on_device, inner), label_warp_launch(on_device, inner, matrix, labels)], labels
@@ -162,7 +162,7 @@ def gpu_cases(device: Device, scale: Scale, batch: int) -> Iterator[GpuCase]:
         label_map_source(False, True),
         name=f"label_map {scale.frame[0]}p x {CLASSES}",
         batch=batch,
-        floor=Floor(batch * (logits.nbytes + 2 * inner_bytes + frame_bytes)),
+        moved=batch * (logits.nbytes + 2 * inner_bytes + frame_bytes),
         allocate=allocate,
         hold=hold,
         rivals=partial(_torch_on_gpu, scale, logits) if batch == 1 else None,
@@ -182,13 +182,10 @@ def _torch_on_gpu(scale: Scale, logits: Logits, device: str) -> dict[str, Callab
 
     torch_device, matrix = open_torch(device), _matrix(scale.frame, scale.network)
     values = torch.from_numpy(logits).to(device)[None]
-    labels_of = _torch_two_steps(values, matrix, scale.network, scale.frame)
+    two_steps = _torch_two_steps(values, matrix, scale.network, scale.frame)
 
     def one_step() -> torch.Tensor:
         return F.interpolate(values, scale.frame, mode="bilinear", align_corners=True).argmax(1).to(torch.uint8)
-
-    def two_steps() -> Any:
-        return labels_of().to(torch.uint8)
 
     expected = label_map_reference(logits, matrix, scale.network, scale.frame, align_corners=True)
     agreement = float((two_steps()[0].cpu().numpy() == expected).mean())

@@ -21,28 +21,27 @@ __all__ = ["DOMAIN", "OPSET", "Attributes", "GraphOp", "Plugin", "Shape"]
 DOMAIN = "ce2p"
 OPSET = 20
 
-Attributes: TypeAlias = Mapping[str, Any]
-"""The values of a node's attributes, by name."""
+Attributes: TypeAlias = Mapping[str, Any]  # name -> value, of a node
 Shape: TypeAlias = Callable[[str], Sequence[Any]]
-"""Gives the shape of an input by its name: numbers, or TensorRT's expressions for them."""
+"""An input's name -> its shape, in numbers or in TensorRT's expressions."""
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """One launch of one kernel, which is what TensorRT runs for an op. It is compiled when an engine is built."""
+    """One launch of one kernel, compiled when an engine is built: what TensorRT runs for an op."""
 
     kernel: str
     source: Callable[[bool, Shape, Attributes], KernelSource]
-    """What it is compiled from, by whether the input is half precision. Raises ValueError for what no kernel fits."""
+    """By whether the first input is half precision. Raises ValueError for what the kernel cannot do."""
     scalars: Callable[[Shape, Attributes], Sequence[Any]]
-    """The kernel's integer arguments, which stand between the addresses of inputs and output."""
+    """The kernel's integer arguments, between the addresses of inputs and output."""
     output_shape: Callable[[Shape, Attributes], Sequence[Any]]
-    """Ends in height and width; the kernel runs one block for each `tile` of them."""
+    """Ends in height and width; each block of the kernel makes a `tile` of them."""
     tile: tuple[int, int]
     types: str
-    """Of all inputs and the output, as TensorRT reads it: "FP32|FP16, INT8"."""
+    """Of inputs and output, as TensorRT reads it: "FP32|FP16, INT8"."""
     bytes_as_int8: bool = False
-    """For labels: TensorRT's plugins may not write uint8 (see tensorrt/preparation.py)."""
+    """The output's uint8 goes by the name of int8 (see tensorrt/preparation.py)."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +49,12 @@ class GraphOp:
     """An op as a node of exported graphs: `OP` in the module of its name."""
 
     name: str
-    """The node's type."""
     inputs: tuple[str, ...]
     output: str
     attributes: Mapping[str, type[int] | type[float]]
-    """Name -> type, in the order in which nodes and plugins have them."""
+    """In the order in which nodes and plugins have them."""
     body: str
-    """Its meaning in standard ops, in ONNX's textual syntax. {mode} is the Resize mode for the attribute
-    `align_corners`; any other attribute's value can be put in, too."""
+    """Its meaning in standard ops, in ONNX's textual syntax; {mode} is Resize's, other names are attributes' values."""
     plugin: Plugin
 
     def node_attributes(self, values: Attributes) -> dict[str, int | float | str]:

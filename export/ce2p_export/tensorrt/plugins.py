@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from inspect import Parameter, Signature
 from typing import Any
@@ -64,9 +64,12 @@ def _register(op: GraphOp) -> None:
         values = dict(zip(op.attributes, given[count:-2], strict=True))
         source = plugin.source(given[0].dtype == trt.float16, lambda name: tensors[name].shape, values)
         scalars = plugin.scalars(lambda name: tensors[name].shape_expr, values)
-        out = given[-2][0].shape_expr
-        launch = _launch(trtp, out[len(out) - 1], out[len(out) - 2], out[0], plugin.tile)
-        return plugin.kernel, compile_ptx(source), launch, _arguments(trtp, list(scalars))
+        # As `Launch.over`, in symbols: one plugin serves every batch size of an engine.
+        out, launch, (rows, cols) = given[-2][0].shape_expr, trtp.KernelLaunchParams(), plugin.tile
+        launch.grid_x, launch.grid_y = trtp.cdiv(out[len(out) - 1], cols), trtp.cdiv(out[len(out) - 2], rows)
+        launch.grid_z = out[0]
+        launch.block_x, launch.block_y, launch.block_z = BLOCK
+        return plugin.kernel, compile_ptx(source), launch, _arguments(trtp, scalars)
 
     inputs = dict.fromkeys(op.inputs, trtp.TensorDesc)
     given, outputs = {**inputs, **op.attributes}, {"outputs": tuple[trtp.TensorDesc]}
@@ -87,15 +90,7 @@ def _sign(function: Any, parameters: dict[str, Any], returns: Any) -> None:
     function.__signature__ = Signature(named, return_annotation=returns)
 
 
-def _launch(trtp: Any, width: Any, height: Any, batch: Any, tile: tuple[int, int]) -> Any:
-    """As `ce2p_runtime.ops.launches` has it, in symbols: one plugin serves every batch size of an engine."""
-    launch = trtp.KernelLaunchParams()
-    launch.grid_x, launch.grid_y, launch.grid_z = trtp.cdiv(width, tile[1]), trtp.cdiv(height, tile[0]), batch
-    launch.block_x, launch.block_y, launch.block_z = BLOCK
-    return launch
-
-
-def _arguments(trtp: Any, values: list[Any]) -> Any:
+def _arguments(trtp: Any, values: Sequence[Any]) -> Any:
     """Scalar arguments, each wrapped by hand: what from_tuple makes of plain numbers is refused later."""
     arguments = trtp.SymIntExprs(len(values))
     for index, value in enumerate(values):

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bilinear import bilinear_resize
-from .launches import ArrayAt, FusedOp, KernelSource, Launch, ints
+from .launches import ArrayAt, FusedOp, Given, KernelSource, Launch
 
 __all__ = ["FUSION_TILE", "OP", "edge_fusion_launch", "edge_fusion_reference", "edge_fusion_source", "fusion_step"]
 
@@ -91,9 +91,8 @@ def fusion_step(source: int, target: int, align_corners: bool) -> int:
 def edge_fusion_launch(branches: Sequence[ArrayAt], weight: ArrayAt, bias: ArrayAt, logits: ArrayAt) -> Launch:
     """Branches a, b, c [N, K, h, w], weight [C, K] and bias [C] to logits [N, C, h4, w4]."""
     items, channels, *size = branches[0].shape
-    addresses = (array.address for array in (*branches, weight, bias))
     sizes = (side for branch in branches for side in branch.shape[2:])
-    arguments = (*map(np.uint64, addresses), *ints(channels, *sizes), np.uint64(logits.address))
+    arguments: tuple[Given, ...] = (*branches, weight, bias, channels, *sizes, logits)
     return Launch.over(OP.name, "ce2p_edge_fusion", arguments, items=items, size=tuple(size), tile=FUSION_TILE)
 
 

@@ -37,8 +37,8 @@ from numpy.typing import NDArray
 from .bilinear import AxisTaps, affine_taps, bilinear_resize, blend, resize_taps, settle_matrix
 from .label_map_cells import paint_axes, paint_points
 from .label_map_dense import paint_points_dense, points_at_once
-from .label_map_lattice import InputLattice, LogitLattice
-from .launches import Argument, ArrayAt, FusedOp, KernelSource, Launch, doubles, ints
+from .label_map_lattice import Floats, InputLattice, Labels, LogitLattice
+from .launches import ArrayAt, FusedOp, Given, KernelSource, Launch
 
 __all__ = [
     "OP",
@@ -54,8 +54,6 @@ __all__ = [
 
 Size = tuple[int, int]
 Matrix = NDArray[np.float64]
-Labels = NDArray[np.uint8]
-Floats = NDArray[np.float32]
 
 _BLOCK_PIXELS = 1 << 16
 """Pixels per block of rows where whole coordinate grids or all classes are held at once: bounds memory."""
@@ -185,7 +183,7 @@ def label_map_source(half: bool, align_corners: bool) -> KernelSource:
 
 def label_resize_launch(logits: ArrayAt, labels: ArrayAt) -> Launch:
     """Logits [N, C, h, w] to labels uint8 [N, H, W]: best class of the bilinear resize."""
-    arguments = (np.uint64(logits.address), *ints(*logits.shape[1:], *labels.shape[1:]), np.uint64(labels.address))
+    arguments: tuple[Given, ...] = (logits, *logits.shape[1:], *labels.shape[1:], labels)
     return Launch.over(OP.name, "ce2p_label_resize", arguments, items=logits.shape[0], size=labels.shape[1:])
 
 
@@ -194,24 +192,22 @@ def label_warp_launch(logits: ArrayAt, input_labels: ArrayAt, matrix: Matrix, la
 
     `input_labels`: what `label_resize_launch` made of the same logits at the input's size, uint8 [N, S_h, S_w].
     """
-    first = (np.uint64(logits.address), *ints(*logits.shape[1:]))
-    return _warp_launch("ce2p_label_warp", first, input_labels, matrix, labels)
+    arguments = (logits, *logits.shape[1:], *_warp_arguments(input_labels, matrix, labels))
+    return Launch.over(OP.name, "ce2p_label_warp", arguments, items=labels.shape[0], size=labels.shape[1:])
 
 
 def label_nearest_launch(input_labels: ArrayAt, matrix: Matrix | None, labels: ArrayAt) -> Launch:
     """Labels of frames, uint8 [N, H, W], from input labels by nearest neighbour: `warp_labels`."""
     if matrix is None:
         matrix = _area_matrix(input_labels.shape[1:], labels.shape[1:])
-    return _warp_launch("ce2p_label_nearest", (), input_labels, matrix, labels)
+    arguments = _warp_arguments(input_labels, matrix, labels)
+    return Launch.over(OP.name, "ce2p_label_nearest", arguments, items=labels.shape[0], size=labels.shape[1:])
 
 
-def _warp_launch(
-    kernel: str, first: tuple[Argument, ...], input_labels: ArrayAt, matrix: Matrix, labels: ArrayAt
-) -> Launch:
-    items, height, width = labels.shape
-    source = (np.uint64(input_labels.address), *ints(*input_labels.shape[1:]))
-    target = (*doubles(settle_matrix(matrix, (height, width))), *ints(height, width), np.uint64(labels.address))
-    return Launch.over(OP.name, kernel, (*first, *source, *target), items=items, size=(height, width))
+def _warp_arguments(input_labels: ArrayAt, matrix: Matrix, labels: ArrayAt) -> tuple[Given, ...]:
+    _, height, width = labels.shape
+    settled = settle_matrix(matrix, (height, width))
+    return (input_labels, *input_labels.shape[1:], *settled.flat, height, width, labels)
 
 
 OP = FusedOp(

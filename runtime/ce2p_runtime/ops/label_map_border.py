@@ -18,13 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bilinear import blend
-from .label_map_lattice import Lattice, take_better
+from .label_map_lattice import Floats, Index, Labels, Lattice, take_better
 
 __all__ = ["CHUNK_FLOATS", "Border", "Visit"]
 
-Index = NDArray[np.intp]
-Labels = NDArray[np.uint8]
-Floats = NDArray[np.float32]
 # One visit to mixed places: which of them, weights of the lower lattice row there, flat output indices.
 Visit = tuple["slice | Index", Floats, Index]
 

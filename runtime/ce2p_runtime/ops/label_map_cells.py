@@ -14,18 +14,13 @@ from collections.abc import Iterator
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from .bilinear import AxisTaps
 from .label_map_border import CHUNK_FLOATS, Border, Visit
 from .label_map_dense import dense_at_once, dense_cost, paint_dense, sparse_cost
-from .label_map_lattice import MIXED, Lattice
+from .label_map_lattice import MIXED, Floats, Index, Labels, Lattice
 
 __all__ = ["paint_axes", "paint_points"]
-
-Index = NDArray[np.intp]
-Labels = NDArray[np.uint8]
-Floats = NDArray[np.float32]
 
 _BAND_SHARE = 8
 """A band is cut as if one cell in this many were mixed at least: that bounds the memory of one painted densely."""

@@ -7,16 +7,11 @@ OpenCV would be no help: `cv2.resize` and `cv2.warpAffine` round weights and sum
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .bilinear import AxisTaps, blend_rows, widen
-from .label_map_lattice import Lattice, take_better
+from .label_map_lattice import Floats, Index, Labels, Lattice, take_better
 
 __all__ = ["dense_at_once", "dense_cost", "paint_dense", "paint_points_dense", "points_at_once", "sparse_cost"]
-
-Index = NDArray[np.intp]
-Labels = NDArray[np.uint8]
-Floats = NDArray[np.float32]
 
 _BAND_FLOATS = 1 << 19
 """Floats of lattice rows that are interpolated together: bounds the memory."""

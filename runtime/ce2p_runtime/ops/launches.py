@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..model_files.metadata import ModelMetadata
 
-__all__ = ["BLOCK", "PICTURE_TILE", "Argument", "ArrayAt", "FusedOp", "KernelSource", "Launch", "doubles", "ints"]
+__all__ = ["BLOCK", "PICTURE_TILE", "Argument", "ArrayAt", "FusedOp", "Given", "KernelSource", "Launch"]
 
 Argument: TypeAlias = np.uint64 | np.int32 | np.float32 | np.float64
 """A kernel argument: device address, int, float or double."""
@@ -34,6 +33,10 @@ class ArrayAt(NamedTuple):
 
     address: int
     shape: tuple[int, ...]
+
+
+Given: TypeAlias = ArrayAt | int | np.float32 | np.float64
+"""What becomes an Argument: an array its address, a number as it is."""
 
 
 @dataclass(frozen=True)
@@ -66,17 +69,27 @@ class Launch:
         cls,
         op: str,
         kernel: str,
-        arguments: Iterable[Argument],
+        arguments: Iterable[Given],
         *,
         items: int,
         size: tuple[int, ...],
         tile: tuple[int, int] = PICTURE_TILE,
     ) -> Launch:
-        """One block for each tile of `items` pictures of `size` (height, width). Raises ValueError for no pixels."""
+        """One block for each tile of `items` pictures of `size` (height, width); arrays are handed over as addresses.
+
+        Raises ValueError for no items or pixels.
+        """
         if items < 1 or min(size) < 1:
             raise ValueError(f"expected at least one item and pixel, got {items} items of size {size}")
         height, width = size
-        return cls(op, kernel, (-(-width // tile[1]), -(-height // tile[0]), items), tuple(arguments))
+        grid = (-(-width // tile[1]), -(-height // tile[0]), items)
+        return cls(op, kernel, grid, tuple(_argument(value) for value in arguments))
+
+
+def _argument(value: Given) -> Argument:
+    if isinstance(value, ArrayAt):
+        return np.uint64(value.address)
+    return value if isinstance(value, np.floating) else np.int32(value)
 
 
 @dataclass(frozen=True)
@@ -96,13 +109,3 @@ class FusedOp:
     def part(self, package: str) -> Any:
         """This op's module in another package, such as "tests.kernels". Raises ModuleNotFoundError without one."""
         return import_module(f"{package}.{self.name}")
-
-
-def ints(*values: int) -> tuple[np.int32, ...]:
-    """Integer arguments."""
-    return tuple(np.int32(value) for value in values)
-
-
-def doubles(matrix: NDArray[np.float64]) -> tuple[np.float64, ...]:
-    """The entries of a matrix as arguments, row by row."""
-    return tuple(np.float64(value) for value in matrix.reshape(-1))

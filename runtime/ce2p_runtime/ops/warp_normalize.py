@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from ..model_files.metadata import Normalisation
 from .bilinear import AxisTaps, affine_taps, blend, resize_taps
-from .launches import Argument, ArrayAt, FusedOp, KernelSource, Launch, doubles, ints
+from .launches import ArrayAt, FusedOp, Given, KernelSource, Launch
 
 __all__ = [
     "OP",
@@ -141,34 +141,28 @@ def warp_normalize_launch(
     """
     gain = [normalisation.scale / std for std in normalisation.std]
     offset = [-mean / std for mean, std in zip(normalisation.mean, normalisation.std, strict=True)]
-    constants = (*map(np.float32, gain), *map(np.float32, offset), np.int32(normalisation.colour_order == "rgb"))
-    return _launch("ce2p_warp_normalize", frames, pitch, matrix, constants, out, size=out.shape[2:])
+    size, reverse_channels = out.shape[2:], normalisation.colour_order == "rgb"
+    source = _frame_arguments(frames, pitch, matrix, size)
+    arguments = (*source, *map(np.float32, (*gain, *offset)), reverse_channels, *size, out)
+    return Launch.over(OP.name, "ce2p_warp_normalize", arguments, items=frames.shape[0], size=size)
 
 
 def crop_launch(frames: ArrayAt, pitch: int, matrix: Matrix | None, out: ArrayAt) -> Launch:
     """Frames of one size to input pixels, uint8 BGR [N, S_h, S_w, 3]; otherwise as `warp_normalize_launch`."""
-    return _launch("ce2p_crop", frames, pitch, matrix, (), out, size=out.shape[1:3])
+    size = out.shape[1:3]
+    arguments = (*_frame_arguments(frames, pitch, matrix, size), *size, out)
+    return Launch.over(OP.name, "ce2p_crop", arguments, items=frames.shape[0], size=size)
 
 
-def _launch(
-    kernel: str,
-    frames: ArrayAt,
-    pitch: int,
-    matrix: Matrix | None,
-    constants: tuple[Argument, ...],
-    out: ArrayAt,
-    *,
-    size: tuple[int, ...],
-) -> Launch:
-    items, height, width, _ = frames.shape
+def _frame_arguments(frames: ArrayAt, pitch: int, matrix: Matrix | None, size: tuple[int, ...]) -> tuple[Given, ...]:
+    """What both kernels begin with: the frames, and where input pixels lie in them."""
+    _, height, width, _ = frames.shape
     if min(height, width, *size) < 1 or pitch < width * 3:
         raise ValueError(
             f"expected a frame, an input and rows of {width * 3} bytes, got {(height, width)}, {size}, {pitch}"
         )
     inverse = np.zeros((2, 3)) if matrix is None else _inverted(matrix)
-    source = (np.uint64(frames.address), *ints(height, width, pitch, matrix is None), *doubles(inverse))
-    arguments = (*source, *constants, *ints(*size), np.uint64(out.address))
-    return Launch.over(OP.name, kernel, arguments, items=items, size=size)
+    return (frames, height, width, pitch, matrix is None, *inverse.flat)
 
 
 OP = FusedOp(

@@ -24,12 +24,7 @@ from ce2p_export.fusions import GRAPH_OPS
 from ce2p_export.tensorrt import BuildSettings, EngineError, build_plan
 from ce2p_export.tensorrt import plugins as plugins_module
 from ce2p_export.tensorrt.plan_cache import timing_cache_path
-from ce2p_export.tensorrt.plugins import (
-    compile_kernels,
-    kernel_hashes,
-    plugin_sources,
-    register_plugins,
-)
+from ce2p_export.tensorrt.plugins import compile_kernels, kernel_hashes, plugin_sources, register_plugins
 from ce2p_export.tensorrt.preparation import check_classes, load_onnx, prepare
 from ce2p_runtime.backends.tensorrt_log import process_log
 from ce2p_runtime.errors import BackendError
