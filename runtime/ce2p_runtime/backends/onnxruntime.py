@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from ..process.threads import keep_in_children
 from .base import Backend, check_signature
 from .registry import precision_refusal
 
-__all__ = ["OnnxRuntimeBackend", "provider_names"]
+__all__ = ["OnnxRuntimeBackend", "installed_onnxruntime", "no_cuda_provider", "provider_names"]
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,22 @@ class OnnxRuntimeBackend(Backend):
         self._session = None
 
 
+def installed_onnxruntime() -> ModuleType:
+    """The module onnxruntime. Raises BackendError where it is not installed."""
+    try:
+        return import_onnxruntime()
+    except ImportError:
+        raise BackendError(f"ONNX Runtime is not installed; {install_hint('cpu')} (gpu for CUDA)") from None
+
+
+def no_cuda_provider(device: str, onnxruntime: ModuleType) -> BackendError:
+    """The error for a GPU asked of a build for CPUs."""
+    return BackendError(
+        f"device {device} asked for, but this onnxruntime {onnxruntime.__version__} has no CUDA provider; "
+        f"pip uninstall onnxruntime, then {install_hint('gpu')} (never both: see `ce2p doctor`)"
+    )
+
+
 def provider_names() -> list[str]:
     """Kinds of device that the installed ONNX Runtime was built for, such as "CPU". Raises ImportError."""
     return [name.removesuffix("ExecutionProvider") for name in import_onnxruntime().get_available_providers()]
@@ -74,19 +91,13 @@ def provider_names() -> list[str]:
 
 def _open_session(path: Path, device: str, threads: int | None, precision: str) -> tuple[Any, str]:
     """A session and the device it really runs on."""
-    try:
-        onnxruntime = import_onnxruntime()
-    except ImportError:
-        raise BackendError(f"ONNX Runtime is not installed; {install_hint('cpu')} (gpu for CUDA)") from None
+    onnxruntime = installed_onnxruntime()
     kind, _, index = device.partition(":")
     if kind not in {"auto", *_PROVIDERS} or (index and (kind != "cuda" or not index.isdigit())):
         raise BackendError(f"device {device!r} is unknown to ONNX Runtime; expected auto, cpu, cuda or cuda:N")
     has_cuda = _PROVIDERS["cuda"] in onnxruntime.get_available_providers()
     if kind == "cuda" and not has_cuda:
-        raise BackendError(
-            f"device {device} asked for, but this onnxruntime {onnxruntime.__version__} has no CUDA provider; "
-            f"pip uninstall onnxruntime, then {install_hint('gpu')} (never both: see `ce2p doctor`)"
-        )
+        raise no_cuda_provider(device, onnxruntime)
     wanted = "cuda" if kind == "cuda" or (kind == "auto" and has_cuda) else "cpu"
     refusal = precision_refusal(OnnxRuntimeBackend.name, precision)
     if wanted == "cpu" and refusal is not None:  # before a large file is loaded for nothing

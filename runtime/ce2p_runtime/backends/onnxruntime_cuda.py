@@ -6,32 +6,27 @@ import importlib.util
 import itertools
 import logging
 import sys
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..base.text import first_line, install_hint
-from ..cuda.driver import CudaDevice, Resources, Stream, device_index
+from ..base.text import first_line
+from ..cuda.driver import CudaDevice, Stream, device_index
 from ..cuda.kernels import CarriedKernels
 from ..errors import BackendError, ModelFileError
 from ..model_files.onnx_file import checked_metadata
 from ..process.telemetry import import_onnxruntime
-from ..process.threads import one_at_a_time
-from .base import Backend, DeviceBackend, TensorSpec, check_signature
-from .device_run import HostRunner
-from .onnxruntime import OnnxRuntimeBackend
+from .base import Backend, TensorSpec, check_signature
+from .gpu_backend import GpuBackend
+from .onnxruntime import OnnxRuntimeBackend, installed_onnxruntime, no_cuda_provider
 
 __all__ = [
     "OnnxRuntimeCudaBackend",
     "cuda_provider_is_there",
     "on_provider",
-    "onnxruntime_for_gpu",
     "open_onnxruntime",
     "open_session",
 ]
@@ -80,7 +75,7 @@ def _lacks_cuda() -> bool:
     return bool(libraries) and not any("cuda" in name for name in libraries)
 
 
-class OnnxRuntimeCudaBackend(DeviceBackend):
+class OnnxRuntimeCudaBackend(GpuBackend):
     """Runs an exported ONNX file with ONNX Runtime's CUDA provider, on the stream and in the memory it is given.
 
     `device`: "auto", "cuda" (the first GPU) or "cuda:N". `threads` is of no use on a GPU. `graph`: have ONNX Runtime
@@ -107,33 +102,21 @@ class OnnxRuntimeCudaBackend(DeviceBackend):
         self.graphed = graph
         self._settings = dict(settings or {})
         gpu = CudaDevice.open(device_index(device, self.name))
-        self.device = f"cuda:{gpu.index}"
+        super().__init__(gpu)
         self.carried = CarriedKernels()
-        self.resources = Resources(gpu)
-        try:
-            with gpu.active(f"{path}: loading the network"):
-                self.stream = self.resources.stream()
-                session = self._open(path, gpu.index, self.stream)
-                self._held = _Session(session, self.graphed)
-                self.resources.hold(self._held)
+        with self._loading(path):
+            session = self._open(path, gpu.index, self.stream)
+            self._held = _Session(session, self.graphed)
+            self.resources.hold(self._held)
             self._ports = _ports(session.get_inputs()), _ports(session.get_outputs())
             del session  # it must end with `_held`, not with this frame
             self.batch = check_signature(path, self.metadata, *([p.shape for p in ports] for ports in self._ports))
-        except BaseException:
-            self.resources.close()
-            raise
-        self._host = HostRunner()
-        self._lock = threading.RLock()
-        self._bound = False
 
     def _open(self, path: Path, index: int, stream: Stream) -> Any:
         """A session on this provider. Raises BackendError and ModelFileError."""
-        onnxruntime = onnxruntime_for_gpu()
+        onnxruntime = installed_onnxruntime()
         if _CUDA not in onnxruntime.get_available_providers():
-            raise BackendError(
-                f"device cuda:{index} asked for, but this onnxruntime {onnxruntime.__version__} has no CUDA provider; "
-                f"pip uninstall onnxruntime, then {install_hint('gpu')} (never both: see `ce2p doctor`)"
-            )
+            raise no_cuda_provider(f"cuda:{index}", onnxruntime)
         if hasattr(onnxruntime, "preload_dlls"):
             onnxruntime.preload_dlls()  # CUDA's and cuDNN's libraries where pip put them
         settings = {
@@ -143,16 +126,21 @@ class OnnxRuntimeCudaBackend(DeviceBackend):
             "use_tf32": "0",
             **self._settings,
         }
-        cure = "check driver, CUDA and cuDNN with `ce2p doctor`"
         if self.graphed:
             try:
-                return on_provider(
-                    _cuda_session(onnxruntime, path, {**settings, "enable_cuda_graph": "1"}), _CUDA, cure
-                )
+                return self._on_cuda(onnxruntime, path, {**settings, "enable_cuda_graph": "1"})
             except ModelFileError as error:  # a node on the CPU, say
                 logger.warning("%s: runs without a CUDA graph (%s)", path, error)
                 self.graphed = False
-        return on_provider(_cuda_session(onnxruntime, path, settings), _CUDA, cure)
+        return self._on_cuda(onnxruntime, path, settings)
+
+    @staticmethod
+    def _on_cuda(onnxruntime: Any, path: Path, settings: dict[str, str]) -> Any:
+        cure = "check driver, CUDA and cuDNN with `ce2p doctor`"
+        # No name for the session here: the traceback of an error would keep it alive, longer than its stream.
+        return on_provider(
+            open_session(onnxruntime, path, onnxruntime.SessionOptions(), [(_CUDA, settings)]), _CUDA, cure
+        )
 
     def tensors(self, batch: int) -> tuple[TensorSpec, ...]:
         """See DeviceBackend.tensors."""
@@ -163,11 +151,6 @@ class OnnxRuntimeCudaBackend(DeviceBackend):
             for ports in self._ports
             for port in ports
         )
-
-    def bind(self, batch: int, addresses: Mapping[str, int]) -> None:
-        """See DeviceBackend.bind."""
-        self._bind(batch, addresses)
-        self._bound = True
 
     def _bind(self, batch: int, addresses: Mapping[str, int]) -> None:
         source, *outputs = self.tensors(batch)
@@ -182,20 +165,6 @@ class OnnxRuntimeCudaBackend(DeviceBackend):
         """See DeviceBackend.enqueue."""
         self._held.enqueue()
 
-    @one_at_a_time
-    def run(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
-        """See Backend.run."""
-        if self.resources.closed:
-            raise BackendError("this ONNX Runtime session is closed; open it again")
-        if self._bound:
-            raise BackendError("this network works for a parser's own GPU memory; open another one to run host arrays")
-        return self._host.run(self, self._bind, batch)
-
-    @one_at_a_time
-    def close(self) -> None:
-        """See Backend.close."""
-        self.resources.close()
-
 
 class _Session:
     """A session with its binding, which must be gone before the memory that it was given."""
@@ -209,7 +178,7 @@ class _Session:
         self._options: Any = None
 
     def bind(self, binding: Any) -> None:
-        onnxruntime = onnxruntime_for_gpu()
+        onnxruntime = installed_onnxruntime()
         self._binding = binding
         # Each pass waits for its stream. With disable_synchronize_execution_providers it would not, but then ONNX
         # Runtime keeps the pinned memory of every pass until the session ends, and may end the process there: it frees
@@ -240,18 +209,6 @@ class _Port:
 
 def _ports(arguments: list[Any]) -> tuple[_Port, ...]:
     return tuple(_Port(argument.name, argument.type, tuple(argument.shape)) for argument in arguments)
-
-
-def onnxruntime_for_gpu() -> ModuleType:
-    """The module onnxruntime. Raises BackendError where it is not installed."""
-    try:
-        return import_onnxruntime()
-    except ImportError:
-        raise BackendError(f"ONNX Runtime is not installed; {install_hint('gpu')}") from None
-
-
-def _cuda_session(onnxruntime: Any, path: Path, settings: dict[str, str]) -> Any:
-    return open_session(onnxruntime, path, onnxruntime.SessionOptions(), [(_CUDA, settings)])
 
 
 def open_session(onnxruntime: Any, path: Path, options: Any, providers: list[Any] | None) -> Any:

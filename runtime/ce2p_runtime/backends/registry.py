@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import packages_distributions
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ..errors import BackendError
 from ..measuring.machine import versions
@@ -69,7 +69,7 @@ class BackendEntry:
     """The extra that installs its build for GPUs, whose files overwrite those of the other one."""
     suffixes: tuple[str, ...] = (".onnx",)
     """Of the files that it takes."""
-    devices: tuple[str, ...]
+    devices: tuple[Literal["cpu", "cuda"], ...]
     """Kinds of device that it has its own way for: "cpu", "cuda". Its library may know more by name."""
     refused: Mapping[HalfType, str] = field(default_factory=dict)
     """Types inside a file (`Precision.half`) that it does not compute on a CPU, with the reason and what to do."""
@@ -79,16 +79,6 @@ class BackendEntry:
     """Whether "auto" should try it on a GPU before anything is timed on the CPU."""
     details: Callable[[], str] = lambda: ""
     """For `ce2p doctor`: what the library says of itself. Raises BackendError where it lacks something to run."""
-
-    def __post_init__(self) -> None:
-        for fact in ("distributions", "suffixes", "devices"):
-            values = getattr(self, fact)
-            if not isinstance(values, tuple) or not values or not all(values):
-                raise ValueError(f"backend {self.name!r}: {fact} is {values!r}, expected a tuple of at least one name")
-        if not all(suffix.startswith(".") for suffix in self.suffixes):
-            raise ValueError(f"backend {self.name!r}: suffixes are {self.suffixes}, expected each to begin with a dot")
-        if not set(self.devices) <= {"cpu", "cuda"}:
-            raise ValueError(f"backend {self.name!r}: devices are {self.devices}, expected cpu, cuda or both")
 
     @property
     def installed(self) -> bool:
@@ -207,9 +197,6 @@ BACKENDS: dict[str, BackendEntry] = {entry.name: entry for entry in _ENTRIES if 
 DEVICE_BACKENDS: dict[str, BackendEntry] = {entry.name: entry for entry in _ENTRIES if "cpu" not in entry.devices}
 """Those that run on an NVIDIA GPU only."""
 
-if len({**BACKENDS, **DEVICE_BACKENDS}) != len(_ENTRIES):
-    raise ValueError(f"two backends have one name: {', '.join(entry.name for entry in _ENTRIES)}")
-
 
 def backend_choices() -> tuple[str, ...]:
     """What `open_backend` takes as the name of a backend."""
@@ -229,9 +216,9 @@ def installed_backends() -> tuple[str, ...]:
     return tuple(name for name, entry in BACKENDS.items() if ".onnx" in entry.suffixes and entry.installed)
 
 
-def backend_packages(names: Iterable[str] | None = None) -> tuple[str, ...]:
-    """Packages that these backends, or all of them, are made of and depend on, each once."""
-    entries = map(backend_entry, (*BACKENDS, *DEVICE_BACKENDS) if names is None else names)
+def backend_packages(names: Iterable[str]) -> tuple[str, ...]:
+    """Packages that these backends are made of and depend on, each once."""
+    entries = map(backend_entry, names)
     return tuple(dict.fromkeys(package for entry in entries for package in (*entry.distributions, *entry.needs)))
 
 

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..cuda.driver import CudaDevice, Resources, device_index
+from ..cuda.driver import CudaDevice, device_index
 from ..cuda.kernels import CarriedKernels
 from ..errors import BackendError, ModelFileError
 from ..model_files.engine_file import ENGINE_SUFFIXES, EngineSidecar, read_sidecar
-from ..process.threads import one_at_a_time
-from .base import DeviceBackend, TensorSpec, check_signature
-from .device_run import HostRunner
+from .base import TensorSpec, check_signature
+from .gpu_backend import GpuBackend
 from .tensorrt_log import process_log, take_complaint
 
 __all__ = ["TensorRTBackend"]
 
 
-class TensorRTBackend(DeviceBackend):
+class TensorRTBackend(GpuBackend):
     """Runs a TensorRT plan, with one execution context. See DeviceBackend.
 
     A plan is machine code: it is loaded when it is the file that its sidecar was written for, or when `trust` says to
@@ -42,23 +39,14 @@ class TensorRTBackend(DeviceBackend):
         trt = _import_tensorrt(path, sidecar)
         gpu = CudaDevice.open(index)
         _check_architecture(path, sidecar, gpu)
+        super().__init__(gpu)
         self.metadata = sidecar.metadata
-        self.device = f"cuda:{gpu.index}"
         self.carried = CarriedKernels(path.parent, sidecar.kernels)
-        self.resources = Resources(gpu)
-        try:
-            with gpu.active(f"{path}: loading the engine"):
-                self.stream = self.resources.stream()
-                self._loaded = _Loaded(trt, path, plan, sidecar.version_compatible)
-                self.resources.hold(self._loaded)
-                self._loaded.open()
+        with self._loading(path):
+            self._loaded = _Loaded(trt, path, plan, sidecar.version_compatible)
+            self.resources.hold(self._loaded)
+            self._loaded.open()
             self._names, self.batch = self._signature(path)
-        except BaseException:
-            self.resources.close()
-            raise
-        self._host = HostRunner()
-        self._lock = threading.RLock()
-        self._bound = False
 
     def _signature(self, path: Path) -> tuple[list[str], int | None]:
         """Names of the input and the outputs, and the static batch size or None."""
@@ -98,11 +86,6 @@ class TensorRTBackend(DeviceBackend):
             )
         return min(fitting, key=lambda i: abs(spans[i][1] - batch))
 
-    def bind(self, batch: int, addresses: Mapping[str, int]) -> None:
-        """See DeviceBackend.bind."""
-        self._bind(batch, addresses)
-        self._bound = True
-
     def _bind(self, batch: int, addresses: Mapping[str, int]) -> None:
         context, name = self._loaded.context, self._names[0]
         tensors = self.tensors(batch)
@@ -123,20 +106,6 @@ class TensorRTBackend(DeviceBackend):
         """See DeviceBackend.enqueue."""
         take_complaint()
         self._loaded.expect(self._loaded.context.execute_async_v3(self.stream.handle), "cannot be run")
-
-    @one_at_a_time
-    def run(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
-        """See Backend.run."""
-        if self.resources.closed:
-            raise BackendError("this TensorRT engine is closed; open it again")
-        if self._bound:
-            raise BackendError("this engine works for a parser's own GPU memory; open another one to run host arrays")
-        return self._host.run(self, self._bind, batch)
-
-    @one_at_a_time
-    def close(self) -> None:
-        """See Backend.close."""
-        self.resources.close()
 
 
 class _Loaded:

@@ -10,7 +10,8 @@ from typing import Any
 from ..base.text import first_line, install_hint
 from ..cuda.driver import Stream
 from ..errors import BackendError
-from .onnxruntime_cuda import OnnxRuntimeCudaBackend, on_provider, onnxruntime_for_gpu, open_session
+from .onnxruntime import installed_onnxruntime
+from .onnxruntime_cuda import OnnxRuntimeCudaBackend, on_provider, open_session
 
 __all__ = ["TensorRTRtxBackend"]
 
@@ -25,7 +26,7 @@ class TensorRTRtxBackend(OnnxRuntimeCudaBackend):
 
     def _open(self, path: Path, index: int, stream: Stream) -> Any:
         self.graphed = False  # CUDAExecutionProvider's option
-        onnxruntime = onnxruntime_for_gpu()
+        onnxruntime = installed_onnxruntime()
         provider = _register_rtx(onnxruntime)
         devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name == provider]
         if index >= len(devices):

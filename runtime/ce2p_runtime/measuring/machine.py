@@ -27,7 +27,7 @@ _GPU_FACTS = {
 
 def machine() -> dict[str, Any]:
     """Plain types, ready for json.dump. None where this system does not tell."""
-    from ..backends.registry import backend_packages  # it needs `versions` itself
+    from ..backends.registry import BACKENDS, DEVICE_BACKENDS, backend_packages  # it needs `versions` itself
 
     return {
         "cpu": cpu_model(),
@@ -38,7 +38,7 @@ def machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "versions": versions(*_PACKAGES, *backend_packages()),
+        "versions": versions(*_PACKAGES, *backend_packages({**BACKENDS, **DEVICE_BACKENDS})),
     }
 
 
