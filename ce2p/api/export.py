@@ -189,14 +189,15 @@ def _quantisation_on(
 
 
 def full_batches(pictures: int, size: int) -> list[list[int]]:
-    """Which pictures go into batches of `size`. The last batch is filled up, since empty places would calibrate, too.
+    """Which pictures go into batches of `size`. The last batch is filled up with pictures: zeros would count as one.
 
-    Pictures come again at places of the same parity: whoever keeps every other picture to test on never saw it.
+    A picture with an even number comes again at an even position, an odd one at an odd position: low_rank.py fits to
+    the even ones and tests on the odd ones, and must not meet one in both.
     """
     period = pictures - pictures % 2 or 1
-    places = math.ceil(pictures / size) * size
-    order = [place if place < pictures else place % period for place in range(places)]
-    return [order[start : start + size] for start in range(0, places, size)]
+    positions = range(math.ceil(pictures / size) * size)
+    order = [position if position < pictures else position % period for position in positions]
+    return [order[start : start + size] for start in range(0, len(order), size)]
 
 
 def limits_of(gate: Gate, default: LabelLimits) -> LabelLimits | None:

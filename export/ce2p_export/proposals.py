@@ -56,6 +56,7 @@ def improved(candidate: Candidate, changes: Sequence[Proposal], make: Callable[[
         if isinstance(changed, ExportPlan):
             other = make(changed)
             reason = _loss(other, candidate)
+            (other if reason else candidate).file.unlink()  # hundreds of megabytes
             if reason is None:
                 candidate = other
                 continue
@@ -82,7 +83,7 @@ def _factorised(quantisation: Quantisation, progress: Progress, plan: ExportPlan
         graph, tensor, record = factorise(plan.graph, quantisation.inputs, told)
     except LowRankError as reason:
         return str(reason)
-    statistics, _ = calibrate(graph, [tensor], quantisation.inputs, partial(progress, "calibrating it"))
+    statistics, _ = calibrate(graph, [tensor], quantisation.inputs, partial(progress, "calibrating its new channels"))
     ranges = {**plan.layers.ranges, **activation_ranges(statistics, quantisation.method)}
     changed = replace(plan, graph=graph, layers=replace(plan.layers, ranges=ranges))
     return changed.noting(low_rank=asdict(record))

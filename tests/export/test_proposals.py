@@ -15,7 +15,7 @@ from ce2p_export.plan import ExportPlan
 from ce2p_export.precision.converters import PrecisionPlan
 from ce2p_export.precision.groups import HIGH_PRECISION
 from ce2p_export.proposals import MAX_COST, improved, proposals
-from ce2p_runtime.base.cache import CACHE_VARIABLE
+from ce2p_runtime.base.cache import CACHE_VARIABLE, cache_folder
 from tests.export.precision.test_low_rank import CHANNELS, FEW, context, pictures
 
 BASE = 0.4
@@ -33,6 +33,7 @@ class Made:
 
     plan: ExportPlan
     verdict: Any
+    file: Path
 
 
 @dataclass
@@ -64,7 +65,10 @@ class Network:
             passed &= set(self.passes_on.get(change, passed))
         failure = "too far off" if harm > 1 else None
         found = SimpleNamespace(harm=harm if self.judged else None, failure=failure, passed_on=tuple(sorted(passed)))
-        return Made(plan, found)
+        file = cache_folder("files") / str(self.made)
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+        return Made(plan, found, file)
 
 
 def factorised(plan: ExportPlan) -> bool:
@@ -82,9 +86,10 @@ def final(network: Network, *, low_rank: bool = False) -> ExportPlan:
     first = network(network.plan())
     changes = proposals(first.plan, quantisation, lambda step, done, total: None)
     untouched = replace(first.plan)
-    plan = improved(first, changes, network).plan
+    last: Any = improved(first, changes, network)
     assert first.plan == untouched
-    return plan
+    assert list(cache_folder("files").iterdir()) == [last.file]  # the others are gone
+    return last.plan  # type: ignore[no-any-return]
 
 
 def test_groups_that_cost_little_are_converted_and_the_others_stay() -> None:

@@ -48,8 +48,8 @@ class Check:
     @property
     def text(self) -> str:
         """One line: figure and limit."""
-        place = f" ({self.where})" if self.where else ""
-        return f"{self.what}{place} is {self.shown}, expected {self.bound}"
+        where = f" ({self.where})" if self.where else ""
+        return f"{self.what}{where} is {self.shown}, expected {self.bound}"
 
     @property
     def bound(self) -> str:

@@ -40,12 +40,13 @@ class GateOutcome:
 
     @property
     def decisive(self) -> GateReport | None:
-        """The report that a failure is explained with: of what must pass the worst, else the best there is."""
+        """The report that a failure is explained with: of what must pass the worst, else of the backends the best."""
         needed = [report for name, report in self._named("").items() if name in {"", *self.required}]
         failing = [report for report in needed if not report.passed]
         if failing:
             return max(failing, key=lambda report: report.used)
-        return min(self.titled.values(), key=lambda report: report.used, default=None)
+        among = self.titled if self.passed else self.reports
+        return min(among.values(), key=lambda report: report.used, default=self.rounded)
 
     @property
     def titled(self) -> dict[str, GateReport]:
