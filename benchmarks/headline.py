@@ -95,11 +95,11 @@ def measure_headline(request: HeadlineRequest) -> Result:
         folder = request.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
         contenders = _open(request, loaded, folder)
-        for one in contenders.ready:
+        for one in contenders.ready.values():
             stack.callback(one.parser.close)
         for name, reason in contenders.missing.items():
             note(f"not measured: {name}: {reason}")
-        if not (EAGER in contenders and NAIVE in contenders):
+        if not {EAGER, NAIVE} <= contenders.ready.keys():
             raise ConfigError(f"{EAGER} and {NAIVE} are what all is compared with, and one of them cannot run here")
         return _measure(request, loaded, contenders, started)
 
@@ -141,12 +141,14 @@ def _input_size(request: HeadlineRequest, loaded: LoadedCheckpoint) -> tuple[int
 def _measure(
     request: HeadlineRequest, loaded: LoadedCheckpoint, contenders: Contenders, started: MachineState
 ) -> Result:
-    eager = contenders[EAGER].parser
+    eager = contenders.ready[EAGER].parser
     # Results are passed on, so they hold no paths.
     name = request.data.name
     pictures, described = choose_pictures(request.data, eager.metadata, request.pictures, called=name)
     distances = check_exact(contenders, pictures[0].image)
-    accuracy = judge_all({one.name: one.parser for one in contenders.ready}, eager, pictures, described, _judging)
+    accuracy = judge_all(
+        {name: one.parser for name, one in contenders.ready.items()}, eager, pictures, described, _judging
+    )
     footage = synthetic_footage(request.frame)
     frames = footage.first(SYNTHETIC)
     runs = frame_runs(contenders)
@@ -165,7 +167,7 @@ def _measure(
         return Row.of(one.parser, one.file, **own, file=one.file.name, name=name, model=name, stages=stages)
 
     rows = []
-    for one in sorted(contenders.ready, key=lambda one: one.name != NAIVE):  # ratios are to the first
+    for one in sorted(contenders.ready.values(), key=lambda one: one.name != NAIVE):  # ratios are to the first
         workload = dataclasses.asdict(workload_of_file(one.file))
         facts = {"kind": one.kind, "floats": one.floats, "workload": workload, "relative_l2": distances[one.name]}
         rows.append(row(one, one.name, "network", accuracy.judgements[one.name], facts))
@@ -222,7 +224,7 @@ def _timed(
     png: Path,
 ) -> Iterator[tuple[str, Timed]]:
     """Everything that takes its turn in the rounds, by scope and name."""
-    for one in contenders.ready:
+    for one in contenders.ready.values():
         yield f"network: {one.name}", partial(_forward, one, network_input(one.parser.metadata, frames[:1]))
     for run in runs:
         yield f"frame: {run.name}", _on_frames(run, frames, png)

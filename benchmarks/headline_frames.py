@@ -55,10 +55,10 @@ class FrameRun:
 def frame_runs(contenders: Contenders) -> list[FrameRun]:
     """The baseline pipeline around PyTorch and around ONNX Runtime, and ours on each file and backend."""
     runs = []
-    for one in (contenders[name] for name in BASELINES if name in contenders):
+    for one in (contenders.ready[name] for name in BASELINES if name in contenders.ready):
         pipeline = BaselinePipeline(lambda image, one=one: one.network(image)[0], one.parser.metadata)  # type: ignore[misc]
         runs.append(FrameRun(BASELINES[one.name], one, pipeline.timed, write_baseline_png))
-    for one in contenders.ready:
+    for one in contenders.ready.values():
         if one.ours:
             runs.append(FrameRun(one.name, one, lambda frame, one=one: _parsed(one, frame), write_png))  # type: ignore[misc]
     return runs
@@ -74,7 +74,7 @@ def check_baselines(runs: Sequence[FrameRun], contenders: Contenders, frames: Se
 
     Raises ArithmeticError for a baseline pipeline that computes something else.
     """
-    expected = [contenders[EAGER].parser(frame).labels for frame in frames]
+    expected = [contenders.ready[EAGER].parser(frame).labels for frame in frames]
     shares = {}
     for run in runs:
         same = [float(np.mean(run.parse(f)[0] == e)) for f, e in zip(frames, expected, strict=True)]

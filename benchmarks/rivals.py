@@ -70,29 +70,20 @@ class Contender:
 
 @dataclass
 class Contenders:
-    """Those that can run, and why the others cannot."""
+    """Those that can run, and why the others cannot, by name."""
 
-    ready: list[Contender] = field(default_factory=list)
+    ready: dict[str, Contender] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str, make: Callable[[], Contender]) -> None:
         """Make one; whatever it raises becomes the reason why it is missing."""
         try:
-            self.ready.append(make())
+            made = make()
         except Exception as error:  # every library raises its own kinds
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             self.missing[name] = re.sub(r"(?<!\S)/\S*/", "", reason)  # files by their names: results are published
-
-    def drop(self, contender: Contender, reason: str) -> None:
-        """Take one out again."""
-        self.ready.remove(contender)
-        self.missing[contender.name] = reason
-
-    def __getitem__(self, name: str) -> Contender:
-        return next(contender for contender in self.ready if contender.name == name)
-
-    def __contains__(self, name: str) -> bool:
-        return any(contender.name == name for contender in self.ready)
+        else:
+            self.ready[made.name] = made
 
 
 class Rival(Backend):
@@ -188,10 +179,10 @@ def check_exact(contenders: Contenders, frame: NDArray[np.uint8]) -> Mapping[str
 
     In float32 one that is more than MAX_RELATIVE_L2 off is dropped, and so is any whose logits are not finite.
     """
-    eager = contenders[EAGER]
+    eager = contenders.ready[EAGER]
     expected = eager.network(network_input(eager.parser.metadata, [frame]))[0]
     distances: dict[str, float | None] = {}
-    for one in list(contenders.ready):
+    for one in list(contenders.ready.values()):
         metadata = one.parser.metadata
         if metadata.output_kind != "logits":
             distances[one.name] = None
@@ -200,6 +191,8 @@ def check_exact(contenders: Contenders, frame: NDArray[np.uint8]) -> Mapping[str
         distance = float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
         distances[one.name] = distance
         if not np.isfinite(distance) or (metadata.precision == "fp32" and not distance <= MAX_RELATIVE_L2):
-            reason = f"wrong, not timed: relative L2 {distance:.1e} to PyTorch, {MAX_RELATIVE_L2:.0e} allowed"
-            contenders.drop(one, reason)
+            del contenders.ready[one.name]
+            contenders.missing[one.name] = (
+                f"wrong, not timed: relative L2 {distance:.1e} to PyTorch, {MAX_RELATIVE_L2:.0e} allowed"
+            )
     return distances

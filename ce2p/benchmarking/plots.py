@@ -168,17 +168,15 @@ def _throughput(result: Result) -> Figure | None:
         result, "Throughput over batch size, decoded frames to labels", 4.6 + 0.16 * len(rows), "throughput_rounds"
     )
     sizes = sorted({size for row in rows for size in row.throughput})
-    for index, row in _numbered(result, rows):
+    for row in rows:
         points = sorted(row.throughput)
         axes.plot(
             [sizes.index(size) for size in points],
             [1e3 / row.throughput[size].median_ms for size in points],
-            marker=_MARKERS[index % len(_MARKERS)],
-            color=_SERIES[index % len(_SERIES)],
+            **_series(result, row),
             markersize=7,
             alpha=0.9,
             linestyle="--" if _fails(row) else "-",
-            label=_label(row).replace("\n", ", "),
         )
     axes.set_xticks(range(len(sizes)), [str(size) for size in sizes])
     axes.set_xlim(-0.3, len(sizes) - 0.7)
@@ -195,18 +193,16 @@ def _agreement(result: Result) -> Figure | None:
     if not rows:
         return None
     figure, axes = _canvas(result, "Speed against agreement with the reference", 4.6 + 0.16 * len(rows))
-    for index, row in _numbered(result, rows):
+    for row in rows:
         failed = _fails(row)
         axes.scatter(
             [1e3 / row.stages["frame"].median_ms],
             [_disagreement(row)],
             s=70,
             zorder=3,
-            marker=_MARKERS[index % len(_MARKERS)],
-            color=_SERIES[index % len(_SERIES)],
+            **_series(result, row),
             edgecolors=FAILED if failed else "white",
             linewidths=2 if failed else 0.8,
-            label=_label(row).replace("\n", ", "),
         )
     for precision, limit in sorted(_limits(rows).items(), key=lambda item: item[1]):
         axes.axhline(1 - limit, color=GREY, linestyle=":", linewidth=1.2)
@@ -235,9 +231,11 @@ def _agreement(result: Result) -> Figure | None:
     return figure
 
 
-def _numbered(result: Result, rows: list[Row]) -> list[tuple[int, Row]]:
-    """Rows with their places in the result, which decide about colour and marker in every plot."""
-    return [(index, row) for index, row in enumerate(result.rows) if row in rows]
+def _series(result: Result, row: Row) -> dict[str, Any]:
+    """Colour and marker of a row, the same in every plot, and its name in the legend."""
+    index = result.rows.index(row)
+    colour, marker = _SERIES[index % len(_SERIES)], _MARKERS[index % len(_MARKERS)]
+    return {"color": colour, "marker": marker, "label": _label(row).replace("\n", ", ")}
 
 
 def _disagreement(row: Row) -> float:

@@ -9,12 +9,13 @@ from typing import Any
 
 from ce2p.api.benchmark import Benchmarked, benchmark, check_report
 from ce2p.benchmarking import comparison as comparing
-from ce2p.benchmarking.document import read_result
+from ce2p.benchmarking import report
+from ce2p.benchmarking.comparison import GATE_PASSED, Change, Comparison
+from ce2p.benchmarking.document import Result, read_result
 from ce2p.errors import ConfigError
 from ce2p_runtime.errors import CE2PRuntimeError
 
-from .benchmark_report import show, show_comparison
-from .console import progress_bar, remark, write_json
+from .console import progress_bar, remark, say, table, write_json
 from .preflight import check_json
 
 __all__ = ["run"]
@@ -63,9 +64,9 @@ def run(
         write_json(document, json, "benchmark")
     if json != "-":
         if not saved:
-            show(result)
+            _show(result)
         if comparison:
-            show_comparison(comparison)
+            _show_comparison(comparison)
     for error in unmet[1:]:
         remark(f"also: {error}")
     if unmet:
@@ -84,3 +85,54 @@ def _bars() -> Iterator[Callable[[str, int, int], None]]:
     with progress_bar() as progress:
         task = progress.add_task("benchmark", total=None, note="")
         yield lambda step, done, total: progress.update(task, completed=done, total=total, note=step)
+
+
+def _show(result: Result) -> None:
+    """Conditions on standard error; tables, failures, what was not measured, method and noise on standard output."""
+    for line in report.conditions(result):
+        remark(line)
+    table("Latency: milliseconds per frame at p50", *report.latency_table(result))
+    if report.p99_note(result):
+        say(report.p99_note(result))
+    for title, found in (
+        ("Throughput at p50", report.throughput_table(result)),
+        ("Accuracy against the reference", report.accuracy_table(result)),
+    ):
+        if found:
+            table(title, *found)
+    for line in report.remarks(result):
+        say(line)
+    if result.skipped:
+        table("Not measured", ("candidate", "why"), list(result.skipped.items()), numbers=False)
+    for line in report.method(result):
+        say(line)
+    for text in result.warnings:
+        say(f"NOISY: {text}", "bold")
+
+
+def _show_comparison(comparison: Comparison) -> None:
+    """Every figure, old and new, with its verdict."""
+    for text in comparison.differences:
+        remark(f"differs: {text}")
+    if comparison.differences:
+        remark("so times are not comparable; labels are")
+    for text in comparison.remarks:
+        remark(f"note: {text}")
+    table(
+        f"Old and new, differences beyond {comparison.tolerance:.0%} of a time",
+        ("candidate", "figure", "old", "new", "new / old", "verdict"),
+        [
+            (c.candidate, c.what, _figure(c, c.old), _figure(c, c.new), str(c.ratio or ""), c.verdict)
+            for c in comparison.changes
+        ],
+    )
+    regressions, improvements = comparison.regressions, [c for c in comparison.changes if c.verdict == "improvement"]
+    say(f"{len(regressions)} regressions, {len(improvements)} improvements")
+
+
+def _figure(change: Change, value: float | None) -> str:
+    if value is None:
+        return ""
+    if change.what == GATE_PASSED:
+        return "yes" if value else "no"
+    return f"{value:.2f}" if change.ratio else report.share_text(value)

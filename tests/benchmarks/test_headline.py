@@ -188,23 +188,25 @@ def contender(
     return Contender(name, False, "fp32", HumanParser.on(rival, name=name), Path("any.onnx"))
 
 
+def named(*contenders: Contender) -> Contenders:
+    return Contenders({one.name: one for one in contenders})
+
+
 def torch_parser(tiny: Tiny) -> HumanParser:
     return HumanParser.on(TorchBackend(tiny("schp"), label_set("lip"), SIZE), name="torch")
 
 
 def test_a_float_network_that_computes_something_else_is_not_timed(tiny: Tiny) -> None:
     parser = torch_parser(tiny)
-    found = Contenders(
-        [
-            contender(EAGER, parser, lambda logits: logits),
-            contender("scaled", parser, lambda logits: logits * 1.001),
-            contender("swapped", parser, lambda logits: logits[:, ::-1]),
-            contender("coarse int8", parser, lambda logits: np.round(logits * 4) / 4, "int8"),
-            contender("not finite", parser, lambda logits: logits * np.nan, "int8"),
-        ]
+    found = named(
+        contender(EAGER, parser, lambda logits: logits),
+        contender("scaled", parser, lambda logits: logits * 1.001),
+        contender("swapped", parser, lambda logits: logits[:, ::-1]),
+        contender("coarse int8", parser, lambda logits: np.round(logits * 4) / 4, "int8"),
+        contender("not finite", parser, lambda logits: logits * np.nan, "int8"),
     )
     check_exact(found, photo(FRAME))
-    assert [p.name for p in found.ready] == [EAGER, "coarse int8"]
+    assert list(found.ready) == [EAGER, "coarse int8"]
     assert set(found.missing) == {"scaled", "swapped", "not finite"}
     assert "relative L2" in found.missing["scaled"]
 
@@ -230,9 +232,9 @@ def test_the_baseline_pipeline_labels_as_the_parser(tiny: Tiny) -> None:
 
 def test_a_baseline_pipeline_that_labels_otherwise_is_refused(tiny: Tiny) -> None:
     parser = torch_parser(tiny)
-    found = Contenders([contender(EAGER, parser, lambda logits: logits)])
+    found = named(contender(EAGER, parser, lambda logits: logits))
     mirrored = BaselinePipeline(lambda image: parser.backend.run(image)[0][..., ::-1].copy(), parser.metadata)
-    run = FrameRun("baseline pipeline, PyTorch", found[EAGER], mirrored.timed, lambda path, labels, palette: None)
+    run = FrameRun("baseline pipeline, PyTorch", found.ready[EAGER], mirrored.timed, lambda path, labels, palette: None)
     with pytest.raises(ArithmeticError, match="computes something else"):
         check_baselines([run], found, [photo(FRAME)])
 

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from itertools import islice
@@ -20,7 +19,6 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from ce2p import __main__ as command
 from ce2p.api import benchmark as front_door
 from ce2p.benchmarking import candidates as opening_module
 from ce2p.benchmarking import rounds
@@ -39,6 +37,7 @@ from ce2p_runtime.errors import CE2PRuntimeError
 from ce2p_runtime.measuring.timing import Timing
 from ce2p_runtime.media.video import VideoWriter
 from tests.benchmarking.made_up import judgement, result, row, stages
+from tests.cli.command import Run
 
 Frame = NDArray[np.uint8]
 Tiny = Callable[..., CE2P]
@@ -49,28 +48,6 @@ SIZE = (60, 50)
 @pytest.fixture(autouse=True)
 def _few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(front_door, "choose_pictures", partial(front_door.choose_pictures, count=3))
-
-
-@dataclass(frozen=True)
-class Ending:
-    status: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def benchmark(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ending]:
-    """`ce2p benchmark ...` in this process."""
-
-    def typed(*arguments: object) -> Ending:
-        monkeypatch.setattr("sys.argv", ["ce2p", "benchmark", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ending:
-            command.main()
-        captured = capsys.readouterr()
-        return Ending(int(ending.value.code or 0), captured.out, captured.err)
-
-    return typed
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +65,10 @@ def run_quickly(model: Path, **changes: Any) -> bool:
 # the whole command
 
 
-def test_the_report_of_two_backends(benchmark: Callable[..., Ending], tiny_model: Path, tmp_path: Path) -> None:
+def test_the_report_of_two_backends(ce2p: Run, tiny_model: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     arguments = ("--size", "60x50", "--rounds", 2, "--warmup", 1, "--threads", 1, "--json", tmp_path / "report.json")
-    ending = benchmark(tiny_model, *arguments, "-o", tmp_path / "out")
+    ending = ce2p("benchmark", tiny_model, *arguments, "-o", tmp_path / "out")
     assert ending.status == 0, ending.err
     assert "Latency: milliseconds per frame" in ending.out
     assert "2 rounds after 1 that do not count" in ending.out
@@ -122,9 +99,7 @@ def test_the_report_of_two_backends(benchmark: Callable[..., Ending], tiny_model
     assert "![latency.png](latency.png)" in (tmp_path / "out/benchmark.md").read_text()
 
 
-def test_a_broken_candidate_stays_in_the_table_and_wins_nothing(
-    benchmark: Callable[..., Ending], tiny_model: Path, tmp_path: Path
-) -> None:
+def test_a_broken_candidate_stays_in_the_table_and_wins_nothing(ce2p: Run, tiny_model: Path, tmp_path: Path) -> None:
     """Its metadata swaps the colour channels, as a careless export does."""
     broken = onnx.load(str(tiny_model))
     entry = next(item for item in broken.metadata_props if item.key == "ce2p")
@@ -133,7 +108,7 @@ def test_a_broken_candidate_stays_in_the_table_and_wins_nothing(
     entry.value = json.dumps(fields)
     onnx.save(broken, str(tmp_path / "broken.onnx"))
     options = ("--backends", "onnxruntime", "--size", "60x50", "--rounds", 6, "--no-throughput")
-    ending = benchmark(tiny_model, tmp_path / "broken.onnx", *options, "-o", tmp_path / "out")
+    ending = ce2p("benchmark", tiny_model, tmp_path / "broken.onnx", *options, "-o", tmp_path / "out")
     assert ending.status == 0, ending.err
     assert "broken.onnx onnxruntime: pixel agreement is" in ending.out
     found = read_result(tmp_path / "out/benchmark.json")
@@ -199,31 +174,29 @@ def saved(folder: Path, name: str, **changes: Any) -> Path:
     return path
 
 
-def test_two_results_are_compared_and_a_regression_is_status_1(
-    benchmark: Callable[..., Ending], tmp_path: Path
-) -> None:
+def test_two_results_are_compared_and_a_regression_is_status_1(ce2p: Run, tmp_path: Path) -> None:
     old, new = saved(tmp_path, "old.json"), saved(tmp_path, "new.json", stages=stages(120.0))
-    ending = benchmark(new, "--compare", old)
+    ending = ce2p("benchmark", new, "--compare", old)
     assert ending.status == 1
     assert "3 regressions, 0 improvements" in ending.out
     assert "1.20 [" in ending.out
-    assert benchmark(old, "--compare", new).status == 0
-    assert benchmark(new, "--compare", old, "--tolerance", 25).status == 0
-    ending = benchmark(new, "--compare", old, "--json")
+    assert ce2p("benchmark", old, "--compare", new).status == 0
+    assert ce2p("benchmark", new, "--compare", old, "--tolerance", 25).status == 0
+    ending = ce2p("benchmark", new, "--compare", old, "--json")
     assert ending.status == 1
     assert json.loads(ending.out)["comparison"]["regressions"] == 3
     wrong = saved(tmp_path, "wrong.json", judgement=judgement("failed", 0.9))
-    ending = benchmark(wrong, "--compare", old)
+    ending = ce2p("benchmark", wrong, "--compare", old)
     assert ending.status == 1
     assert "gate passed" in ending.out
 
 
 def test_a_new_run_is_compared_at_once_and_other_machines_times_are_not(
-    benchmark: Callable[..., Ending], tiny_model: Path, tmp_path: Path
+    ce2p: Run, tiny_model: Path, tmp_path: Path
 ) -> None:
     old = saved(tmp_path, "old.json", model="tiny.onnx", stages=stages(1e-6))
     options = ("--backends", "onnxruntime", "--size", "60x50", "--rounds", 6, "--no-throughput")
-    ending = benchmark(tiny_model, *options, "--compare", old)
+    ending = ce2p("benchmark", tiny_model, *options, "--compare", old)
     assert ending.status == 0, ending.err
     assert "differs: cpu: A Processor before" in ending.err
     assert "so times are not comparable" in ending.err
@@ -251,7 +224,7 @@ def test_options_that_make_no_sense(changes: dict[str, Any], said: str, tiny_mod
         run_quickly(tiny_model, **changes)
 
 
-def test_what_cannot_be_measured_at_all(benchmark: Callable[..., Ending], tiny_model: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_measured_at_all(ce2p: Run, tiny_model: Path, tmp_path: Path) -> None:
     cases: list[tuple[dict[str, Any], type[Exception], str]] = [
         ({"backends": ("tensorflow",)}, BackendError, "unknown backend"),
         ({"models": [tmp_path / "none.onnx"]}, ModelFileError, "no such file"),
@@ -268,7 +241,7 @@ def test_what_cannot_be_measured_at_all(benchmark: Callable[..., Ending], tiny_m
         assert isinstance(refused.value, CE2PError | CE2PRuntimeError)
         assert "\n" not in str(refused.value)
     for arguments, said in ((("--batches", "1,x"), "--batches 1,x"), (("--size", "a"), "--size a")):
-        ending = benchmark(tiny_model, *arguments)
+        ending = ce2p("benchmark", tiny_model, *arguments)
         assert ending.status == 1
         assert ending.err.startswith(f"error: {said}")
 
