@@ -14,7 +14,7 @@ from typing import Literal
 
 from benchmarks.workload import ARITHMETICS, Arithmetic
 
-__all__ = ["Ceilings", "Reached", "Source", "best_of", "ceilings_of", "measure"]
+__all__ = ["Ceilings", "Reached", "Source", "best_of", "best_sources", "ceilings_of", "measure"]
 
 Resource = Literal["fp32", "bf16", "int8", "copy"]
 RESOURCES: tuple[Resource, ...] = (*ARITHMETICS, "copy")
@@ -86,6 +86,12 @@ def measure(
             continue
         reached.append(Reached(source.resource, source.name, source.amount / milliseconds * 1e3))
     return reached, missing
+
+
+def best_sources(candidates: Sequence[Source], reached: Sequence[Reached]) -> list[Source]:
+    """For each resource that anything reached the source that reached most."""
+    best = {found.resource: found.name for found in sorted(reached, key=lambda found: found.rate)}
+    return [source for source in candidates if best.get(source.resource) == source.name]
 
 
 def best_of(run: Callable[[], object], repetitions: int) -> float:

@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.ceiling_sources import sources
-from benchmarks.ceilings import Reached, Source, best_of, ceilings_of, measure
+from benchmarks.ceilings import Reached, Source, best_of, best_sources, ceilings_of, measure
 from benchmarks.headline_frames import FrameRun, check_baselines, frame_runs
 from benchmarks.headline_report import write_report
 from benchmarks.rival_files import OURS, Workshop, calibration_pictures
@@ -38,16 +37,15 @@ from benchmarks.rivals import COMPILE_SECONDS, EAGER, NAIVE, Contender, Contende
 from benchmarks.workload import workload_of_file
 from ce2p.api.notes import LOGGER, note
 from ce2p.api.pictures import GATE_PICTURES, choose_pictures
-from ce2p.benchmarking.accuracy import judge_all
-from ce2p.benchmarking.document import Judgement, Result, Row, read_result
+from ce2p.benchmarking.accuracy import Accuracy, judge_all
+from ce2p.benchmarking.document import Judgement, Result, Row, Scope, read_result
 from ce2p.benchmarking.frames import SYNTHETIC, synthetic_footage
 from ce2p.benchmarking.machine_state import MachineState
-from ce2p.benchmarking.rounds import stage_times
+from ce2p.benchmarking.rounds import Measured, stage_times
 from ce2p.checkpoints import LoadedCheckpoint, load_checkpoint
 from ce2p.errors import CE2PError, ConfigError
 from ce2p_export.torch_backend import TorchBackend
 from ce2p_runtime.frame_steps import network_input
-from ce2p_runtime.measuring.timing import timed
 from ce2p_runtime.model_files.onnx_file import exported_metadata
 
 __all__ = ["HeadlineRequest", "measure_headline"]
@@ -142,39 +140,26 @@ def _measure(
     request: HeadlineRequest, loaded: LoadedCheckpoint, contenders: Contenders, started: MachineState
 ) -> Result:
     eager = contenders.ready[EAGER].parser
-    # Results are passed on, so they hold no paths.
-    name = request.data.name
+    name = request.data.name  # results are passed on, so they hold no paths
     pictures, described = choose_pictures(request.data, eager.metadata, request.pictures, called=name)
     distances = check_exact(contenders, pictures[0].image)
-    accuracy = judge_all(
-        {name: one.parser for name, one in contenders.ready.items()}, eager, pictures, described, _judging
-    )
+    parsers = {name: one.parser for name, one in contenders.ready.items()}
+    accuracy = judge_all(parsers, eager, pictures, described, _judging)
     footage = synthetic_footage(request.frame)
     frames = footage.first(SYNTHETIC)
     runs = frame_runs(contenders)
     agreement = check_baselines(runs, contenders, frames)
-    reached, winners, not_reached = _ceilings(request)
+    reached, best, not_reached = _ceilings(request)
     with tempfile.TemporaryDirectory() as folder:
-        in_turn = dict(_timed(contenders, runs, winners, frames, Path(folder) / "labels.png"))
+        in_turn = dict(_timed(contenders, runs, best, frames, Path(folder) / "labels.png"))
         measured = stage_times(in_turn, request.rounds, request.warmup, lambda done, of: note(f"round {done} of {of}"))
-    for source in winners:
+    for source in best:
         fastest = min(measured.stages[_ceiling(source)]["best"].samples)
         reached.append(Reached(source.resource, source.name, source.amount / fastest * 1e3))
-
-    def row(one: Contender, name: str, scope: str, judgement: Judgement, facts: Mapping[str, Any]) -> Row:
-        own = {"scope": scope, "judgement": judgement, "facts": {"ours": one.ours, **facts}}
-        stages = measured.stages[f"{scope}: {name}"]
-        return Row.of(one.parser, one.file, **own, file=one.file.name, name=name, model=name, stages=stages)
-
-    rows = []
-    for one in sorted(contenders.ready.values(), key=lambda one: one.name != NAIVE):  # ratios are to the first
-        workload = dataclasses.asdict(workload_of_file(one.file))
-        facts = {"kind": one.kind, "floats": one.floats, "workload": workload, "relative_l2": distances[one.name]}
-        rows.append(row(one, one.name, "network", accuracy.judgements[one.name], facts))
-    for run in runs:
-        facts = {"network": run.contender.name, "agreement_with_pytorch": agreement[run.name]}
-        standing = accuracy.judgements[run.contender.name].standing  # the figures stand in the network's row
-        rows.append(row(run.contender, run.name, "frame", Judgement(standing), facts))
+    rows = [
+        *_network_rows(contenders, measured, accuracy, distances),
+        *_frame_rows(runs, measured, accuracy, agreement),
+    ]
     settings = {
         "checkpoint": request.checkpoint.name,
         "sha256": loaded.sha256,
@@ -197,6 +182,32 @@ def _measure(
     return measured.result(rows, settings=settings, skipped=skipped, started=started, facts=ceilings)
 
 
+def _network_rows(
+    contenders: Contenders, measured: Measured, accuracy: Accuracy, distances: Mapping[str, float | None]
+) -> Iterator[Row]:
+    for one in sorted(contenders.ready.values(), key=lambda one: one.name != NAIVE):  # ratios are to the first
+        workload = dataclasses.asdict(workload_of_file(one.file))
+        facts = {"kind": one.kind, "floats": one.floats, "workload": workload, "relative_l2": distances[one.name]}
+        yield _row(one, one.name, "network", measured, judgement=accuracy.judgements[one.name], facts=facts)
+
+
+def _frame_rows(
+    runs: Sequence[FrameRun], measured: Measured, accuracy: Accuracy, agreement: Mapping[str, float]
+) -> Iterator[Row]:
+    for run in runs:
+        facts = {"network": run.contender.name, "agreement_with_pytorch": agreement[run.name]}
+        judgement = Judgement(accuracy.judgements[run.contender.name].standing)  # figures: in the network's row
+        yield _row(run.contender, run.name, "frame", measured, judgement=judgement, facts=facts)
+
+
+def _row(
+    one: Contender, name: str, scope: Scope, measured: Measured, *, judgement: Judgement, facts: Mapping[str, Any]
+) -> Row:
+    of_it = {"scope": scope, "stages": measured.stages[f"{scope}: {name}"], "judgement": judgement}
+    facts = {"ours": one.ours, **facts}
+    return Row.of(one.parser, one.file, name=name, model=name, file=one.file.name, facts=facts, **of_it)
+
+
 def _judging(name: str, done: int, total: int) -> None:
     if done == 1:
         note(f"judging {name} on {total} pictures ...")
@@ -209,41 +220,24 @@ def _ceilings(request: HeadlineRequest) -> tuple[list[Reached], list[Source], di
     note("measuring ceilings ...")
     listed = list(sources(request.threads))
     reached, missing = measure(listed)
-    best = {(found.resource, found.name): found.rate for found in reached}
-    winners: dict[str, Source] = {}
-    for source in sorted(listed, key=lambda source: best.get((source.resource, source.name), 0.0)):
-        winners[source.resource] = source
-    return reached, list(winners.values()), {f"ceiling of {name}": reason for name, reason in missing.items()}
+    return reached, best_sources(listed, reached), {f"ceiling of {name}": reason for name, reason in missing.items()}
 
 
 def _timed(
     contenders: Contenders,
     runs: Sequence[FrameRun],
-    winners: Sequence[Source],
+    best: Sequence[Source],
     frames: Sequence[NDArray[np.uint8]],
     png: Path,
 ) -> Iterator[tuple[str, Timed]]:
     """Everything that takes its turn in the rounds, by scope and name."""
     for one in contenders.ready.values():
-        yield f"network: {one.name}", partial(_forward, one, network_input(one.parser.metadata, frames[:1]))
+        yield f"network: {one.name}", partial(one.timed, network_input(one.parser.metadata, frames[:1]))
     for run in runs:
-        yield f"frame: {run.name}", _on_frames(run, frames, png)
-    for source in winners:
-        yield _ceiling(source), partial(_at_best, source.make())
-
-
-def _forward(contender: Contender, batch: NDArray[Any]) -> Mapping[str, float]:
-    return {"network": timed(lambda: contender.network(batch))[0]}
-
-
-def _at_best(run: Callable[[], object]) -> Mapping[str, float]:
-    return {"best": best_of(run, CALLS)}
-
-
-def _on_frames(run: FrameRun, frames: Sequence[NDArray[np.uint8]], png: Path) -> Timed:
-    """Called once a round, so that all parse the same frame in the same round."""
-    turn = count()
-    return lambda: run.stages(frames[next(turn) % len(frames)], png)
+        yield f"frame: {run.name}", run.in_turn(frames, png)
+    for source in best:
+        product = source.make()
+        yield _ceiling(source), lambda run=product: {"best": best_of(run, CALLS)}  # type: ignore[misc]
 
 
 def _ceiling(source: Source) -> str:

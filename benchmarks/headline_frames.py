@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,11 @@ class FrameRun:
         times = {"png": written - parsed, "frame": parsed - started, "whole": written - started}
         stages = {name: parts[name] for name in ("prepare", "network", "labels")}
         return {**stages, **{name: ns / 1e6 for name, ns in times.items()}}
+
+    def in_turn(self, frames: Sequence[Frame], png: Path) -> Callable[[], dict[str, float]]:
+        """To be called once in each round, so that all parse the same frame in the same round."""
+        turn = cycle(frames)
+        return lambda: self.stages(next(turn), png)
 
 
 def frame_runs(contenders: Contenders) -> list[FrameRun]:

@@ -25,6 +25,7 @@ from benchmarks.workload import Arithmetic
 from ce2p_runtime import HumanParser, ModelMetadata
 from ce2p_runtime.backends import BACKENDS, Backend
 from ce2p_runtime.frame_steps import network_input
+from ce2p_runtime.measuring.timing import timed
 
 __all__ = [
     "COMPILE_SECONDS",
@@ -66,6 +67,10 @@ class Contender:
     def network(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
         """One forward pass."""
         return self.parser.backend.run(batch)
+
+    def timed(self, batch: NDArray[Any]) -> dict[str, float]:
+        """Milliseconds of one forward pass."""
+        return {"network": timed(lambda: self.network(batch))[0]}
 
 
 @dataclass

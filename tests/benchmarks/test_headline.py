@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks import headline, rival_runtimes
 from benchmarks.baseline_pipeline import BaselinePipeline, write_baseline_png
+from benchmarks.ceiling_sources import Chain, sources
 from benchmarks.headline import HeadlineRequest, measure_headline
 from benchmarks.headline_frames import FrameRun, check_baselines
 from benchmarks.headline_report import headline_markdown, write_report
@@ -53,7 +54,7 @@ def checkpoint(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(checkpoint: Path, people: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
-    """One round of everything but torch.compile and the ceilings."""
+    """One round of everything but torch.compile, with ceilings of tiny shapes."""
     request = HeadlineRequest(
         checkpoint=checkpoint,
         data=people,
@@ -63,10 +64,12 @@ def found(checkpoint: Path, people: Path, tiny_model: Path, tmp_path_factory: py
         threads=1,
         frame=FRAME,
         compile_seconds=0,
-        ceilings=False,
         work=tmp_path_factory.mktemp("work"),
     )
-    return measure_headline(request)
+    with pytest.MonkeyPatch.context() as patch:
+        small = Chain(((16, 16, 3),) * 2, 8)
+        patch.setattr(headline, "sources", lambda threads: sources(threads, (32,), (small,), 1 << 20))
+        return measure_headline(request)
 
 
 def rows_of(result: Result, scope: str) -> dict[str, Row]:
@@ -75,7 +78,7 @@ def rows_of(result: Result, scope: str) -> dict[str, Row]:
 
 def test_everybody_is_there_with_their_labels_judged(found: Result) -> None:
     rows = rows_of(found, "network")
-    assert found.skipped == {}
+    assert all(name.startswith("ceiling of") for name in found.skipped), found.skipped
     assert [name.split(",")[0] for name in rows] == [
         "ONNX Runtime",
         EAGER,
@@ -123,10 +126,18 @@ def test_the_ratios_are_those_of_the_fastest_that_passes(found: Result) -> None:
     assert f"| frame: {best.name} / baseline pipeline, PyTorch | " in text
 
 
+def test_ceilings_are_measured_by_themselves_and_again_among_the_rounds(found: Result) -> None:
+    reached = [one["name"] for one in found.facts["reached"] if one["resource"] == "fp32"]
+    assert len(set(reached)) == len(reached) - 1, "the best one twice"
+    assert found.facts["ceilings"]["fp32"] > 0
+    assert "share of the measured peak" in headline_markdown(found)
+
+
 def test_the_report_holds_every_row_and_no_path(found: Result, people: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     written = write_report(found, tmp_path / "out")
-    assert [path.name for path in written] == ["headline.json", "headline.md", "headline.png", "headline.svg"]
+    plots = [f"{name}{suffix}" for name in ("headline", "roofline") for suffix in (".png", ".svg")]
+    assert [path.name for path in written] == ["headline.json", "headline.md", *plots]
     text = written[1].read_text()
     for row in found.rows:
         assert row.name in text
