@@ -27,7 +27,7 @@ from ce2p_export import deploy
 
 TARGET = Path(__file__).parent.parent / "docs" / "MODELS.md"
 FAMILY = "ssseg"
-TRAINED = tuple(name for name in names_of(layout=True) if not DATASETS[name].own_classes)
+TRAINED = names_of(layout=True, published=True)
 ROWS = (("r50", 8), ("r50", 16), ("r101", 8), ("r101", 16))
 _TITLES = {"r50": "ResNet-50", "r101": "ResNet-101"}
 _BACKBONES = {"r50": "resnet50_v1c-2cccc1ad.pth", "r101": "resnet101_v1c-e67eebb6.pth"}

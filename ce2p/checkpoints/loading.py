@@ -13,11 +13,10 @@ from ce2p_runtime.base.files import file_sha256
 
 from ..errors import CheckpointError, ConfigError
 from ..families import FAMILIES, Family, default_input_size, recognise
-from ..families.entry import CheckpointKeys
 from ..labels import LABEL_SETS, LabelSet, guess_dataset, label_set
 from ..models.config import CE2PConfig
 from ..models.network import CE2P
-from .own_metadata import METADATA_KEY, read_own_metadata
+from .own_format import METADATA_KEY, read_own_metadata
 from .reading import RawCheckpoint, read_tensors, shown
 
 __all__ = ["INPLACE_ABN_EPS", "LoadedCheckpoint", "load_checkpoint"]
@@ -76,20 +75,20 @@ def load_checkpoint(
     family = recognise(tensors.keys())
     if family is None:
         raise CheckpointError(_unknown_layout(raw))
-    batchnorm = not family.keys.inplace_abn or first_schp or any(key.endswith("num_batches_tracked") for key in tensors)
+    batchnorm = not family.inplace_abn or first_schp or any(key.endswith("num_batches_tracked") for key in tensors)
     notes: list[str] = []
     stride = _default_stride(family, notes) if output_stride is None else output_stride
-    backbone, classes = _backbone_of(family.keys, tensors, raw.path), _classes_of(family.keys, tensors, raw.path)
+    backbone, classes = _backbone_of(family, tensors, raw.path), _classes_of(family, tensors, raw.path)
     config = CE2PConfig.of(family.name, backbone, stride, classes)
     labels = _labels_for(config, dataset, raw.path, notes)
-    net = _fill(config, tensors, family.keys, batchnorm, raw.path)
+    net = _fill(config, tensors, family, batchnorm, raw.path)
     return LoadedCheckpoint(
         net=net,
         config=config,
         labels=labels,
         path=raw.path,
         sha256=file_sha256(raw.path),
-        layout=family.keys.title,
+        layout=family.title,
         wrapper=raw.wrapper,
         norm="BatchNorm" if batchnorm else "InPlaceABN, converted exactly: gamma = |w| + 1e-5",
         weights=f"checkpoint {raw.path.name}",
@@ -132,9 +131,7 @@ def _load_own(raw: RawCheckpoint, dataset: str | None, output_stride: int | None
     )
 
 
-def _fill(
-    config: CE2PConfig, tensors: dict[str, Tensor], names: CheckpointKeys | None, batchnorm: bool, path: Path
-) -> CE2P:
+def _fill(config: CE2PConfig, tensors: dict[str, Tensor], family: Family | None, batchnorm: bool, path: Path) -> CE2P:
     """A network whose every tensor comes from the file; raises when the two sets of names or shapes differ."""
     try:
         with torch.device("meta"):
@@ -149,7 +146,7 @@ def _fill(
         if parameter == "num_batches_tracked" and not counted:
             state[ours] = torch.tensor(0)
             continue
-        key = names.file_key(ours) if names else ours
+        key = family.file_key(ours) if family else ours
         expected.add(key)
         if key not in tensors:
             wrong.append(f"missing {key} {_shape(slot)}")
@@ -169,7 +166,7 @@ def _fill(
     net.load_state_dict(state, assign=True)
     for name, value in net.state_dict().items():
         if not torch.isfinite(value).all():
-            key = names.file_key(name) if names else name
+            key = family.file_key(name) if family else name
             raise CheckpointError(f"{path}: {key} holds NaN or infinity; this file was damaged or training diverged")
     return net.eval().requires_grad_(True)
 
@@ -180,7 +177,7 @@ def _shape(tensor: Tensor) -> str:
 
 def _unknown_layout(raw: RawCheckpoint) -> str:
     sample = ", ".join(map(shown, list(raw.tensors)[:3])) or "no tensors"
-    titles = ", ".join(family.keys.title for family in FAMILIES.values())
+    titles = ", ".join(family.title for family in FAMILIES.values())
     return (
         f"{raw.path}: {len(raw.tensors)} tensors ({sample}, ...) in none of the layouts known ({titles}, ce2p); "
         "expected a CE2P-family state_dict"
@@ -196,19 +193,19 @@ def _default_stride(family: Family, notes: list[str]) -> int:
     return assumed
 
 
-def _backbone_of(names: CheckpointKeys, tensors: dict[str, Tensor], path: Path) -> str:
-    depth = sum(names.file_key(f"backbone.layer3.{i}.branch.0.conv.weight") in tensors for i in range(64))
+def _backbone_of(family: Family, tensors: dict[str, Tensor], path: Path) -> str:
+    depth = sum(family.file_key(f"backbone.layer3.{i}.branch.0.conv.weight") in tensors for i in range(64))
     backbones = {2: "r18", 6: "r50", 23: "r101"}
     if depth not in backbones:
         raise CheckpointError(f"{path}: layer3 has {depth} blocks; expected 6 (ResNet-50) or 23 (ResNet-101)")
     return backbones[depth]
 
 
-def _classes_of(names: CheckpointKeys, tensors: dict[str, Tensor], path: Path) -> int:
+def _classes_of(family: Family, tensors: dict[str, Tensor], path: Path) -> int:
     """The class count of the final classifier; the stage-1 classifier must agree."""
     counts = {}
     for head in ("fusion.classifier.weight", "stage1_classifier.weight"):
-        key = names.file_key(head)
+        key = family.file_key(head)
         if key not in tensors:
             raise CheckpointError(
                 f"{path}: {key} is missing, the class count cannot be told; is this a whole checkpoint?"

@@ -118,8 +118,7 @@ def not_recognised(root: Path) -> str:
     """The message about a folder that `recognise` does not know."""
     return (
         f"{root}: has the layout of no data set we know; {_contents(root)}; name a published one with --dataset "
-        f"({', '.join(name for name in names_of(layout=True) if not DATASETS[name].own_classes)}), or bring classes of "
-        f"your own as {CUSTOM_LAYOUT}"
+        f"({', '.join(names_of(layout=True, published=True))}), or bring classes of your own as {CUSTOM_LAYOUT}"
     )
 
 

@@ -41,12 +41,15 @@ NOISE = (
 )
 
 
-def names_of(*, layout: bool = False, people: bool = False, instances: bool = False) -> tuple[str, ...]:
+def names_of(
+    *, layout: bool = False, people: bool = False, instances: bool = False, published: bool = False
+) -> tuple[str, ...]:
     """Short names of the data sets that have what is asked for, in order."""
     return tuple(
         name
         for name, entry in DATASETS.items()
         if (entry.layout or not layout) and (entry.people or not people) and (entry.has_instances or not instances)
+        if not (published and entry.own_classes)
     )
 
 

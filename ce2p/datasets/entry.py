@@ -18,19 +18,6 @@ from ce2p_runtime.label_conventions import Colour
 
 from ..errors import ConfigError
 
-__all__ = [
-    "MOST_NAME",
-    "DataSet",
-    "Folders",
-    "LabelSet",
-    "Layout",
-    "Published",
-    "SyntheticPeople",
-    "figures",
-    "inside",
-    "sssegmentation",
-]
-
 MOST_NAME = 200
 """Characters of a class's or data set's name."""
 

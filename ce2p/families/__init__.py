@@ -36,7 +36,7 @@ DEFAULT_FAMILY = SSSEG.name
 
 def recognise(keys: Collection[str]) -> Family | None:
     """The family whose signature the keys of a checkpoint contain, or None."""
-    return next((entry for entry in FAMILIES.values() if all(key in keys for key in entry.keys.signature)), None)
+    return next((entry for entry in FAMILIES.values() if all(key in keys for key in entry.signature)), None)
 
 
 def preprocessing_for(family: str) -> Preprocessing:

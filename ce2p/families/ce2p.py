@@ -1,6 +1,6 @@
 """CE2P as its authors published it in 2019: liutinglt/CE2P networks/CE2P.py, evaluate.py, dataset/datasets.py."""
 
-from .entry import CheckpointKeys, Family, Geometry, Normalisation, Preprocessing, Wiring, ce2p_rules
+from .entry import Family, Geometry, Normalisation, Preprocessing, Wiring, ce2p_rules
 
 CE2P = Family(
     name="ce2p",
@@ -15,12 +15,10 @@ CE2P = Family(
         head_slope=0.01,
         dropout=0.1,
     ),
-    keys=CheckpointKeys(
-        title="CE2P",
-        signature=("edge_layer.conv4.weight", "layer7.0.weight"),
-        rules=ce2p_rules(stem=3, pyramid="layer5", edge="edge_layer", decoder="layer6", fusion="layer7", refine=(2, 3)),
-        inplace_abn=True,
-    ),
+    title="CE2P",
+    signature=("edge_layer.conv4.weight", "layer7.0.weight"),
+    rules=ce2p_rules(stem=3, pyramid="layer5", edge="edge_layer", decoder="layer6", fusion="layer7", refine=2),
+    inplace_abn=True,
     strides=(16,),
     preprocessing=Preprocessing(
         # RGB statistics on BGR channels: a slip in the public code that its weights have learnt.

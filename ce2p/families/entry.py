@@ -7,22 +7,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
-from ce2p_runtime.model_files.metadata import Geometry, Normalisation
-
-__all__ = [
-    "CheckpointKeys",
-    "Family",
-    "Geometry",
-    "Normalisation",
-    "Preprocessing",
-    "Rules",
-    "Wiring",
-    "blocks",
-    "ce2p_rules",
-    "pair",
-]
+from ce2p_runtime.model_files.metadata import Geometry as Geometry
+from ce2p_runtime.model_files.metadata import Normalisation as Normalisation
 
 Rules = tuple[tuple[str, str], ...]
 """(pattern of our module name, replacement); the first that matches the whole name wins. Layers that a version lacks
@@ -68,33 +57,18 @@ class Preprocessing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckpointKeys:
-    """How a code base names the parts of the network. Our own names are the reference."""
-
-    title: str
-    """Of the code base, for messages."""
-    signature: tuple[str, ...]
-    """Keys that only a file of this family has, all of them."""
-    rules: Rules
-    inplace_abn: bool = False
-    """Whether its norms are InPlaceABN when the file carries no `num_batches_tracked`."""
-
-    def file_key(self, our_key: str) -> str:
-        """`backbone.layer1.0.conv1.norm.bias` -> the key in the file, e.g. `layer1.0.bn1.bias`."""
-        module, _, parameter = our_key.rpartition(".")
-        for pattern, replacement in self.rules:
-            if re.fullmatch(pattern, module):
-                return f"{re.sub(pattern, replacement, module)}.{parameter}"
-        raise LookupError(f"layout {self.title} has no rule for {our_key}")
-
-
-@dataclass(frozen=True, kw_only=True)
 class Family:
     """One public code base's network. What a published data set changes in it, says `ce2p.datasets`."""
 
     name: str
+    title: str
+    """Of the code base, for messages about its checkpoints."""
     wiring: Wiring
-    keys: CheckpointKeys
+    signature: tuple[str, ...]
+    """Keys that only a checkpoint of this family has, all of them."""
+    rules: Rules
+    inplace_abn: bool
+    """Whether its norms are InPlaceABN when the file carries no `num_batches_tracked`."""
     strides: tuple[int, ...]
     """Output strides of its public checkpoints, which the files do not tell; the one assumed stands first."""
     preprocessing: Preprocessing
@@ -103,47 +77,53 @@ class Family:
     site_colours: bool
     """Whether it paints a data set in the colours of its site, where that has some, instead of PASCAL's."""
 
+    def file_key(self, our_key: str) -> str:
+        """`backbone.layer1.0.conv1.norm.bias` -> the key in its files, e.g. `layer1.0.bn1.bias`."""
+        module, _, parameter = our_key.rpartition(".")
+        for pattern, replacement in self.rules:
+            if re.fullmatch(pattern, module):
+                return f"{re.sub(pattern, replacement, module)}.{parameter}"
+        raise LookupError(f"{self.title} has no rule for {our_key}")
+
 
 def pair(ours: str, conv: str, norm: str) -> Rules:
     """Rules for one ConvNormAct."""
     return (rf"{ours}\.conv", conv), (rf"{ours}\.norm", norm)
 
 
+def pairs(ours: str, theirs: str, first: int = 0) -> Rules:
+    """Rules for one ConvNormAct whose parts the file numbers: the convolution is `first`, its norm the next."""
+    return pair(ours, f"{theirs}.{first}", f"{theirs}.{first + 1}")
+
+
 def blocks(prefix: str) -> Rules:
     """The residual blocks, named as torchvision does, in every layout."""
-    block = r"backbone\.(layer\d\.\d+)"
-    return (
-        *(
-            rule
-            for i in range(3)
-            for rule in pair(rf"{block}\.branch\.{i}", rf"{prefix}\1.conv{i + 1}", rf"{prefix}\1.bn{i + 1}")
-        ),
-        *pair(rf"{block}\.downsample", rf"{prefix}\1.downsample.0", rf"{prefix}\1.downsample.1"),
-    )
+    block, branches = r"backbone\.(layer\d\.\d+)", range(3)
+    inside = (pair(rf"{block}\.branch\.{i}", rf"{prefix}\1.conv{i + 1}", rf"{prefix}\1.bn{i + 1}") for i in branches)
+    return (*chain.from_iterable(inside), *pairs(rf"{block}\.downsample", rf"{prefix}\1.downsample"))
 
 
-def ce2p_rules(*, stem: int, pyramid: str, edge: str, decoder: str, fusion: str, refine: tuple[int, int]) -> Rules:
+def ce2p_rules(*, stem: int, pyramid: str, edge: str, decoder: str, fusion: str, refine: int) -> Rules:
     """CE2P's, SCHP's and M-CE2P's: the same tree under different names.
 
-    `stem`: its convolutions, numbered at the top level. `refine`: indices in the decoder that separate ReLUs shift.
+    `stem`: its convolutions, numbered at the top level. `refine`: index of the decoder's last convolution, which
+    separate ReLUs shift.
     """
+    stems = (pair(rf"backbone\.stem\.{i}", f"conv{i + 1}", f"bn{i + 1}") for i in range(stem))
+    edges = (pairs(rf"edge\.branches\.{i}", f"{edge}.conv{i + 1}") for i in range(3))
     return (
-        *(rule for i in range(stem) for rule in pair(rf"backbone\.stem\.{i}", f"conv{i + 1}", f"bn{i + 1}")),
+        *chain.from_iterable(stems),
         *blocks(""),
-        *pair(r"pyramid\.stages\.(\d)", rf"{pyramid}.stages.\1.1", rf"{pyramid}.stages.\1.2"),
-        *pair(r"pyramid\.bottleneck", f"{pyramid}.bottleneck.0", f"{pyramid}.bottleneck.1"),
-        *(
-            rule
-            for i in range(3)
-            for rule in pair(rf"edge\.branches\.{i}", f"{edge}.conv{i + 1}.0", f"{edge}.conv{i + 1}.1")
-        ),
+        *pairs(r"pyramid\.stages\.(\d)", rf"{pyramid}.stages.\1", 1),
+        *pairs(r"pyramid\.bottleneck", f"{pyramid}.bottleneck"),
+        *chain.from_iterable(edges),
         (r"edge_classifier\.shared", f"{edge}.conv4"),
         (r"edge_classifier\.mix", f"{edge}.conv5"),
-        *pair(r"decoder\.lateral", f"{decoder}.conv1.0", f"{decoder}.conv1.1"),
-        *pair(r"decoder\.shortcut", f"{decoder}.conv2.0", f"{decoder}.conv2.1"),
-        *pair(r"decoder\.merge", f"{decoder}.conv3.0", f"{decoder}.conv3.1"),
-        *pair(r"decoder\.refine", f"{decoder}.conv3.{refine[0]}", f"{decoder}.conv3.{refine[1]}"),
+        *pairs(r"decoder\.lateral", f"{decoder}.conv1"),
+        *pairs(r"decoder\.shortcut", f"{decoder}.conv2"),
+        *pairs(r"decoder\.merge", f"{decoder}.conv3"),
+        *pairs(r"decoder\.refine", f"{decoder}.conv3", refine),
         ("stage1_classifier", f"{decoder}.conv4"),
-        *pair(r"fusion\.merge", f"{fusion}.0", f"{fusion}.1"),
+        *pairs(r"fusion\.merge", fusion),
         (r"fusion\.classifier", f"{fusion}.3"),
     )

@@ -2,17 +2,14 @@
 
 from dataclasses import replace
 
-from .entry import CheckpointKeys
 from .ssseg_2020 import SSSEG_2020, ssseg_rules
 
 SSSEG = replace(
     SSSEG_2020,
     name="ssseg",
     wiring=replace(SSSEG_2020.wiring, lateral=False, fusion_layers=2, decoder_width=512),
-    keys=CheckpointKeys(
-        title="sssegmentation",
-        signature=("ppm_net.bottleneck.0.weight", "decoder_stage2.7.weight"),
-        rules=ssseg_rules(bottleneck="bottleneck", classifier=7),
-    ),
+    title="sssegmentation",
+    signature=("ppm_net.bottleneck.0.weight", "decoder_stage2.7.weight"),
+    rules=ssseg_rules(bottleneck="bottleneck", classifier=7),
     strides=(8, 16),
 )

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_type_hints
 
-from ..datasets import DATASETS, names_of
+from ..datasets import names_of
 from ..errors import ConfigError
 from ..families import FAMILIES
 from ..families.entry import Wiring
@@ -102,8 +102,7 @@ def model_names() -> tuple[str, ...]:
     """Every named model: each published data set with every backbone, the tiny one included, and stride."""
     return tuple(
         f"{dataset}-{backbone}-os{stride}"
-        for dataset in names_of(layout=True)
-        if not DATASETS[dataset].own_classes
+        for dataset in names_of(layout=True, published=True)
         for backbone in BACKBONES
         for stride in (8, 16)
     )

@@ -10,18 +10,16 @@ Everything is a pure function of a seed. A still picture:
 Sizes are (height, width), images uint8 BGR (H, W, 3), labels uint8 (H, W) of `Lip` ids.
 """
 
-from .annotated import SYNTHETIC, Annotated, annotated_at
+from .annotated import SYNTHETIC, Annotated, annotated_at, iter_samples, sample_at
 from .body import Pose, View
 from .figure import Person, sample_person
 from .folders import write_dataset, write_lip_folder
 from .group import Group, render_group, sample_group
-from .lip import NUM_CLASSES, Lip
-from .samples import iter_samples, sample_at
+from .lip import Lip
 from .scene import Scene, render, sample_scene
 from .sequence import walking_scenes, walking_sequence
 
 __all__ = [
-    "NUM_CLASSES",
     "SYNTHETIC",
     "Annotated",
     "Group",

@@ -1,11 +1,13 @@
-"""The same people as other data sets annotate them: picture and label maps of one sample.
+"""Synthetic samples by seed, split and index: scenes, pictures with LIP's labels, and those of other data sets.
 
-How, says `SyntheticPeople` in each data set's module; bags and groups apart, the pictures are LIP's.
+How other data sets annotate the same people, says `SyntheticPeople` in each one's module; bags and groups apart, the
+pictures are LIP's. `folders.py` writes them as the data sets are published.
 """
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from collections.abc import Iterator
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
@@ -20,13 +22,44 @@ from .group import render_group, sample_group
 from .lip import Lip
 from .parts import body_parts
 from .regions import Region
-from .samples import Split, stream
-from .scene import render_regions, sample_scene, with_bag
+from .scene import Scene, render, render_regions, sample_scene, with_bag
 
-__all__ = ["SYNTHETIC", "Annotated", "annotated_at"]
+__all__ = ["SYNTHETIC", "Annotated", "Split", "annotated_at", "iter_samples", "sample_at", "stream"]
 
 SYNTHETIC: Final = names_of(people=True)
 """The data sets that there are synthetic people for."""
+Split: TypeAlias = Literal["train", "val"]
+
+_SPLITS: Final[dict[Split, int]] = {"train": 0, "val": 1}
+
+
+def stream(seed: int, split: Split, index: int) -> np.random.Generator:
+    """Return the generator that everything in sample `index` of a split is drawn from, whatever was drawn before.
+
+    Raises `ValueError` for a negative `seed` or `index`.
+    """
+    return np.random.default_rng([seed, _SPLITS[split], index])
+
+
+def sample_at(
+    seed: int, index: int, size: tuple[int, int], split: Split = "train", *, whole_figures: bool = False
+) -> Scene:
+    """Return sample `index` of a split. `size` is (height, width); `whole_figures` as in `sample_scene`.
+
+    Raises `ValueError` for a negative `seed` or `index`.
+    """
+    return sample_scene(stream(seed, split, index), size, whole=whole_figures)
+
+
+def iter_samples(
+    seed: int, count: int, size: tuple[int, int], *, split: Split = "train", start: int = 0
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    """Yield `count` pictures, uint8 BGR (H, W, 3), with LIP labels, uint8 (H, W), from index `start` on.
+
+    The splits draw from different streams: with the same seed they share no person and no place.
+    """
+    for index in range(start, start + count):
+        yield render(sample_at(seed, index, size, split))
 
 
 class Annotated(NamedTuple):

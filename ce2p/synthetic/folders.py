@@ -19,8 +19,7 @@ from ce2p_runtime.media.png import encode_png
 
 from ..datasets import DATASETS
 from ..errors import ConfigError
-from .annotated import SYNTHETIC, Annotated, annotated_at
-from .samples import Split
+from .annotated import SYNTHETIC, Annotated, Split, annotated_at
 
 __all__ = ["write_dataset", "write_lip_folder"]
 

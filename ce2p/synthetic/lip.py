@@ -8,7 +8,6 @@ class for the neck; the generator gives it, like the skin that a neckline shows,
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Final
 
 
 class Lip(IntEnum):
@@ -34,6 +33,3 @@ class Lip(IntEnum):
     RIGHT_LEG = 17
     LEFT_SHOE = 18
     RIGHT_SHOE = 19
-
-
-NUM_CLASSES: Final = len(Lip)

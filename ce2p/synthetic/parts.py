@@ -7,7 +7,6 @@ Hands and gloves are lower arm, feet and shoes lower leg, neck and scarf torso, 
 
 from __future__ import annotations
 
-from enum import IntEnum
 from itertools import pairwise
 from typing import Final
 
@@ -18,39 +17,31 @@ from .body import SIDES, Skeleton
 from .outline import Points
 from .regions import Region
 
-__all__ = ["Part", "body_parts"]
+__all__ = ["body_parts"]
 
 _GROIN: Final = -0.20
 """Where the torso ends between the legs, and below at its sides: levels of the trunk, 0 pelvis, 1 neck."""
 _HIP_CREASE: Final = 0.08
 
 
-class Part(IntEnum):
-    """Pascal-Person-Part's class ids."""
-
-    BACKGROUND = 0
-    HEAD = 1
-    TORSO = 2
-    UPPER_ARMS = 3
-    LOWER_ARMS = 4
-    UPPER_LEGS = 5
-    LOWER_LEGS = 6
+HEAD, TORSO, UPPER_ARMS, LOWER_ARMS, UPPER_LEGS, LOWER_LEGS = range(1, 7)
+"""Pascal-Person-Part's class ids."""
 
 
 def body_parts(regions: NDArray[np.uint8], skeleton: Skeleton) -> NDArray[np.uint8]:
-    """Return the `Part` of every pixel, uint8 (H, W), from the figure's `Region` map (H, W) and its skeleton."""
+    """Return the class of every pixel, uint8 (H, W), from the figure's `Region` map (H, W) and its skeleton."""
     parts = np.zeros(regions.shape, np.uint8)
-    parts[regions == Region.HEAD] = Part.HEAD
-    parts[regions == Region.NECK] = Part.TORSO
+    parts[regions == Region.HEAD] = HEAD
+    parts[regions == Region.NECK] = TORSO
     for name, _ in SIDES:
         bones = _limb(skeleton, name, "arm")
-        _cut(parts, regions == Region[f"{name}_arm".upper()], [bones], Part.UPPER_ARMS, Part.LOWER_ARMS)
+        _cut(parts, regions == Region[f"{name}_arm".upper()], [bones], UPPER_ARMS, LOWER_ARMS)
         bones = _limb(skeleton, name, "leg")
-        _cut(parts, regions == Region[f"{name}_leg".upper()], [bones], Part.UPPER_LEGS, Part.LOWER_LEGS)
+        _cut(parts, regions == Region[f"{name}_leg".upper()], [bones], UPPER_LEGS, LOWER_LEGS)
     clothes = np.isin(regions, (Region.TRUNK, Region.BELT, Region.HIPS))
     legs = [_limb(skeleton, name, "leg") for name, _ in SIDES]
-    _cut(parts, clothes, legs, Part.UPPER_LEGS, Part.LOWER_LEGS)
-    parts[clothes & _above_groin(regions.shape, skeleton)] = Part.TORSO
+    _cut(parts, clothes, legs, UPPER_LEGS, LOWER_LEGS)
+    parts[clothes & _above_groin(regions.shape, skeleton)] = TORSO
     return parts
 
 
@@ -60,9 +51,7 @@ def _limb(skeleton: Skeleton, side: str, kind: str) -> list[Points]:
     return [skeleton.joints[f"{side}_{name}"] for name in names]
 
 
-def _cut(
-    parts: NDArray[np.uint8], where: NDArray[np.bool_], limbs: list[list[Points]], upper: Part, lower: Part
-) -> None:
+def _cut(parts: NDArray[np.uint8], where: NDArray[np.bool_], limbs: list[list[Points]], upper: int, lower: int) -> None:
     """Give the pixels of `where` to the upper or lower parts of the limbs, whichever bone is nearer."""
     rows, columns = np.nonzero(where)
     points = np.stack([columns, rows], axis=1).astype(np.float64) + 0.5

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ..checkpoints import load_checkpoint
-from ..checkpoints.own_metadata import METADATA_KEY
+from ..checkpoints.own_format import METADATA_KEY
 from ..checkpoints.reading import read_tensors
 from ..errors import CheckpointError
 from ..families import FAMILIES, recognise
@@ -70,7 +70,7 @@ class _Backbone:
 
     def file_key(self, our_key: str) -> str:
         """`layer1.0.branch.0.conv.weight` -> `layer1.0.conv1.weight`."""
-        return FAMILIES[self.family].keys.file_key(f"backbone.{our_key}").removeprefix(self.prefix)
+        return FAMILIES[self.family].file_key(f"backbone.{our_key}").removeprefix(self.prefix)
 
 
 _BACKBONES = {

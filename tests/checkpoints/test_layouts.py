@@ -19,7 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ce2p.checkpoints import load_checkpoint, saving
+from ce2p.checkpoints import load_checkpoint, own_format, save_checkpoint
 from ce2p.errors import CheckpointError
 from ce2p.families import FAMILIES, recognise
 from ce2p.labels import LabelSet
@@ -36,7 +36,7 @@ SSSEG_FAMILIES = ("ssseg", "ssseg-2020")
 
 def in_public_names(family: str, state: State, *, counted: bool = True) -> State:
     """A state under its family's public names, with or without the batch counts that InPlaceABN lacks."""
-    layout = FAMILIES[family].keys
+    layout = FAMILIES[family]
     return {layout.file_key(k): v for k, v in state.items() if counted or not k.endswith("num_batches_tracked")}
 
 
@@ -237,7 +237,7 @@ def test_a_file_has_as_many_names_as_published(family: str, backbone: str, count
 @pytest.mark.parametrize("family", FAMILIES)
 def test_published_names_hold_the_right_part_in_the_right_shape(family: str) -> None:
     state = full_size(family, "r101")
-    layout = FAMILIES[family].keys
+    layout = FAMILIES[family]
     found = {layout.file_key(ours): (ours, tuple(value.shape)) for ours, value in state.items()}
     assert {name: found.get(name) for name in PUBLISHED[family]} == PUBLISHED[family]
 
@@ -256,7 +256,7 @@ def test_ce2p_names_are_schp_names_with_four_parts_renamed() -> None:
 def test_a_layout_is_recognised_as_itself_and_no_other(family: str, backbone: str) -> None:
     keys = in_public_names(family, full_size(family, backbone)).keys()
     assert recognise(keys) is FAMILIES[family]
-    fitting = [name for name, entry in FAMILIES.items() if all(key in keys for key in entry.keys.signature)]
+    fitting = [name for name, entry in FAMILIES.items() if all(key in keys for key in entry.signature)]
     assert fitting == [family]
 
 
@@ -321,7 +321,7 @@ def test_public_file_comes_back_bit_for_bit(tmp_path: Path, tiny: Tiny, family: 
     loaded = load_checkpoint(tmp_path / name, output_stride=16)
     assert loaded.config == net.config
     assert loaded.norm == "BatchNorm"
-    assert loaded.layout == FAMILIES[family].keys.title
+    assert loaded.layout == FAMILIES[family].title
     assert ("module." in loaded.wrapper) == ("module." in packing or packing in {"state_dict", "before torch 1.6"})
     assert not any(module.training for module in loaded.net.modules())
     assert all(parameter.requires_grad for parameter in loaded.net.parameters())
@@ -494,7 +494,7 @@ def first_generation(net: CE2P, counted: bool) -> State:
     for ours, value in net.state_dict().items():
         if ours.endswith("num_batches_tracked") and not counted:
             continue
-        module, _, parameter = FAMILIES["schp"].keys.file_key(ours).rpartition(".")
+        module, _, parameter = FAMILIES["schp"].file_key(ours).rpartition(".")
         in_head = ".norm." in ours and not ours.startswith("backbone.")
         state[f"{module}.bn.{parameter}" if in_head else f"{module}.{parameter}"] = value
     return state
@@ -586,7 +586,7 @@ def test_weights_of_a_public_file_are_described_by_its_name(tmp_path: Path, tiny
 @pytest.mark.parametrize("family", FAMILIES)
 def test_own_format_comes_back_whole_without_options(tmp_path: Path, tiny: Tiny, family: str, stride: int) -> None:
     net = signed(tiny(family, stride))
-    path = saving.save_checkpoint(tmp_path / "sub" / "own.safetensors", net, "cihp", "trained 3 days", {"lr": 0.1})
+    path = save_checkpoint(tmp_path / "sub" / "own.safetensors", net, "cihp", "trained 3 days", {"lr": 0.1})
     loaded = load_checkpoint(path)
     assert loaded.config == net.config
     assert loaded.labels.dataset == "cihp"
@@ -597,7 +597,7 @@ def test_own_format_comes_back_whole_without_options(tmp_path: Path, tiny: Tiny,
 
 
 def test_own_format_keeps_custom_classes(tmp_path: Path, tiny: Tiny) -> None:
-    path = saving.save_checkpoint(tmp_path / "own.safetensors", tiny("ssseg", 8, 5), "custom", "random", untrained=True)
+    path = save_checkpoint(tmp_path / "own.safetensors", tiny("ssseg", 8, 5), "custom", "random", untrained=True)
     loaded = load_checkpoint(path)
     assert loaded.untrained
     assert loaded.labels.dataset == "custom"
@@ -606,23 +606,23 @@ def test_own_format_keeps_custom_classes(tmp_path: Path, tiny: Tiny) -> None:
 
 
 def test_own_format_knows_its_data_set_and_refuses_to_be_of_another(tmp_path: Path, tiny: Tiny) -> None:
-    path = saving.save_checkpoint(tmp_path / "own.safetensors", tiny("schp", 16), "lip", "untrained")
+    path = save_checkpoint(tmp_path / "own.safetensors", tiny("schp", 16), "lip", "untrained")
     assert load_checkpoint(path, dataset="lip", output_stride=16).labels.dataset == "lip"
     with pytest.raises(CheckpointError, match=r"trained on the classes of Look into Person, --dataset cihp asked for"):
         load_checkpoint(path, dataset="cihp")
     named = LabelSet("custom", "shop", ("Background", *(f"part {index}" for index in range(1, 20))))
-    path = saving.save_checkpoint(tmp_path / "named.safetensors", tiny("schp", 16), named, "untrained")
+    path = save_checkpoint(tmp_path / "named.safetensors", tiny("schp", 16), named, "untrained")
     with pytest.raises(CheckpointError, match="trained on the classes of shop, --dataset lip asked for"):
         load_checkpoint(path, dataset="lip")
 
 
 def test_own_format_without_class_names_takes_those_asked_for(tmp_path: Path, tiny: Tiny) -> None:
-    path = saving.save_checkpoint(tmp_path / "own.safetensors", tiny("schp", 16), "custom", "untrained")
+    path = save_checkpoint(tmp_path / "own.safetensors", tiny("schp", 16), "custom", "untrained")
     assert load_checkpoint(path, dataset="cihp").labels.dataset == "cihp"
 
 
 def test_own_format_is_one_json_document_beside_the_tensors(tmp_path: Path, tiny: Tiny) -> None:
-    path = saving.save_checkpoint(tmp_path / "own.safetensors", tiny("schp", 16), "lip", "untrained")
+    path = save_checkpoint(tmp_path / "own.safetensors", tiny("schp", 16), "lip", "untrained")
     with safe_open(path, framework="pt") as file:
         document = json.loads(file.metadata()["ce2p"])
         assert set(file.keys()) == set(tiny("schp", 16).state_dict())
@@ -632,7 +632,7 @@ def test_own_format_is_one_json_document_beside_the_tensors(tmp_path: Path, tiny
 
 def test_own_format_is_refused_under_another_suffix(tmp_path: Path, tiny: Tiny) -> None:
     with pytest.raises(ValueError, match=r"net\.pth"):
-        saving.save_checkpoint(tmp_path / "net.pth", tiny("schp", 16), "lip", "untrained")
+        save_checkpoint(tmp_path / "net.pth", tiny("schp", 16), "lip", "untrained")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -645,14 +645,14 @@ def test_a_crash_while_saving_leaves_the_old_file_and_nothing_else(
     def disk_full(*_: Any, **__: Any) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(saving, "save", disk_full)
+    monkeypatch.setattr(own_format, "save", disk_full)
     with pytest.raises(OSError, match="No space"):
-        saving.save_checkpoint(path, tiny("schp", 16), "lip", "untrained")
+        save_checkpoint(path, tiny("schp", 16), "lip", "untrained")
     assert path.read_bytes() == b"the old file"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_own_format_at_another_stride_than_trained_is_refused(tmp_path: Path, tiny: Tiny) -> None:
-    path = saving.save_checkpoint(tmp_path / "own.safetensors", tiny("ssseg", 8), "lip", "untrained")
+    path = save_checkpoint(tmp_path / "own.safetensors", tiny("ssseg", 8), "lip", "untrained")
     with pytest.raises(CheckpointError, match=r"own\.safetensors: trained at output stride 8, --os 16"):
         load_checkpoint(path, output_stride=16)

@@ -46,7 +46,7 @@ def refusal(path: Path, **options: Any) -> str:
 @pytest.fixture
 def state(tiny: Tiny) -> State:
     """A complete tiny SCHP file's content; the mapping is the test's own, the tensors are shared."""
-    layout = FAMILIES["schp"].keys
+    layout = FAMILIES["schp"]
     return {layout.file_key(key): value for key, value in tiny("schp", 16).state_dict().items()}
 
 
@@ -55,7 +55,7 @@ def intact(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> dict[str, by
     """One complete file in each container."""
     folder = tmp_path_factory.mktemp("intact")
     content = {key: value.clone() for key, value in tiny("schp", 16).state_dict().items()}
-    layout = FAMILIES["schp"].keys
+    layout = FAMILIES["schp"]
     content = {layout.file_key(key): value for key, value in content.items()}
     torch.save(content, folder / "zip.pth")
     torch.save(content, folder / "legacy.pth", _use_new_zipfile_serialization=False)

@@ -192,7 +192,7 @@ def test_folders_that_cannot_be_checked_at_all(tmp_path: Path, capsys: pytest.Ca
     )
     assert str(check(capsys, tmp_path).error).startswith(
         f"{tmp_path}: has the layout of no data set we know; {tmp_path} is empty; name a published one with --dataset "
-        f"({', '.join(names_of(layout=True)[:-1])}), or bring classes of your own as classes.txt (one name per line"
+        f"({', '.join(names_of(layout=True, published=True))}), or bring classes of your own as classes.txt (one name "
     )
     for dataset in ("lip", "custom", "voc", "cihp"):
         error = check(capsys, tmp_path, dataset).error

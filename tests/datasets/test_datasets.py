@@ -57,7 +57,7 @@ def test_what_a_data_set_changes_in_a_recipe_arrives(name: str) -> None:
 
 
 def test_each_data_set_that_can_be_opened_has_model_names() -> None:
-    published = [name for name in names_of(layout=True) if not DATASETS[name].own_classes]
+    published = names_of(layout=True, published=True)
     assert len(model_names()) == len(set(model_names())) == len(published) * len(BACKBONES) * 2
     assert {name.partition("-")[0] for name in model_names()} == set(published)
 

@@ -32,7 +32,7 @@ def narrow_network() -> CE2P:
 
 def public_names(net: CE2P) -> dict[str, Tensor]:
     """Its tensors under SCHP's names. The narrow one's have the wrong shapes, which is the last thing looked at."""
-    layout = FAMILIES["schp"].keys
+    layout = FAMILIES["schp"]
     return {layout.file_key(name): value for name, value in net.state_dict().items()}
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from ce2p.synthetic import (
-    NUM_CLASSES,
     Lip,
     iter_samples,
     render,
@@ -19,10 +18,10 @@ from ce2p.synthetic import (
     walking_sequence,
     write_lip_folder,
 )
+from ce2p.synthetic.annotated import Split
 from ce2p.synthetic.figure import figure_shapes
 from ce2p.synthetic.materials import Material, tile
 from ce2p.synthetic.render import Frame, Shape, paint
-from ce2p.synthetic.samples import Split
 
 SMALL = (96, 80)
 
@@ -52,7 +51,7 @@ def test_shapes_dtypes_and_range(size: tuple[int, int]) -> None:
         assert image.shape == (*size, 3)
         assert labels.shape == size
         assert image.dtype == labels.dtype == np.uint8
-        assert labels.max() < NUM_CLASSES
+        assert labels.max() < len(Lip)
         assert (labels > 0).any()
         assert (labels == 0).any()
 

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from ce2p.datasets import DATASETS
 from ce2p.synthetic import Lip, annotated_at, render, render_group, sample_at, sample_group
-from ce2p.synthetic.annotated import outline, part_instances
+from ce2p.synthetic.annotated import outline, part_instances, stream
 from ce2p.synthetic.body import Skeleton, place
 from ce2p.synthetic.classes import class_table
 from ce2p.synthetic.group import Group
 from ce2p.synthetic.regions import Region
-from ce2p.synthetic.samples import stream
 from ce2p.synthetic.scene import Scene, render_regions
 
 SMALL = (96, 80)

@@ -13,7 +13,7 @@ from ce2p.data.splits import open_split, recognise
 from ce2p.errors import ConfigError
 from ce2p.labels import label_set, read_label_set
 from ce2p.synthetic import SYNTHETIC, annotated_at, iter_samples, write_dataset, write_lip_folder
-from ce2p.synthetic.samples import Split
+from ce2p.synthetic.annotated import Split
 
 SIZE = (72, 60)
 LIKE_LIP = {
