@@ -107,7 +107,7 @@ def _times(old: Row, new: Row, tolerance: float, *, comparable: bool) -> list[Ch
         verdict = _verdict(ratio, tolerance) if comparable and old.batch == new.batch else "not comparable"
         shown: Verdict = verdict if weighs or verdict == "not comparable" else "no difference"
         times = {"old": one.median_ms, "new": other.median_ms}
-        changes.append(Change(candidate=new.name, what=f"{stage} p50 ms", **times, ratio=ratio, verdict=shown))
+        changes.append(Change(candidate=new.label, what=f"{stage} p50 ms", **times, ratio=ratio, verdict=shown))
     return changes
 
 
@@ -132,13 +132,13 @@ def _accuracy(old: Row, new: Row, *, comparable: bool) -> list[Change]:
             fell = one - other
             verdict = "regression" if fell > allowed else "improvement" if fell < -allowed else "no difference"
         what = name.replace("_", " ")
-        changes.append(Change(candidate=new.name, what=what, old=one, new=other, verdict=verdict))
+        changes.append(Change(candidate=new.label, what=what, old=one, new=other, verdict=verdict))
     held = [_held(row) for row in (old, new)]
     if held != [None, None]:
         verdict = "not comparable"
         if comparable and None not in held:
             verdict = "no difference" if held[0] == held[1] else "regression" if held[0] else "improvement"
-        changes.append(Change(candidate=new.name, what=GATE_PASSED, old=held[0], new=held[1], verdict=verdict))
+        changes.append(Change(candidate=new.label, what=GATE_PASSED, old=held[0], new=held[1], verdict=verdict))
     return changes
 
 
@@ -168,10 +168,10 @@ def _changed(what: str, old: object, new: object) -> str:
 
 def _remarks(old: Result, new: Result, same_gate: bool) -> list[str]:
     before, after = _by_key(old), _by_key(new)
-    found = [f"only in the old result: {row.name}" for key, row in before.items() if key not in after]
-    found += [f"only in the new result: {row.name}" for key, row in after.items() if key not in before]
+    found = [f"only in the old result: {row.label}" for key, row in before.items() if key not in after]
+    found += [f"only in the new result: {row.label}" for key, row in after.items() if key not in before]
     found += [
-        f"{after[key].name}: is another file than before"
+        f"{after[key].label}: is another file than before"
         for key in after
         if key in before and before[key].sha256 != after[key].sha256
     ]

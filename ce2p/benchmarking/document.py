@@ -96,6 +96,11 @@ class Row:
         return (self.model, self.backend, self.device.partition(":")[0], self.scope)
 
     @property
+    def label(self) -> str:
+        """Its name, and what was timed where that is not whole frames."""
+        return self.name if self.scope == "frame" else f"{self.name}, {self.scope} alone"
+
+    @property
     def timing(self) -> Timing:
         """Of the stage that stands for the row."""
         return self.stages[self.scope]
@@ -174,10 +179,7 @@ class Result:
     @property
     def warnings(self) -> list[str]:
         """All signs of noise, one line each."""
-        several = len({row.scope for row in self.rows}) > 1
-        scope = {row.scope: f"{row.scope}: " if several else "" for row in self.rows}
-        noises = [f"{scope[row.scope]}{row.name}: {text}" for row in self.rows for text in row.noise]
-        return [*self.disturbances, *noises]
+        return [*self.disturbances, *(f"{row.label}: {text}" for row in self.rows for text in row.noise)]
 
     def first(self, scope: Scope) -> Row:
         """The row that others of this scope are compared with."""

@@ -142,7 +142,7 @@ def test_networks_and_frames_are_compared_among_themselves() -> None:
     found = result(networks[0], row("a.onnx"), networks[1], row("b.onnx", stages=stages(210.0)))
     assert found.ratio(found.rows[3]).value == pytest.approx(215.2 / 105.2)
     assert [found.first(scope).scope for scope in ("network", "frame")] == ["network", "frame"]
-    assert found.warnings == ["network: b.onnx onnxruntime: p95 lies 40% above p50 (more than 15%)"]
+    assert found.warnings == ["b.onnx onnxruntime, network alone: p95 lies 40% above p50 (more than 15%)"]
     assert len({row.key for row in found.rows}) == 4
 
 

@@ -155,7 +155,7 @@ def test_a_result_is_rendered_and_compared_again(
     assert (tmp_path / "headline.md").read_text().startswith("# ")
     assert read_result(saved).to_dict() == json.loads(json.dumps(found.to_dict()))
     changes = compare(read_result(saved), found, 0.05).changes
-    assert {change.candidate for change in changes} == {row.name for row in found.rows}
+    assert {change.candidate for change in changes} == {row.label for row in found.rows}
 
 
 @pytest.mark.parametrize("name", ["headline", "headline_amx"])
