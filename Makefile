@@ -56,7 +56,7 @@ bench: $(READY)  ## Fused ops, networks and augmentation against their rivals on
 		ssseg:lip-r101-os16:473 ssseg:lip-r50-os16:473 --rounds 11 --json benchmarks/results/network.json
 	$(BIN)/python -m benchmarks.bench_augmentation --json benchmarks/results/augmentation.json
 
-headline: $(READY)  ## Every peer, frames and the machine's ceilings in one run; CHECKPOINT=file DATA=folder [CALIB=folder]
+headline: $(READY)  ## Every rival, frames and the machine's ceilings in one run; CHECKPOINT=file DATA=folder [CALIB=folder]
 	$(if $(and $(CHECKPOINT),$(DATA)),,$(error make headline wants CHECKPOINT=c.safetensors and DATA=a data set or pictures))
 	$(BIN)/python -m benchmarks.headline --checkpoint $(CHECKPOINT) --data $(DATA) $(if $(CALIB),--calib $(CALIB)) $(HEADLINE)
 

@@ -1,4 +1,4 @@
-"""The same augmentations in the usual ways, to be timed and held against `ce2p.augmentation`.
+"""The same augmentations as others make them, to be timed and held against `ce2p.augmentation`.
 
 `published` arranges the work as the public training codes do: one pass over the picture per step, labels as float32
 where they have them so, swaps by `np.where`, a sorted list of all labels for the crop rule, edges by four masked

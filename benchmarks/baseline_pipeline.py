@@ -1,4 +1,4 @@
-"""The usual way from a frame to a label map: SCHP's simple_extractor.py, step by step, around any network.
+"""The baseline from a frame to a label map: SCHP's simple_extractor.py, step by step, around any network.
 
 Warp with OpenCV, normalise in NumPy, forward pass, upsample to the input's size in PyTorch, warp every class back with
 OpenCV, stack, argmax, palette PNG with Pillow. Geometry and constants are those of the network's family.
@@ -42,8 +42,8 @@ class BaselinePipeline:
         geometry = self.metadata.geometry
         if (geometry.kind, geometry.unwarp, self.metadata.output_kind) != ("affine", "logits", "logits"):
             raise ValueError(
-                f"the usual pipeline is that of SCHP's extractor (affine geometry, logits warped back), the network is "
-                f"{self.metadata.family} ({geometry.kind}, {geometry.unwarp} warped back)"
+                f"the baseline pipeline is that of SCHP's extractor (affine geometry, logits warped back), the network "
+                f"is {self.metadata.family} ({geometry.kind}, {geometry.unwarp} warped back)"
             )
 
     def __call__(self, frame: NDArray[np.uint8]) -> Labels:

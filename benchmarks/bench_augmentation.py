@@ -1,4 +1,4 @@
-"""Benchmark of the augmentations against the usual ways: check first, then time, interleaved, on one core.
+"""Benchmark of the augmentations against what others do: check first, then time, interleaved, on one core.
 
     python -m benchmarks.bench_augmentation [--recipes affine ssseg ssseg-voc crop] [--rounds 15] [--json FILE]
 

@@ -1,4 +1,4 @@
-"""The files that peers run: somebody's naive export, ONNX Runtime's own static INT8 of it, and ours.
+"""The files that rivals and ours run: somebody's naive export, ONNX Runtime's own static INT8 of it, and ours.
 
 All of them are kept in a folder under names that say what they were made from, and made only once.
 """

@@ -1,8 +1,8 @@
 """Every way to run one network on this CPU: PyTorch, ONNX Runtime and OpenVINO on a naive export and on ONNX Runtime's
 own static INT8 of it, and our files on each of our backends.
 
-Each contender is a backend of the runtime behind a HumanParser,
-so that all labels are made and judged alike. What cannot run here is kept with the reason.
+Each contender is a backend of the runtime behind a HumanParser, so that all labels are made and judged alike. What
+cannot run here is kept with the reason.
 """
 
 from __future__ import annotations
