@@ -11,9 +11,10 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.metadata import packages_distributions
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import BackendError
 from ..measuring.machine import versions
@@ -30,7 +31,6 @@ __all__ = [
     "Opening",
     "backend_choices",
     "backend_entry",
-    "backend_packages",
     "backend_versions",
     "installed_backends",
     "precision_refusal",
@@ -94,46 +94,9 @@ class BackendEntry:
         return found
 
 
-def _open_onnxruntime(path: Path, how: Opening) -> Backend:
-    from .onnxruntime_cuda import open_onnxruntime
-
-    return open_onnxruntime(path, how.device, how.threads)
-
-
-def _onnxruntime_finds_gpu() -> bool:
-    from .onnxruntime_cuda import cuda_provider_is_there
-
-    return cuda_provider_is_there()
-
-
-def _onnxruntime_details() -> str:
-    from .onnxruntime import provider_names
-
-    return f"providers {', '.join(provider_names())}"
-
-
-def _open_openvino(path: Path, how: Opening) -> Backend:
-    from .openvino import OpenVinoBackend
-
-    return OpenVinoBackend(path, how.device, how.threads, keep=how.keep)
-
-
-def _openvino_details() -> str:
-    from .openvino import device_names
-
-    return f"devices {', '.join(device_names())}"
-
-
-def _open_tensorrt(path: Path, how: Opening) -> Backend:
-    from .tensorrt import TensorRTBackend
-
-    return TensorRTBackend(path, how.device, how.threads, how.trust)
-
-
-def _open_tensorrt_rtx(path: Path, how: Opening) -> Backend:
-    from .tensorrt_rtx import TensorRTRtxBackend
-
-    return TensorRTRtxBackend(path, how.device, how.threads)
+def _of(file: str, name: str) -> Any:
+    """Something of a backend's file, which is imported when it is needed."""
+    return getattr(import_module(f".{file}", __package__), name)
 
 
 _ONNXRUNTIME = ("onnxruntime", "onnxruntime-gpu")
@@ -152,9 +115,9 @@ _ENTRIES = (
             "bfloat16": "ONNX Runtime has no bfloat16 kernels for CPUs; use --backend openvino, or a file of another "
             "precision"
         },
-        open=_open_onnxruntime,
-        finds_gpu=_onnxruntime_finds_gpu,
-        details=_onnxruntime_details,
+        open=lambda path, how: _of("onnxruntime_cuda", "open_onnxruntime")(path, how.device, how.threads),
+        finds_gpu=lambda: bool(_of("onnxruntime_cuda", "cuda_provider_is_there")()),
+        details=lambda: f"providers {', '.join(_of('onnxruntime', 'provider_names')())}",
     ),
     BackendEntry(
         name="openvino",
@@ -164,8 +127,8 @@ _ENTRIES = (
         needs=("onnx",),  # which prepares the file
         extra="openvino",
         devices=("cpu",),
-        open=_open_openvino,
-        details=_openvino_details,
+        open=lambda path, how: _of("openvino", "OpenVinoBackend")(path, how.device, how.threads, keep=how.keep),
+        details=lambda: f"devices {', '.join(_of('openvino', 'device_names')())}",
     ),
     BackendEntry(
         name="tensorrt",
@@ -177,7 +140,7 @@ _ENTRIES = (
         extra="tensorrt",
         suffixes=ENGINE_SUFFIXES,
         devices=("cuda",),
-        open=_open_tensorrt,
+        open=lambda path, how: _of("tensorrt", "TensorRTBackend")(path, how.device, how.threads, how.trust),
     ),
     BackendEntry(
         name="tensorrt-rtx",
@@ -187,7 +150,7 @@ _ENTRIES = (
         needs=(*_ONNXRUNTIME, *_CUDA),
         extra="tensorrt-rtx",
         devices=("cuda",),
-        open=_open_tensorrt_rtx,
+        open=lambda path, how: _of("tensorrt_rtx", "TensorRTRtxBackend")(path, how.device, how.threads),
     ),
 )
 """In the order of preference where nothing is measured."""
@@ -216,21 +179,15 @@ def installed_backends() -> tuple[str, ...]:
     return tuple(name for name, entry in BACKENDS.items() if ".onnx" in entry.suffixes and entry.installed)
 
 
-def backend_packages(names: Iterable[str]) -> tuple[str, ...]:
-    """Packages that these backends are made of and depend on, each once."""
-    entries = map(backend_entry, names)
-    return tuple(dict.fromkeys(package for entry in entries for package in (*entry.distributions, *entry.needs)))
-
-
 def backend_versions(names: Iterable[str]) -> dict[str, str]:
-    """Installed versions of ce2p and of all that these backends depend on, for the keys of what is remembered.
+    """Installed versions of ce2p and of all that these backends depend on, for records and keys of what is remembered.
 
     backend_versions(["openvino"])  # {"ce2p": "0.1.0", "openvino": "2026.4.1", "onnx": "1.21.0"}
     """
-    listed = tuple(names)
-    found = versions("ce2p", *backend_packages(listed))
-    for name in listed:
-        found |= backend_entry(name).versions
+    entries = list(map(backend_entry, names))
+    found = versions("ce2p", *(package for entry in entries for package in (*entry.distributions, *entry.needs)))
+    for entry in entries:
+        found |= entry.versions
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 __all__ = ["cpu_model", "machine", "source_commit", "usable_cores", "versions"]
 
-_PACKAGES = ("ce2p", "numpy", "opencv-python-headless", "torch")
+_PACKAGES = ("numpy", "opencv-python-headless", "torch")
 _GPU_FACTS = {
     "name": "name",
     "driver": "driver_version",
@@ -27,7 +27,7 @@ _GPU_FACTS = {
 
 def machine() -> dict[str, Any]:
     """Plain types, ready for json.dump. None where this system does not tell."""
-    from ..backends.registry import BACKENDS, DEVICE_BACKENDS, backend_packages  # it needs `versions` itself
+    from ..backends.registry import BACKENDS, DEVICE_BACKENDS, backend_versions  # it needs `versions` itself
 
     return {
         "cpu": cpu_model(),
@@ -38,7 +38,7 @@ def machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "versions": versions(*_PACKAGES, *backend_packages({**BACKENDS, **DEVICE_BACKENDS})),
+        "versions": versions(*_PACKAGES) | backend_versions({**BACKENDS, **DEVICE_BACKENDS}),
     }
 
 

@@ -107,7 +107,7 @@ class ModelMetadata:
     """Of the ONNX file apart from this document (see onnx_file.py); empty in files older than that."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Provenance that the runtime only shows: folds, parent hash, tool versions, parity figures. Of these only `gate`
-    decides about anything: see backends/gate_record.py."""
+    decides about anything: see backends/opening.py."""
     untrained: bool = False
     """Whether nobody trained these weights, so that the labels mean nothing."""
 
