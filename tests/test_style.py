@@ -16,17 +16,6 @@ FIXTURES = {"Make", "Run"}
 """What tests call the type of a fixture that takes any number of words, as those of a command line."""
 SOURCES = ("", "export", "runtime")
 """Where the packages that modules import each other from lie."""
-NOT_YET = (
-    "export/ce2p_export/folds/",
-    "export/ce2p_export/fusions/",
-    "export/ce2p_export/tensorrt/",
-    "runtime/ce2p_runtime/frame_steps.py",
-    *(f"runtime/ce2p_runtime/{room}/" for room in ("backends", "cuda", "ops")),
-    "tests/export/tensorrt/test_plugins.py",
-    "tests/kernels/",
-    "tests/runtime/",
-)
-"""What still has longer calls. Take a line out once its calls are short."""
 
 
 def python_files() -> list[Path]:
@@ -73,7 +62,7 @@ def long_calls(text: str) -> list[str]:
 
 
 def test_no_call_has_more_than_five_arguments_by_position() -> None:
-    files = [file for file in python_files() if not str(file.relative_to(ROOT)).startswith(NOT_YET)]
+    files = python_files()
     assert len(files) > 300
     found = {str(file.relative_to(ROOT)): calls for file in files if (calls := long_calls(file.read_text()))}
     assert found == {}, "name the arguments (f(a, b, width=c)), or make one dataclass of them"

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ce2p.benchmarking import report
@@ -21,12 +22,13 @@ from ce2p.benchmarking.plots import PLOTS, drawn_if_possible, write_plots
 from ce2p.benchmarking.rounds import batch_sweep, stage_times, stream_rates, sweep_rounds
 from ce2p.errors import ConfigError
 from ce2p_runtime.base.destinations import check_destination, check_folder
+from ce2p_runtime.base.progress import Progress, without_progress
 from ce2p_runtime.errors import CE2PRuntimeError
 from ce2p_runtime.judge import GateReport
 
 from .checks import check_pictures
 from .documents import json_text, write_text
-from .notes import Progress, counting, note, without_progress
+from .notes import note
 from .pictures import choose_pictures
 from .reference import check_reference
 
@@ -113,7 +115,7 @@ def benchmark(
             with open_reference_of(candidates, compared_with, threads) as exact:
                 chosen, described = choose_pictures(pictures, exact.metadata)
                 accuracy = judge_all({c.name: c.parser for c in candidates}, exact, chosen, described, progress)
-        measured = stage_times({c.name: c for c in candidates}, rounds, warmup, counting(progress, "rounds"))
+        measured = stage_times({c.name: c for c in candidates}, rounds, warmup, partial(progress, "rounds"))
         sweep, stream = {}, {}
         if throughput:
             note("measuring throughput ...")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from ce2p_export.tensorrt.settings import HardwareCompatibility
 from ce2p_export.tensorrt.versions import load_tensorrt
 from ce2p_runtime import BackendError, HumanParser
 from ce2p_runtime.base.destinations import check_destination
+from ce2p_runtime.base.progress import Progress, without_progress
 from ce2p_runtime.judge import GateReport, Reference, judge_labels
 from ce2p_runtime.model_files.engine_file import ENGINE_SUFFIXES, sidecar_path
 from ce2p_runtime.precisions import precision_named
@@ -22,9 +23,6 @@ from .pictures import choose_pictures
 from .reference import open_reference
 
 __all__ = ["MadeEngine", "build_engine", "check_engine"]
-
-EngineProgress = Callable[[str, int, int], bool]
-"""Called with (phase of TensorRT's builder, steps done, steps in all), from any thread; False stops the build."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def build_engine(
     gate_count: int = 16,
     dataset: str | None = None,
     stride: int | None = None,
-    progress: EngineProgress = lambda phase, done, total: True,
+    progress: Progress = without_progress,
 ) -> MadeEngine:
     """Build the engine of an ONNX file of ours, unless the one that is there is up to date, and judge its labels.
 

@@ -26,6 +26,7 @@ from ce2p_runtime import BackendError, ModelFileError, ModelMetadata
 from ce2p_runtime.backends import BACKENDS
 from ce2p_runtime.base.destinations import check_destination
 from ce2p_runtime.base.files import file_sha256
+from ce2p_runtime.base.progress import Progress, without_progress
 from ce2p_runtime.base.text import install_hint
 from ce2p_runtime.frame_steps import network_input
 from ce2p_runtime.media.own_mark import bears_mark
@@ -34,7 +35,7 @@ from ce2p_runtime.model_files.onnx_file import exported_metadata
 from ce2p_runtime.precisions import CalibrationMethod, LabelLimits, PrecisionName, Target, precision_named
 
 from .checks import check_pictures, check_precision
-from .notes import Progress, note, without_progress
+from .notes import note
 from .pictures import choose_pictures
 
 __all__ = ["Gate", "export", "full_batches", "limits_of"]

@@ -22,10 +22,11 @@ from ce2p.labels import LabelSet, label_set, labels_in
 from ce2p_runtime import HumanParser
 from ce2p_runtime.backends import Backend, check_threads, open_backend
 from ce2p_runtime.backends.averaging import AveragedBackend
+from ce2p_runtime.base.progress import Progress, without_progress
 from ce2p_runtime.media.pictures import write_picture
 from ce2p_runtime.model_files.engine_file import ENGINE_SUFFIXES
 
-from .notes import Progress, note, without_progress
+from .notes import note
 
 if TYPE_CHECKING:  # it loads torch, which exported files do without
     from ce2p_export import Source

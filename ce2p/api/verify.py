@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ce2p_runtime import HumanParser
+from ce2p_runtime.base.progress import Progress, without_progress
 from ce2p_runtime.judge import GateReport, Reference, judge_labels
 from ce2p_runtime.precisions import precision_named
 
 from .checks import check_pictures
-from .notes import Progress, counting, note, without_progress
+from .notes import note
 from .pictures import GATE_PICTURES, choose_pictures
 from .reference import check_reference, open_reference
 
@@ -85,6 +87,6 @@ def verify(
             if exact.metadata.untrained:
                 note("note: these weights are untrained: where labels mean nothing, agreement says little")
             chosen, described = choose_pictures(pictures, exact.metadata, limit)
-            made = Reference.of(exact, chosen, progress=counting(progress, "reference"), candidate=parser.metadata)
+            made = Reference.of(exact, chosen, progress=partial(progress, "reference"), candidate=parser.metadata)
         note(f"candidate: {parser}")
-        return Verified(judge_labels(made, parser, limits, counting(progress, "candidate")), described)
+        return Verified(judge_labels(made, parser, limits, partial(progress, "candidate")), described)

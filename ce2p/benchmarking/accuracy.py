@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ce2p.api.notes import Progress
 from ce2p.api.reference import open_reference
 from ce2p_runtime import HumanParser
 from ce2p_runtime.backends import BACKENDS, precision_refusal
+from ce2p_runtime.base.progress import Progress
 from ce2p_runtime.judge import GatePicture, GateReport, Reference, judge_labels
 from ce2p_runtime.model_files.engine_file import ENGINE_SUFFIXES
 

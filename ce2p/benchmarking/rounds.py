@@ -16,6 +16,7 @@ import cv2
 
 from ce2p_runtime import BackendError, HumanParser
 from ce2p_runtime.backends import DeviceBackend
+from ce2p_runtime.base.progress import StepProgress
 from ce2p_runtime.measuring.machine import machine, source_commit
 from ce2p_runtime.measuring.timing import REST, Timing, interleave, interleave_stages
 from ce2p_runtime.media.sources import SourceFrame
@@ -80,7 +81,7 @@ def stage_times(
     runs: Mapping[str, Callable[[], Mapping[str, float]]],
     rounds: int,
     warmup: int,
-    progress: Callable[[int, int], None],
+    progress: StepProgress,
 ) -> Measured:
     """Time `runs`, each of which gives milliseconds by stage, once in each of the interleaved rounds.
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from ce2p.benchmarking.document import Result, read_result
 from ce2p.errors import ConfigError
 from ce2p_runtime.errors import CE2PRuntimeError
 
-from .console import progress_bar, remark, say, table, write_json
+from .console import remark, say, step_bars, table, write_json
 from .preflight import check_json
 
 __all__ = ["run"]
@@ -75,16 +74,8 @@ def run(
 
 
 def _measured(models: Sequence[Path], options: dict[str, Any]) -> Benchmarked:
-    with _bars() as progress:
+    with step_bars() as progress:
         return benchmark(models, progress=progress, **options)
-
-
-@contextmanager
-def _bars() -> Iterator[Callable[[str, int, int], None]]:
-    """One bar as a function of (step, done, total)."""
-    with progress_bar() as progress:
-        task = progress.add_task("benchmark", total=None, note="")
-        yield lambda step, done, total: progress.update(task, completed=done, total=total, note=step)
 
 
 def _show(result: Result) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ from ce2p_export.tensorrt.layers import EngineLayer
 from ce2p_runtime.judge import GateOutcome
 from ce2p_runtime.model_files.engine_file import sidecar_path
 
-from .console import progress_bar, remark, say, table, write_json
+from .console import remark, say, step_bars, table, write_json
 from .export import export_shown
 from .export_report import gate_table
 from .preflight import check_json
@@ -41,7 +39,7 @@ def run(
     shared = {name: export_options[name] for name in ("gate", "gate_count", "dataset", "stride")}
     untrained = bool(export_options["random"])
     onnx = Path(model) if from_onnx else _exported(model, output, overwrite, export_options)
-    with _build_bars() as progress:
+    with step_bars("steps") as progress:
         made = build_engine(
             onnx,
             output,
@@ -66,26 +64,6 @@ def _exported(model: str, output: Path | None, overwrite: bool, options: Mapping
     exported = export_shown(model, beside, overwrite=overwrite or "same model", **options)
     remark(f"exported {exported.path}")
     return exported.path
-
-
-@contextmanager
-def _build_bars() -> Iterator[Callable[[str, int, int], bool]]:
-    """One bar for each phase TensorRT is in."""
-    lock = threading.Lock()
-    with progress_bar("steps") as bars:
-        tasks = {}
-
-        def tell(phase: str, done: int, total: int) -> bool:
-            with lock:
-                if done < total:
-                    if phase not in tasks:
-                        tasks[phase] = bars.add_task(phase, total=total, note="")
-                    bars.update(tasks[phase], completed=done)
-                elif phase in tasks:
-                    bars.remove_task(tasks.pop(phase))
-            return True
-
-        yield tell
 
 
 def _facts(built: BuiltEngine) -> dict[str, object]:

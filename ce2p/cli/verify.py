@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ce2p.api.verify import verify
 from ce2p_runtime.judge import Check, GateReport
 
-from .console import progress_bar, say, table, write_json
+from .console import say, step_bars, table, write_json
 from .preflight import check_json, check_report
 
 __all__ = ["report_gate", "run"]
@@ -35,7 +33,7 @@ def run(
     files = [reference, candidate]
     check_report(output, _WRITTEN, files, overwrite)
     check_json(json, files, overwrite)
-    with _bars() as progress:
+    with step_bars("pictures") as progress:
         verified = verify(reference, candidate, progress=progress, **options)
     if output is not None:
         write_json(verified.to_dict(), str(output / _WRITTEN[0]), "verify")
@@ -87,17 +85,3 @@ def _check_row(check: Check) -> tuple[str, str, str, str]:
 
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.2f}"
-
-
-@contextmanager
-def _bars() -> Iterator[Callable[[str, int, int], None]]:
-    """One progress bar for each step, as a function of (step, done, total)."""
-    with progress_bar("pictures") as progress:
-        tasks: dict[str, Any] = {}
-
-        def advance(step: str, done: int, total: int) -> None:
-            if step not in tasks:
-                tasks[step] = progress.add_task(step, total=total, note="")
-            progress.update(tasks[step], completed=done, total=total)
-
-        yield advance

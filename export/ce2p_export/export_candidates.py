@@ -12,6 +12,7 @@ import onnx
 import onnx_ir as ir
 
 from ce2p_runtime.backends import BACKENDS, backend_versions
+from ce2p_runtime.base.progress import Progress
 from ce2p_runtime.model_files.metadata import METADATA_KEY, ModelMetadata
 from ce2p_runtime.model_files.onnx_file import onnx_digest
 
@@ -20,7 +21,7 @@ from .judging import ExportJudge, Verdict
 from .onnx_graph import finish_graph
 from .plan import ExportPlan
 from .precision.converters import convert
-from .search import Progress, Trial
+from .search import Trial
 from .source import Source, build_metadata
 
 __all__ = ["Candidate", "CandidateMaker"]

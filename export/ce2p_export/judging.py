@@ -20,6 +20,7 @@ import onnx
 
 from ce2p_runtime import HumanParser
 from ce2p_runtime.backends import Backend, installed_backends, open_backend, precision_refusal
+from ce2p_runtime.base.progress import Progress
 from ce2p_runtime.errors import CE2PRuntimeError
 from ce2p_runtime.judge import (
     GateError,
@@ -39,7 +40,7 @@ from ce2p_runtime.process.telemetry import import_onnxruntime
 from .onnx_graph import GraphOptions
 from .precision.rounding import with_roundings
 from .proof_pictures import expected_logits, open_session
-from .search import Progress, Trial
+from .search import Trial
 from .source import Source, build_metadata
 from .torch_backend import TorchBackend
 

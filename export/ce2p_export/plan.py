@@ -10,6 +10,7 @@ from typing import Any
 import onnx_ir as ir
 
 from ce2p.families import preprocessing_for
+from ce2p_runtime.base.progress import Progress
 from ce2p_runtime.precisions import PRECISIONS
 
 from .deploy import FoldReport, deploy
@@ -21,7 +22,6 @@ from .precision.half import unfit_weights
 from .precision.int8 import FLAVOURS, tensors_to_calibrate
 from .precision.ranges import activation_ranges
 from .precision.sums import chain_sums
-from .search import Progress
 from .source import Source
 
 __all__ = ["ExportPlan", "plan_export"]

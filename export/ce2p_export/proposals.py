@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
+from ce2p_runtime.base.progress import Progress
+
 from .export_candidates import Candidate
 from .plan import ExportPlan
 from .precision.calibration import calibrate
@@ -18,7 +20,6 @@ from .precision.converters import Quantisation
 from .precision.groups import HIGH_PRECISION
 from .precision.low_rank import LowRankError, factorise
 from .precision.ranges import activation_ranges
-from .search import Progress
 
 __all__ = ["MAX_COST", "Proposal", "improved", "proposals"]
 

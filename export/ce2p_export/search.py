@@ -25,12 +25,10 @@ from typing import Any
 from ce2p_runtime.base.bounded_json import read_json
 from ce2p_runtime.base.cache import cache_folder, read_cached
 from ce2p_runtime.base.files import atomic_path
+from ce2p_runtime.base.progress import Progress, without_progress
 from ce2p_runtime.errors import MediaError
 
-__all__ = ["GroupHarm", "Progress", "Sensitivity", "Trial", "Trials", "leave_one_out", "search"]
-
-Progress = Callable[[str, int, int], None]
-"""(what is being done, steps done, steps in all at most); 0 of 0 where there are no steps."""
+__all__ = ["GroupHarm", "Sensitivity", "Trial", "Trials", "leave_one_out", "search"]
 
 
 @dataclass(frozen=True)
@@ -118,9 +116,7 @@ def _read(file: Path) -> dict[str, Trial]:
         return {}
 
 
-def search(
-    groups: Sequence[str], trials: Trials, progress: Progress = lambda phase, done, total: None
-) -> Sensitivity | None:
+def search(groups: Sequence[str], trials: Trials, progress: Progress = without_progress) -> Sensitivity | None:
     """The fewest of `groups` to keep, as far as the steps above find them; None where keeping all is not enough."""
     candidates = [group for group in groups if group not in trials.always]
     progress("everything converted", 0, 1)
@@ -138,7 +134,7 @@ def search(
 
 
 def leave_one_out(
-    candidates: Sequence[str], trials: Trials, base: Trial, progress: Progress = lambda phase, done, total: None
+    candidates: Sequence[str], trials: Trials, base: Trial, progress: Progress = without_progress
 ) -> tuple[GroupHarm, ...]:
     """Each group kept by itself, the most harmful first; equally harmful ones in the network's order."""
     found = []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ce2p.errors import ConfigError
 from ce2p_runtime.base.files import atomic_path
+from ce2p_runtime.base.progress import Progress, without_progress
 from ce2p_runtime.judge import GateError, GateOutcome, Proof
 from ce2p_runtime.model_files.metadata import ModelMetadata
 from ce2p_runtime.precisions import PRECISIONS
@@ -22,7 +23,7 @@ from .precision.calibration import too_large_for_half
 from .precision.converters import Quantisation
 from .proof_pictures import ProofError
 from .proposals import improved, proposals
-from .search import GroupHarm, Progress, Sensitivity, Trials, leave_one_out, search
+from .search import GroupHarm, Sensitivity, Trials, leave_one_out, search
 from .source import Source
 
 __all__ = ["Exported", "check_size", "default_path", "export_onnx"]
@@ -69,7 +70,7 @@ def export_onnx(
     gate: GateSettings | None = None,
     quantisation: Quantisation | None = None,
     may_search: bool = True,
-    progress: Progress = lambda step, done, total: None,
+    progress: Progress = without_progress,
 ) -> Exported:
     """Write `source` as a proven ONNX file at `path`; `progress` is told each step.
 

@@ -66,9 +66,27 @@ def check(device: Device, rng: np.random.Generator) -> Counts:
         exact = logits[item].astype(np.float32)
         where = f"{shape}, half={half}, align={align_corners}, rotated={rotated}, {input_size} -> {frame_size}"
         labels = device.to_host(resized)[item]
-        _hold_labels(labels, exact, None, input_size, input_size, align_corners, f"resize {where}", counts)
+        _hold_labels(
+            labels,
+            exact,
+            None,
+            input_size,
+            frame_size=input_size,
+            align=align_corners,
+            where=f"resize {where}",
+            counts=counts,
+        )
         found = device.to_host(warped)[item]
-        _hold_labels(found, exact, matrix, input_size, frame_size, align_corners, f"warp {where}", counts)
+        _hold_labels(
+            found,
+            exact,
+            matrix,
+            input_size,
+            frame_size=frame_size,
+            align=align_corners,
+            where=f"warp {where}",
+            counts=counts,
+        )
         expected = warp_labels(labels, near, frame_size)
         assert (device.to_host(nearest)[item] == expected).all(), f"nearest {where}"
     return counts

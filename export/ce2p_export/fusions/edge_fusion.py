@@ -108,7 +108,7 @@ def insert_edge_fusion(model: ir.Model, output: str, align_corners: bool) -> Fus
     (node,) = found.new_nodes
     node.name = OP.name
     ir.convenience.replace_nodes_and_values(
-        graph, classifier, found.match.nodes, found.new_nodes, found.match.outputs, found.new_outputs
+        graph, classifier, found.match.nodes, found.new_nodes, found.match.outputs, new_values=found.new_outputs
     )
     OP.define(model, {name: node.attributes[name].value for name in OP.attributes})
     return FusionResult(1)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from ce2p.errors import CE2PError
 from ce2p_runtime.base.cache import cache_folder, read_cached
 from ce2p_runtime.base.files import atomic_path
+from ce2p_runtime.base.progress import StepProgress
 from ce2p_runtime.base.text import install_hint
 from ce2p_runtime.errors import MediaError
 from ce2p_runtime.process.telemetry import import_onnxruntime
@@ -37,8 +38,6 @@ BINS = 2048
 SAMPLES = 1 << 14
 """Values of one tensor taken for each picture, evenly spread over it."""
 _FORMAT = 1
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def calibrate(
     model: bytes,
     tensors: Sequence[str],
     inputs: Sequence[NDArray[Any]],
-    progress: Progress = lambda done, total: None,
+    progress: StepProgress = lambda done, total: None,
 ) -> tuple[dict[str, ActivationStatistics], bool]:
     """Statistics of `tensors` of a serialised float32 `model` over `inputs`, and whether they came from the cache.
 
@@ -81,7 +80,10 @@ def calibrate(
 
 
 def collect(
-    model: bytes, tensors: Sequence[str], inputs: Sequence[NDArray[Any]], progress: Progress = lambda done, total: None
+    model: bytes,
+    tensors: Sequence[str],
+    inputs: Sequence[NDArray[Any]],
+    progress: StepProgress = lambda done, total: None,
 ) -> dict[str, ActivationStatistics]:
     """Run `model` over `inputs` and look at `tensors`.
 

@@ -22,7 +22,7 @@ Only if that loses no more than ERROR is it made again from all of them. Else no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,8 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
+
+from ce2p_runtime.base.progress import StepProgress
 
 from .calibration import session_with_outputs
 from .half import array_of
@@ -47,7 +49,6 @@ SMALLEST = 1e-12
 """Of the largest energy: smaller ones are rounding errors, and are not divided by."""
 _SEED = 190_805
 
-Progress = Callable[[int, int], None]
 Matrix = NDArray[np.float64]
 
 
@@ -70,7 +71,7 @@ class Factorised:
 
 
 def factorise(
-    model: bytes, inputs: Sequence[NDArray[Any]], progress: Progress = lambda done, total: None
+    model: bytes, inputs: Sequence[NDArray[Any]], progress: StepProgress = lambda done, total: None
 ) -> tuple[bytes, str, Factorised]:
     """A serialised float32 model with its context convolution factorised, the new tensor's name, and what was done.
 
@@ -100,7 +101,7 @@ def factorise(
 
 
 def second_moments(
-    model: bytes, tensor: str, inputs: Sequence[NDArray[Any]], progress: Progress
+    model: bytes, tensor: str, inputs: Sequence[NDArray[Any]], progress: StepProgress
 ) -> tuple[Matrix, Matrix]:
     """Sums of x xᵀ [C, C] over all positions of `tensor` [N, C, h, w]: of the even pictures, and of the odd ones."""
     session = session_with_outputs(model, [tensor])

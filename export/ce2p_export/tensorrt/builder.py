@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from ce2p_runtime.backends.tensorrt_log import process_log
+from ce2p_runtime.base.progress import Progress, without_progress
 from ce2p_runtime.model_files.engine_file import Profile
 
 from .failures import EngineError, build_failure, parse_failure, readable
 from .layers import NetworkLayer, network_layers
-from .messages import Messages, Progress, Watch, collecting, make_monitor
+from .messages import Messages, Watch, collecting, make_monitor
 from .preparation import Prepared, check_batches, load_onnx, prepare
 from .settings import BuildSettings
 
@@ -62,7 +63,7 @@ def build_plan(
     settings: BuildSettings,
     *,
     timing_cache: bytes = b"",
-    progress: Progress = lambda phase, done, total: True,
+    progress: Progress = without_progress,
 ) -> BuiltPlan:
     """Build the plan of an ONNX file with `trt`, the module tensorrt. With `settings.plugins`, register them first.
 
@@ -83,15 +84,15 @@ def build_plan(
         plan = _build(session, config, progress, path)
     network = session.network
     return BuiltPlan(
-        plan,
-        profiles,
-        prepared.plugins,
-        {tensor.name: tensor.dtype.name for tensor in map(network.get_input, range(network.num_inputs))},
-        {tensor.name: tensor.dtype.name for tensor in map(network.get_output, range(network.num_outputs))},
-        network_layers(network),
-        _take_timing_cache(config),
-        time.perf_counter() - started,
-        messages.warnings,
+        plan=plan,
+        profiles=profiles,
+        plugins=prepared.plugins,
+        inputs={tensor.name: tensor.dtype.name for tensor in map(network.get_input, range(network.num_inputs))},
+        outputs={tensor.name: tensor.dtype.name for tensor in map(network.get_output, range(network.num_outputs))},
+        layers=network_layers(network),
+        timing_cache=_take_timing_cache(config),
+        seconds=time.perf_counter() - started,
+        warnings=messages.warnings,
     )
 
 

@@ -13,13 +13,14 @@ from types import ModuleType
 
 from ce2p_runtime.backends.tensorrt_log import process_log
 from ce2p_runtime.base.files import atomic_path, file_sha256
+from ce2p_runtime.base.progress import Progress, without_progress
 from ce2p_runtime.errors import BackendError
 from ce2p_runtime.model_files.engine_file import EngineSidecar, sidecar_path
 from ce2p_runtime.model_files.metadata import ModelMetadata
 
 from . import layers, versions
 from .builder import BuiltPlan, build_plan
-from .messages import Progress, collecting
+from .messages import collecting
 from .plan_cache import PlanKey, keep_timing_cache, read_timing_cache, reusable, timing_cache_path
 from .plugins import compile_kernels, kernel_hashes, plugin_sources, register_plugins
 from .preparation import check_batches, check_classes, load_onnx, metadata_of
@@ -63,7 +64,7 @@ def build_engine_file(
     path: Path | None = None,
     *,
     rebuild: bool = False,
-    progress: Progress = lambda phase, done, total: True,
+    progress: Progress = without_progress,
     note: Callable[[str], None] = lambda text: None,
 ) -> BuiltEngine:
     """Build the engine of an ONNX file of ours on this machine's GPU, unless the one that is there is up to date.
@@ -84,14 +85,14 @@ def build_engine_file(
         register_plugins()
     architecture = versions.device_architecture()
     key = PlanKey(
-        file_sha256(onnx_path),
-        kernel_hashes(sources),
-        trt.__version__,
-        architecture,
-        metadata.precision,
-        metadata.input_size,
-        batches,
-        _deciding(settings),
+        onnx=file_sha256(onnx_path),
+        kernels=kernel_hashes(sources),
+        tensorrt=trt.__version__,
+        architecture=architecture,
+        precision=metadata.precision,
+        size=metadata.input_size,
+        batches=batches,
+        settings=_deciding(settings),
     )
     target = path or default_engine_path(onnx_path, metadata, batches, architecture, trt.__version__)
     present, reason = reusable(target, key)
@@ -104,9 +105,17 @@ def build_engine_file(
     built = build_plan(trt, onnx_path, settings, timing_cache=read_timing_cache(cache), progress=progress)
     keep_timing_cache(cache, built.timing_cache)
     running = _inspect(trt, built, settings)
-    sidecar = _write(target, built, metadata, key, running, note)
+    sidecar = _write(target, built, metadata, key=key, running=running, note=note)
     float32 = layers.silent_float32(running, metadata.precision)
-    return BuiltEngine(target, sidecar, reason, built.layers, running, float32, built.warnings)
+    return BuiltEngine(
+        path=target,
+        sidecar=sidecar,
+        reason=reason,
+        network=built.layers,
+        layers=running,
+        float32=float32,
+        warnings=built.warnings,
+    )
 
 
 def _deciding(settings: BuildSettings) -> dict[str, object]:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any
 
 from ce2p_runtime.backends.tensorrt_log import listening
+from ce2p_runtime.base.progress import Progress
 
-__all__ = ["Messages", "Progress", "Watch", "collecting", "make_monitor"]
-
-Progress: TypeAlias = Callable[[str, int, int], bool]
-"""Told (phase, steps done, steps in all) from any thread; the answer False stops the build."""
+__all__ = ["Messages", "Watch", "collecting", "make_monitor"]
 
 
 class Messages:
@@ -80,7 +78,7 @@ class Watch:
         if self.cancelled:
             return False
         try:
-            wanted = self._progress(phase, done, total)
+            wanted = self._progress(phase, done, total) is not False
         except BaseException as error:
             self.error = error
             wanted = False

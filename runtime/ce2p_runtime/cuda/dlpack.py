@@ -101,7 +101,7 @@ def import_capsule(capsule: Any) -> DLPackTensor:
             managed.contents.deleter(managed)
 
     where = (tensor.device.kind, tensor.device.index)
-    return DLPackTensor((tensor.data or 0) + tensor.byte_offset, shape, strides, dtype, where, done)
+    return DLPackTensor((tensor.data or 0) + tensor.byte_offset, shape, strides, dtype, where, done=done)
 
 
 def export_capsule(
@@ -110,7 +110,8 @@ def export_capsule(
     """A "dltensor" capsule of a C-contiguous array; `owner` stays alive until the taker is done."""
     dimensions = (ctypes.c_int64 * len(shape))(*shape)
     code = next(code for code, kind in _CODES.items() if kind == dtype.kind)
-    tensor = _Tensor(address, _Device(*device), len(shape), _DataType(code, dtype.itemsize * 8, 1), dimensions, None, 0)
+    element = _DataType(code, dtype.itemsize * 8, 1)
+    tensor = _Tensor(address, _Device(*device), len(shape), element, dimensions, strides=None, byte_offset=0)
     managed = _Managed(tensor, None, _delete_callback)
     key = ctypes.addressof(managed)
     _exported[key] = (managed, dimensions, owner)

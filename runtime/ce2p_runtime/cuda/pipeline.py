@@ -78,7 +78,15 @@ class GpuPipeline:
         graphs = self._steps.graphs
         make: Any = graphs.event if graphs is not None else self._resources.event
         event = self._resources.event
-        return Slot(self._resources, (make(), make(), make(), make()), event(), event(), event(), event(), event())
+        return Slot(
+            resources=self._resources,
+            stages=(make(), make(), make(), make()),
+            upload_begins=event(),
+            uploaded=event(),
+            computed=event(),
+            download_begins=event(),
+            done=event(),
+        )
 
     @property
     def description(self) -> str:

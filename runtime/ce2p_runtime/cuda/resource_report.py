@@ -56,7 +56,7 @@ def resource_report(
         targets += ["-gencode", f"arch={virtual or name.replace('sm_', 'compute_')},code={name}"]
     with tempfile.TemporaryDirectory(prefix="ce2p-ptxas-") as folder:
         out = str(Path(folder) / "kernel.fatbin")
-        report = parse_report(Nvcc(program).run(source, "-fatbin", "-Xptxas", "-v", *targets, "-o", out))
+        report = parse_report(Nvcc(program).run(source, "-fatbin", *("-Xptxas", "-v"), *targets, *("-o", out)))
     missing = set(names) - {resources.arch for resources in report}
     if missing:
         raise BackendError(f"{source.file.name}: nvcc reports nothing for {', '.join(sorted(missing))}")
@@ -73,5 +73,15 @@ def parse_report(printed: str) -> list[KernelResources]:
             raise BackendError(f"ptxas wrote a report in another form than expected: {' '.join(block.split())[:200]}")
         stack, stores, loads = (int(group) for group in memory.groups())
         shared = int(registers[2] or 0)
-        found.append(KernelResources(entry["kernel"], entry["arch"], int(registers[1]), shared, stack, stores, loads))
+        found.append(
+            KernelResources(
+                kernel=entry["kernel"],
+                arch=entry["arch"],
+                registers=int(registers[1]),
+                shared_bytes=shared,
+                stack_bytes=stack,
+                spill_stores=stores,
+                spill_loads=loads,
+            )
+        )
     return found

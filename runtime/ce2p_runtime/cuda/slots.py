@@ -80,7 +80,17 @@ def make_plan(
         items = len(group)
         taken = device if isinstance(device, DeviceFrame) else None
         pitch = width * 3 if taken is None else taken.pitch
-        runs.append(Run(first, items, mapping_of(size), pitch, taken, frame_bytes, label_bytes))
+        runs.append(
+            Run(
+                first=first,
+                items=items,
+                mapping=mapping_of(size),
+                pitch=pitch,
+                frame=taken,
+                frame_offset=frame_bytes,
+                label_offset=label_bytes,
+            )
+        )
         first += items
         if taken is None:
             frame_bytes += _aligned(items * height * width * 3)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.progress import StepProgress
 from ..errors import BackendError, MediaError, ModelFileError, UndecidedError
 from ..frame_steps import check_frame
 from ..geometry import frame_mapping
@@ -25,9 +26,6 @@ __all__ = ["GatePicture", "Reference", "judge_labels"]
 
 NO_CLASS = 255
 """The label of pixels that have none. A network of 256 classes has a class of that number, and is as wrong with it."""
-
-Progress = Callable[[int, int], None]
-"""Called with how many pictures are done and how many there are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +68,7 @@ class Reference:
         parser: HumanParser,
         pictures: Iterable[GatePicture],
         name: str | None = None,
-        progress: Progress | None = None,
+        progress: StepProgress | None = None,
         candidate: ModelMetadata | None = None,
     ) -> Reference:
         """Parse every picture once. `name`: what reports call it, the parser's name by default.
@@ -103,7 +101,7 @@ def judge_labels(
     reference: Reference,
     candidate: HumanParser,
     limits: LabelLimits | None = None,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> GateReport:
     """Compare a candidate with the reference on every picture, on the backend the candidate was opened on.
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from ..base.progress import StepProgress
 from .samples import percentile
 
 __all__ = ["REST", "Timing", "interleave", "interleave_stages", "paired_ratio", "timed"]
@@ -23,8 +24,6 @@ __all__ = ["REST", "Timing", "interleave", "interleave_stages", "paired_ratio", 
 REST = 0.05
 """Seconds between two runs. ONNX Runtime, OpenVINO and OpenMP have all stopped spinning by then."""
 
-Progress = Callable[[int, int], None]
-"""Called after every round with how many are done, warm-up included, and how many there will be."""
 T = TypeVar("T")
 
 
@@ -53,7 +52,7 @@ def interleave(
     rounds: int,
     warmup: int = 3,
     rest: float = REST,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> dict[str, Timing]:
     """Time every candidate once per round, after `warmup` rounds that do not count; `rest` in seconds.
 
@@ -70,7 +69,7 @@ def interleave_stages(
     rounds: int,
     warmup: int = 3,
     rest: float = REST,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> dict[str, dict[str, Timing]]:
     """The same for candidates that time their own stages: each returns milliseconds by stage, every time the same ones.
 
@@ -100,7 +99,7 @@ def _elapsed(run: Callable[[], object]) -> float:
 
 
 def _in_turn(
-    candidates: Mapping[str, Callable[[], T]], rounds: int, warmup: int, rest: float, progress: Progress | None
+    candidates: Mapping[str, Callable[[], T]], rounds: int, warmup: int, rest: float, progress: StepProgress | None
 ) -> dict[str, list[T]]:
     """What every candidate returned in the rounds that count."""
     if rounds < 1:

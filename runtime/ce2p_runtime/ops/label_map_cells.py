@@ -59,7 +59,9 @@ def paint_axes(lattice: Lattice, rows: AxisTaps, cols: AxisTaps, out: Labels) ->
             order = np.argsort(run_rows[band])
             row, col = np.nonzero(mixed[band][order])
             border = Border(lattice, run_rows[band][order][row] * codes.shape[1] + col)
-            _paint_border(border, strip, run_rows[band] * codes.shape[1], counts[band], taps, cols, target)
+            _paint_border(
+                border, strip, run_rows[band] * codes.shape[1], counts[band], rows=taps, cols=cols, out=target
+            )
 
 
 def _paint_border(
@@ -101,7 +103,9 @@ def paint_points(lattice: Lattice, rows: AxisTaps, cols: AxisTaps, out: Labels) 
     for start in range(0, len(border_cells), size):
         chunk = border_cells[start : start + size]
         here = slice(None) if len(chunk) == len(border_cells) else (cells >= chunk[0]) & (cells <= chunk[-1])
-        _paint_chunk(Border(lattice, chunk), cells[here], row_weight[here], col_weight[here], mixed[here], flat)
+        _paint_chunk(
+            Border(lattice, chunk), cells[here], row_weight[here], col_weight[here], target=mixed[here], out=flat
+        )
 
 
 def _paint_chunk(

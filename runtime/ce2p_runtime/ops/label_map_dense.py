@@ -93,7 +93,9 @@ def paint_points_dense(values: Floats, rows: AxisTaps, cols: AxisTaps, out: Labe
     place = (rows.low * step + cols.low).reshape(-1)
     for start in range(0, out.size, _PLACES):
         part = slice(start, start + _PLACES)
-        _paint_places(values.reshape(-1), (width, step), place[part], row_weight[part], col_weight[part], flat[part])
+        _paint_places(
+            values.reshape(-1), (width, step), place[part], row_weight[part], right=col_weight[part], labels=flat[part]
+        )
 
 
 def _paint_places(

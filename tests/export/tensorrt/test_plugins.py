@@ -110,20 +110,20 @@ class Bench:
         tactics = list(made.get_valid_tactics())
         made.set_tactic(0)
         launch, arguments = symbols.launch(), Setter()
-        made.get_launch_params(dimensions, tensors, len(inputs), launch, arguments, symbols)
+        made.get_launch_params(dimensions, tensors, len(inputs), *(launch, arguments, symbols))  # as TensorRT calls it
         kernel, ptx = made.get_kernel([t.desc for t in tensors[:-1]], [t.desc for t in tensors[-1:]])
         assert arguments.nbSymExprs == len(arguments)
         return Driven(
-            output_type,
-            shape,
-            tuple(axis.constant for axis in out),
-            [tuple(found[i : i + step]) for i in range(0, len(found), step)],
-            tactics,
-            kernel,
-            ptx,
-            {name: expr._expr.value for name, expr in vars(launch).items()},
-            [arguments[index]._expr.value for index in range(len(arguments))],
-            self.compiled,
+            output_type=output_type,
+            output_shape=shape,
+            output_constant=tuple(axis.constant for axis in out),
+            combinations=[tuple(found[i : i + step]) for i in range(0, len(found), step)],
+            tactics=tactics,
+            kernel=kernel,
+            ptx=ptx,
+            launch={name: expr._expr.value for name, expr in vars(launch).items()},
+            arguments=[arguments[index]._expr.value for index in range(len(arguments))],
+            compiled=self.compiled,
         )
 
 

@@ -27,20 +27,20 @@ SIZE = (32, 24)
 
 def metadata_of(labels: LabelSet, **changes: Any) -> ModelMetadata:
     plain = ModelMetadata(
-        "schp",
-        labels.dataset,
-        labels.names,
-        ((0, 0, 0),) * labels.num_classes,
-        labels.flip_pairs,
-        Normalisation("bgr", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-        Geometry("resize", False, "float", "logits"),
-        True,
-        SIZE,
-        16,
-        "float",
-        "logits",
-        "fp32",
-        "trained",
+        family="schp",
+        dataset=labels.dataset,
+        class_names=labels.names,
+        palette=((0, 0, 0),) * labels.num_classes,
+        flip_pairs=labels.flip_pairs,
+        normalisation=Normalisation("bgr", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        geometry=Geometry("resize", False, "float", "logits"),
+        align_corners=True,
+        input_size=SIZE,
+        output_stride=16,
+        input_kind="float",
+        output_kind="logits",
+        precision="fp32",
+        weights="trained",
     )
     return dataclasses.replace(plain, **changes)
 

@@ -96,7 +96,7 @@ def test_counts_by_hand() -> None:
 def test_truth_is_counted_for_both_without_its_ignored_pixels() -> None:
     truth = np.array([[0, 0, 255, 1]], np.uint8)
     reference, candidate = labels("0011"), labels("0110")
-    found = compare("x", reference, candidate, boundary_band(reference, 1), 2, truth)
+    found = compare("x", reference, candidate, boundary_band(reference, 1), 2, truth=truth)
     assert found.truth_counts is not None
     assert found.reference_truth_counts is not None
     np.testing.assert_array_equal(found.truth_counts, [[1, 1, 0], [1, 0, 0]])
@@ -137,4 +137,4 @@ def test_maps_of_different_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"x: the candidate is \(4, 5\), the reference \(4, 4\)"):
         compare("x", flat, np.zeros((4, 5), np.uint8), band, 2)
     with pytest.raises(ValueError, match="the truth is"):
-        compare("x", flat, flat, band, 2, np.zeros((5, 4), np.uint8))
+        compare("x", flat, flat, band, 2, truth=np.zeros((5, 4), np.uint8))

@@ -38,7 +38,18 @@ def report(
     worst = min(range(len(figures)), key=lambda i: figures[i].rank)
     image = np.full((*pairs[worst][0].shape, 3), 128, np.uint8)
     shown = ComparedPicture(image, *pairs[worst], bands[worst], NAMES, PALETTE)
-    return GateReport("ref", "torch on cpu", "cand", "fake", "cpu", "int8", limits, NAMES, tuple(figures), shown)
+    return GateReport(
+        reference="ref",
+        reference_backend="torch on cpu",
+        candidate="cand",
+        backend="fake",
+        device="cpu",
+        precision="int8",
+        thresholds=limits,
+        class_names=NAMES,
+        pictures=tuple(figures),
+        worst_picture=shown,
+    )
 
 
 def halves(shape: tuple[int, int] = (10, 20), label: int = 1) -> Labels:
