@@ -234,6 +234,6 @@ def _labels_for(config: CE2PConfig, dataset: str | None, path: Path, notes: list
         f"labels of {labels.dataset.upper()} assumed ({labels.num_classes} classes; --dataset {other} for a "
         f"{other.upper()} network)"
         for other, known in LABEL_SETS.items()
-        if known.num_classes == labels.num_classes and other != labels.dataset and labels.dataset in LABEL_SETS
+        if known.num_classes == labels.num_classes and other != labels.dataset
     ]
     return labels

@@ -48,7 +48,7 @@ def names_of(
     return tuple(
         name
         for name, entry in DATASETS.items()
-        if (entry.layout or not layout) and (entry.people or not people) and (entry.has_instances or not instances)
+        if (not layout or entry.layout) and (not people or entry.people) and (not instances or entry.has_instances)
         if not (published and entry.own_classes)
     )
 

@@ -214,7 +214,7 @@ class DataSet:
     colours: tuple[Colour, ...] | None = None
     """RGB of each class on its own site, which some families paint with; None: it uses PASCAL's colour map."""
     input_sizes: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    """Side of the square input in pixels by family, where published networks have another than their family's usual."""
+    """Side of the square input in pixels by family, where published networks have another than their family's own."""
     recipes: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     """What differs on this data set, by recipe: keys and values as in `ce2p/training/recipes`."""
     published: tuple[Published, ...] = ()

@@ -41,6 +41,11 @@ def test_an_entry_agrees_with_itself_and_with_what_it_names(name: str) -> None:
     assert set(entry.recipes) <= set(recipe_names())
     assert entry.people is None or entry.layout is not None
     assert {figure.dataset for figure in entry.published} <= {name}
+    if entry.people and entry.people.body_parts:  # rules would have no effect
+        assert not {**entry.people.classes, **entry.people.regions}
+        assert entry.labels.num_classes == DATASETS["ppp"].labels.num_classes
+    if entry.people and entry.has_instances:  # several people are annotated by their clothes alone
+        assert (entry.people.body_parts, entry.people.border) == (False, 0)
 
 
 @pytest.mark.parametrize("name", [name for name in DATASETS if DATASETS[name].recipes])
