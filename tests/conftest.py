@@ -73,13 +73,14 @@ def _kernels_compiled_once(shared_folder: Path) -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _kept_traces(shared_folder: Path) -> Iterator[None]:
     """A network is traced for export once per run, by all workers together."""
-    if "torch" not in sys.modules:  # nothing is exported in this run, or torch is not installed
+    if "ce2p_export" not in sys.modules:  # nothing is exported in this run, or torch is not installed
         yield
         return
-    from tests.tracing import keep_traces
+    from tests.tracing import keep_operation_counts, keep_traces
 
     with pytest.MonkeyPatch.context() as patch:
         keep_traces(shared_folder, patch)
+        keep_operation_counts(patch)
         yield
 
 

@@ -1,7 +1,8 @@
-"""The memory for traces gives back what was traced, and notices every difference that a trace could show."""
+"""The memory for traces and counts gives back what torch said, and notices every difference that could show."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.tracing import keep_traces
+from ce2p.flops import count_flops
+from tests.tracing import keep_operation_counts, keep_traces
 
 
 class Scaled(nn.Module):
@@ -69,3 +71,15 @@ def test_another_network_is_another_trace(
     change(module, options)
     assert run() != first
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_operations_are_counted_for_each_structure_and_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[nn.Module] = []
+    deploy = importlib.import_module("ce2p_export.deploy")
+    monkeypatch.setattr(deploy, "count_flops", lambda net, *size: asked.append(net) or count_flops(net, *size))
+    keep_operation_counts(monkeypatch)
+    counts = {}
+    for channels, size in ((4, (9, 9)), (5, (9, 9)), (4, (9, 9)), (4, (9, 8))):
+        counts[channels, size] = deploy.count_flops(nn.Conv2d(3, channels, 1), *size)
+    assert counts == {(c, size): 2 * 3 * c * size[0] * size[1] for c, size in counts}
+    assert len(asked) == 3  # the third network has other weights and nothing else

@@ -1,13 +1,15 @@
-"""What torch's exporter makes of a network is kept for the run: the tests export few networks, each many times.
+"""What torch says about a network is kept for the run: the tests export few networks, each many times.
 
-A trace takes over a second and is the same for every precision, output and proof, which is what those tests are about.
-Whatever differs in a weight, an attribute, a shape or a name is traced by itself.
+A trace takes over a second, counting its operations after each fold half of that, and both are the same for every
+precision, output and proof, which is what those tests are about. Whatever differs in an attribute, a shape or a name is
+asked anew, and of a trace whatever differs in a weight, too.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +20,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-__all__ = ["keep_traces"]
+__all__ = ["keep_operation_counts", "keep_traces"]
 
 
 def keep_traces(folder: Path, patch: pytest.MonkeyPatch) -> None:
@@ -28,10 +30,8 @@ def keep_traces(folder: Path, patch: pytest.MonkeyPatch) -> None:
     export = torch.onnx.export
 
     def kept(module: nn.Module, arguments: tuple[Tensor, ...], **options: Any) -> torch.onnx.ONNXProgram:
-        digest = hashlib.blake2b(digest_size=16)
-        for part in _description(module, arguments, options):
-            digest.update(part)
-        file = folder / f"{digest.hexdigest()}.onnx"
+        given = [(argument.shape, argument.dtype) for argument in arguments], _plain(options)
+        file = folder / f"{_digest(module, given, weights=True)}.onnx"
         if not file.exists():
             program = export(module, arguments, **options)
             assert program is not None
@@ -44,10 +44,29 @@ def keep_traces(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(torch.onnx, "export", kept)
 
 
-def _description(module: nn.Module, arguments: tuple[Tensor, ...], options: dict[str, Any]) -> Iterator[bytes]:
-    """Everything that a trace depends on."""
-    yield repr([(argument.shape, argument.dtype) for argument in arguments]).encode()
-    yield repr({name: _plain(value) for name, value in options.items()}).encode()
+def keep_operation_counts(patch: pytest.MonkeyPatch) -> None:
+    """Let `deploy` count the operations of networks of one structure once."""
+    deploy = importlib.import_module("ce2p_export.deploy")
+    count, known = deploy.count_flops, dict[str, int]()
+
+    def kept(module: nn.Module, height: int, width: int) -> int:
+        key = _digest(module, (height, width), weights=False)
+        if key not in known:
+            known[key] = count(module, height, width)
+        return known[key]
+
+    patch.setattr(deploy, "count_flops", kept)
+
+
+def _digest(module: nn.Module, given: Any, *, weights: bool) -> str:
+    digest = hashlib.blake2b(repr(given).encode(), digest_size=16)
+    for part in _description(module, weights):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _description(module: nn.Module, weights: bool) -> Iterator[bytes]:
+    """Everything that a network computes by: its modules with their attributes, their tensors' shapes and values."""
     for name, part in module.named_modules():
         tensors = {**part._parameters, **part._buffers}
         facts = {}
@@ -60,7 +79,8 @@ def _description(module: nn.Module, arguments: tuple[Tensor, ...], options: dict
         for key, tensor in tensors.items():
             if tensor is not None:
                 yield f"{key} {tensor.shape} {tensor.dtype}".encode()
-                yield tensor.detach().numpy().tobytes()
+                if weights:
+                    yield tensor.detach().numpy().tobytes()
 
 
 def _plain(value: Any) -> Any:

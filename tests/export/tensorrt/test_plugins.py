@@ -241,20 +241,27 @@ def test_shape_inputs_are_not_used(bench: Bench) -> None:
         made.get_output_shapes([bench.symbols.dimensions((1, 3, 4, 4))], [object()], bench.symbols)
 
 
-@pytest.fixture
-def both_ops(tiny: Tiny, tmp_path: Path) -> Path:
-    return written(tiny("schp"), GraphOptions((97, 97), output_kind="labels", precision="fp16"), tmp_path / "x.onnx")
+@pytest.fixture(scope="module")
+def both_ops(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    options = GraphOptions((97, 97), output_kind="labels", precision="fp16")
+    return written(tiny("schp"), options, tmp_path_factory.mktemp("both") / "x.onnx")
 
 
-def test_kernels_are_known_from_the_file(both_ops: Path, tiny: Tiny, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def labels_only(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the two ops the second alone."""
+    options = GraphOptions((97, 97), output_kind="labels")
+    return written(tiny("ssseg"), options, tmp_path_factory.mktemp("labels") / "x.onnx")
+
+
+def test_kernels_are_known_from_the_file(both_ops: Path, labels_only: Path) -> None:
     model = load_onnx(both_ops)
     slope = float(np.float32(0.01))
     assert plugin_sources(model) == {
         "CE2PEdgeFusion": edge_fusion_source(True, 20, True, slope, (25, 13, 7)),
         "CE2PLabelMap": label_map_source(True, True),
     }
-    plain = written(tiny("ssseg"), GraphOptions((97, 97), output_kind="labels"), tmp_path / "ssseg.onnx")
-    assert plugin_sources(load_onnx(plain)) == {"CE2PLabelMap": label_map_source(False, False)}
+    assert plugin_sources(load_onnx(labels_only)) == {"CE2PLabelMap": label_map_source(False, False)}
 
 
 def test_kernels_compile_before_anything_is_built(both_ops: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,9 +324,8 @@ def test_the_parser_takes_the_plugin(
         build_plan(trt, both_ops, BuildSettings())
 
 
-def test_the_parser_asks_for_name_version_and_namespace(trt: ModuleType, tiny: Tiny, tmp_path: Path) -> None:
+def test_the_parser_asks_for_name_version_and_namespace(trt: ModuleType, labels_only: Path) -> None:
     """A creator of the kind the stand-in knows: the parser calls it for our node, unless the ops are inlined."""
-    path = written(tiny("ssseg"), GraphOptions((97, 97), output_kind="labels"), tmp_path / "x.onnx")
     asked: list[str] = []
 
     class Creator(trt.IPluginCreatorV3One):  # type: ignore[misc]
@@ -331,7 +337,7 @@ def test_the_parser_asks_for_name_version_and_namespace(trt: ModuleType, tiny: T
         def create_plugin(self, name: str, fields: Any, phase: Any) -> None:
             asked.append(name)
 
-    model = load_onnx(path)
+    model = load_onnx(labels_only)
     node = next(node for node in model.graph.node if node.domain == "ce2p")
     node.op_type = model.functions[0].name = "CE2PProbe"
     registry, creator = trt.get_plugin_registry(), Creator()
