@@ -19,7 +19,7 @@ from .base import Backend
 from .choice import choose_backend
 from .choice_memory import Option
 from .compiled_memory import compiled_limit
-from .registry import BACKENDS, DEVICE_BACKENDS, Opening, backend_entry, installed_backends
+from .registry import BACKENDS, DEVICE_BACKENDS, OpenOptions, backend_entry, installed_backends
 
 __all__ = ["check_threads", "open_backend"]
 
@@ -58,7 +58,7 @@ def open_backend(
     check_threads(threads)
     compiled_limit()  # here, or a wrong one would be taken for a fault of OpenVINO
     path = Path(path)
-    how = Opening(device=device, threads=threads, trust=trust, keep=keep)
+    how = OpenOptions(device=device, threads=threads, trust=trust, keep=keep)
     if backend == "auto":
         takers = [entry for entry in (*BACKENDS.values(), *DEVICE_BACKENDS.values()) if path.suffix in entry.suffixes]
         if not takers or takers[0].name in BACKENDS:
@@ -86,7 +86,7 @@ def check_threads(threads: int | None) -> None:
         )
 
 
-def _open_automatically(path: Path, how: Opening) -> Backend:
+def _open_automatically(path: Path, how: OpenOptions) -> Backend:
     """An ONNX file on whatever serves it best here."""
     installed = installed_backends()
     if not installed:
@@ -104,7 +104,7 @@ def _open_automatically(path: Path, how: Opening) -> Backend:
             opened.close()
 
     def load(option: Option, keep: bool) -> Backend:
-        return BACKENDS[option.backend].open(path, Opening(device="cpu", threads=option.threads, keep=keep))
+        return BACKENDS[option.backend].open(path, OpenOptions(device="cpu", threads=option.threads, keep=keep))
 
     return choose_backend(path, names, how.threads, load, keep=how.keep)
 

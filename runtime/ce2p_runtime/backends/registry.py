@@ -28,7 +28,7 @@ __all__ = [
     "BACKENDS",
     "DEVICE_BACKENDS",
     "BackendEntry",
-    "Opening",
+    "OpenOptions",
     "backend_choices",
     "backend_entry",
     "backend_versions",
@@ -38,7 +38,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opening:
+class OpenOptions:
     """How a network is loaded; see `open_backend`."""
 
     device: str = "auto"
@@ -73,7 +73,7 @@ class BackendEntry:
     """Kinds of device that it has its own way for: "cpu", "cuda". Its library may know more by name."""
     refused: Mapping[HalfType, str] = field(default_factory=dict)
     """Types inside a file (`Precision.half`) that it does not compute on a CPU, with the reason and what to do."""
-    open: Callable[[Path, Opening], Backend]
+    open: Callable[[Path, OpenOptions], Backend]
     """Loads a file. Raises BackendError and ModelFileError."""
     finds_gpu: Callable[[], bool] = lambda: False
     """Whether "auto" should try it on a GPU before anything is timed on the CPU."""

@@ -18,7 +18,7 @@ from ce2p_runtime import BackendError, HumanParser, ModelFileError
 from ce2p_runtime.backends import BACKENDS, Backend, choice, choice_memory, choice_timing, open_backend
 from ce2p_runtime.backends.averaging import AveragedBackend
 from ce2p_runtime.backends.choice_memory import Option
-from ce2p_runtime.backends.registry import Opening
+from ce2p_runtime.backends.registry import OpenOptions
 from ce2p_runtime.base.cache import CACHE_VARIABLE
 from ce2p_runtime.model_files.onnx_file import onnx_properties
 from tests.runtime.backends.scripted_backends import Scene, cached, put_cores, reason, set_scene, write_model
@@ -298,7 +298,7 @@ def test_a_gpu_is_taken_without_timing_unless_its_backend_did_not_pass(
     on_cpu = scene.entry("onnxruntime")
     where = {"device": "cuda:0"}
 
-    def open_on_gpu(path: Path, how: Opening) -> Backend:
+    def open_on_gpu(path: Path, how: OpenOptions) -> Backend:
         opened = on_cpu.open(path, how)
         opened.device = "cpu" if how.device == "cpu" else where["device"]
         return opened

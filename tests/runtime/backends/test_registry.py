@@ -24,7 +24,7 @@ from ce2p_runtime.backends.averaging import AveragedBackend
 from ce2p_runtime.backends.choice import RememberedBackend
 from ce2p_runtime.backends.gpu_backend import GpuBackend
 from ce2p_runtime.backends.onnxruntime_cuda import OnnxRuntimeCudaBackend
-from ce2p_runtime.backends.registry import BackendEntry, Opening, backend_choices, backend_entry, installed_backends
+from ce2p_runtime.backends.registry import BackendEntry, OpenOptions, backend_choices, backend_entry, installed_backends
 from ce2p_runtime.measuring.machine import machine
 from ce2p_runtime.precisions import PRECISIONS
 
@@ -92,7 +92,7 @@ def test_what_it_refuses_are_types_inside_files_with_a_cure(entry: BackendEntry)
 @pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
 def test_a_file_that_is_not_there_is_one_line_whatever_is_installed(entry: BackendEntry, tmp_path: Path) -> None:
     with pytest.raises((BackendError, ce2p_runtime.ModelFileError)) as caught:
-        entry.open(tmp_path / f"missing{entry.suffixes[0]}", Opening())
+        entry.open(tmp_path / f"missing{entry.suffixes[0]}", OpenOptions())
     assert "\n" not in str(caught.value)
 
 
