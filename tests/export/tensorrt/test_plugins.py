@@ -264,6 +264,13 @@ def test_kernels_are_known_from_the_file(both_ops: Path, labels_only: Path) -> N
     assert plugin_sources(load_onnx(labels_only)) == {"CE2PLabelMap": label_map_source(False, False)}
 
 
+def test_an_op_of_another_version_is_named(both_ops: Path) -> None:
+    model = load_onnx(both_ops)
+    next(node for node in model.graph.node if node.domain == "ce2p").op_type = "CE2PLater"
+    with pytest.raises(EngineError, match=r"holds the op CE2PLater, .* knows CE2PLabelMap, CE2PEdgeFusion; update ce2p"):
+        plugin_sources(model)
+
+
 def test_kernels_compile_before_anything_is_built(both_ops: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def none(source: KernelSource) -> bytes:
         raise BackendError("no CUDA compiler")
