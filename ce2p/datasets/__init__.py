@@ -17,7 +17,6 @@ __all__ = [
     "LABEL_SETS",
     "NOISE",
     "PUBLISHED",
-    "DataSet",
     "LabelSet",
     "Published",
     "guess_dataset",
@@ -66,10 +65,8 @@ def guess_dataset(num_classes: int) -> LabelSet:
 
     A count that no published data set has gets numbered names, so that networks with classes of one's own work, too.
     """
-    for labels in LABEL_SETS.values():
-        if labels.num_classes == num_classes:
-            return labels
-    return LabelSet("custom", "custom", ("Background", *(f"class {i}" for i in range(1, num_classes))))
+    numbered = LabelSet("custom", "custom", ("Background", *(f"class {i}" for i in range(1, num_classes))))
+    return next((labels for labels in LABEL_SETS.values() if labels.num_classes == num_classes), numbered)
 
 
 def published(family: str, dataset: str, backbone: str, stride: int) -> tuple[Published, ...]:

@@ -173,7 +173,7 @@ def figures(dataset: str, found: Mapping[tuple[str, str], tuple[str, ...]]) -> t
             text, _, classes = row.partition(": ")
             if (parts := re.fullmatch(r"(.+?) (\d+\.\d\d)(?: (.+))?", text)) is None:
                 raise ConfigError(f"{dataset}: {row!r:.60} is no figure; expected a metric and a value such as 53.88")
-            published = Published(
+            figure = Published(
                 family=family,
                 dataset=dataset,
                 backbone=backbone,
@@ -182,9 +182,9 @@ def figures(dataset: str, found: Mapping[tuple[str, str], tuple[str, ...]]) -> t
                 value=float(parts[2]),
                 source=source,
                 note=parts[3] or "",
-                per_class=tuple(float(figure) for figure in classes.split()),
+                per_class=tuple(map(float, classes.split())),
             )
-            made.append(published)
+            made.append(figure)
     return tuple(made)
 
 

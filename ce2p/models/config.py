@@ -56,9 +56,8 @@ class CE2PConfig(Wiring):
             raise ConfigError(f"unknown family {family!r}; expected one of {', '.join(FAMILIES)}")
         wiring = dataclasses.asdict(FAMILIES[family].wiring)
         if backbone == "r18":
-            wide = wiring["decoder_width"] == 512
-            wiring |= {"base_width": 32, "pyramid_width": 128, "edge_width": 64, "shortcut_width": 24}
-            wiring |= {"decoder_width": 128 if wide else 64}
+            wiring |= {f"{part}_width": wiring[f"{part}_width"] // 2 for part in ("base", "shortcut")}
+            wiring |= {f"{part}_width": wiring[f"{part}_width"] // 4 for part in ("pyramid", "edge", "decoder")}
         return cls(family, backbone, output_stride, num_classes, **wiring)  # type: ignore[arg-type]
 
     def to_dict(self) -> dict[str, Any]:
