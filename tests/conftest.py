@@ -151,7 +151,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kill-moments", type=int, default=2, help="Moments at which each command meets each signal.")
 
 
-LONGEST = ("tests/training/test_rows.py", "tests/hostile/test_kills.py", "tests/benchmarks/gpu/test_on_cpu.py")
+LONGEST = tuple(
+    f"tests/{name}.py"
+    for name in ("training/test_rows", "training/test_resume", "hostile/test_kills", "benchmarks/gpu/test_on_cpu")
+)
 """Modules whose single tests take longest: they start first, so that no core waits for the last of them at the end."""
 
 
