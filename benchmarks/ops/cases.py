@@ -54,39 +54,29 @@ class CpuCase:
 class Scale:
     """How large everything is on the GPU."""
 
-    channels: int
-    branches: tuple[Size, Size, Size]
+    channels: int = 256
+    branches: tuple[Size, Size, Size] = ((119, 119), (60, 60), (30, 30))
     """Of a, b and c of edge_fusion; the first is also the size of the logits."""
-    network: Size
-    frame: Size
-    batches: tuple[int, ...]
-    rotated_bytes: int
+    network: Size = (473, 473)
+    frame: Size = (1080, 1920)
+    batches: tuple[int, ...] = (1, 16)
+    rotated_bytes: int = 256 << 20
     """Buffer sets are added until they hold this much: more than any cache, so that replays read memory."""
-    copied_bytes: int
+    copied_bytes: int = 1 << 30
     """Of the copy that measures bandwidth."""
 
 
-SCALES = {
-    "full": Scale(
-        channels=256,
-        branches=((119, 119), (60, 60), (30, 30)),
-        network=(473, 473),
-        frame=(1080, 1920),
-        batches=(1, 16),
-        rotated_bytes=256 << 20,
-        copied_bytes=1 << 30,
-    ),
-    # To try this program itself where kernels are slow.
-    "tiny": Scale(
-        channels=24,
-        branches=((25, 25), (13, 13), (7, 7)),
-        network=(97, 97),
-        frame=(108, 192),
-        batches=(1, 2),
-        rotated_bytes=1 << 18,
-        copied_bytes=1 << 20,
-    ),
-}
+_TINY = Scale(
+    channels=24,
+    branches=((25, 25), (13, 13), (7, 7)),
+    network=(97, 97),
+    frame=(108, 192),
+    batches=(1, 2),
+    rotated_bytes=1 << 18,
+    copied_bytes=1 << 20,
+)
+SCALES = {"full": Scale(), "tiny": _TINY}
+"""The tiny one tries this program itself where kernels are slow."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """Our ops as TensorRT plugins whose kernels are compiled ahead of time: the engine holds the PTX and needs no Python.
 
 tensorrt.plugin reads each function's signature: annotations that are classes, and every registered attribute, in order,
-whatever subset a function needs. It takes as scalar arguments nothing but SymInt32. One launch per plugin and no
-workspace is all there is, which suits our ops.
+whatever subset a function needs. It takes as scalar arguments nothing but SymInt32.
 
 TensorRT calls these functions from C++ and loses what they raise, so what can go wrong (no compiler, too many classes)
 is tried before the build, in `plugin_sources` and `compile_kernels`.

@@ -4,12 +4,9 @@
 `label_map` makes the frame's label map from the logits. `bilinear` is the interpolation they share.
 """
 
-from .edge_fusion import OP as EDGE_FUSION
-from .edge_fusion import edge_fusion_reference
-from .label_map import OP as LABEL_MAP
-from .label_map import label_map, label_map_reference, warp_labels
-from .warp_normalize import OP as WARP_NORMALIZE
-from .warp_normalize import crop, crop_reference, warp_normalize, warp_normalize_reference
+from .edge_fusion import EDGE_FUSION, edge_fusion_reference
+from .label_map import LABEL_MAP, label_map, label_map_reference, warp_labels
+from .warp_normalize import WARP_NORMALIZE, crop, crop_reference, warp_normalize, warp_normalize_reference
 
 __all__ = [
     "FUSED_OPS",

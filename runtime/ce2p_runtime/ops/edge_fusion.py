@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from .bilinear import bilinear_resize
 from .launches import ArrayAt, FusedOp, Given, KernelSource, Launch
 
-__all__ = ["FUSION_TILE", "OP", "edge_fusion_launch", "edge_fusion_reference", "edge_fusion_source", "fusion_step"]
+__all__ = ["EDGE_FUSION", "FUSION_TILE", "edge_fusion_launch", "edge_fusion_reference", "edge_fusion_source"]
 
 Floats = NDArray[np.float32]
 
-OP = FusedOp("edge_fusion", around_network=None, in_graph=True)
+EDGE_FUSION = FusedOp("edge_fusion", around_network=None, in_graph=True)
 FUSION_TILE = (8, 32)
 """Rows and columns of output pixels per block of ce2p_edge_fusion (kRows, kCols)."""
 
@@ -63,7 +63,7 @@ def edge_fusion_source(
     if not 1 <= classes <= 64:
         raise ValueError(f"edge_fusion is made for 1 to 64 classes, got {classes}")
     return KernelSource.of(
-        OP.name,
+        EDGE_FUSION.name,
         CE2P_HALF=int(half),
         CE2P_CLASSES=classes,
         CE2P_ALIGN_CORNERS=int(align_corners),
@@ -93,7 +93,7 @@ def edge_fusion_launch(branches: Sequence[ArrayAt], weight: ArrayAt, bias: Array
     items, channels, *size = branches[0].shape
     sizes = (side for branch in branches for side in branch.shape[2:])
     arguments: tuple[Given, ...] = (*branches, weight, bias, channels, *sizes, logits)
-    return Launch.over(OP.name, "ce2p_edge_fusion", arguments, items=items, size=tuple(size), tile=FUSION_TILE)
+    return Launch.over(EDGE_FUSION.name, "ce2p_edge_fusion", arguments, items=items, size=tuple(size), tile=FUSION_TILE)
 
 
 def _check_shapes(a: Floats, b: Floats, c: Floats, weight: Floats, bias: Floats) -> None:

@@ -41,7 +41,7 @@ from .label_map_lattice import Floats, InputLattice, Labels, LogitLattice
 from .launches import ArrayAt, FusedOp, Given, KernelSource, Launch
 
 __all__ = [
-    "OP",
+    "LABEL_MAP",
     "label_map",
     "label_map_reference",
     "label_map_source",
@@ -178,13 +178,13 @@ def warp_labels(labels: Labels, matrix: Matrix | None, frame_size: Size) -> Labe
 
 def label_map_source(half: bool, align_corners: bool) -> KernelSource:
     """ce2p_label_resize, ce2p_label_warp and ce2p_label_nearest, for float or half logits."""
-    return KernelSource.of(OP.name, CE2P_HALF=int(half), CE2P_ALIGN_CORNERS=int(align_corners))
+    return KernelSource.of(LABEL_MAP.name, CE2P_HALF=int(half), CE2P_ALIGN_CORNERS=int(align_corners))
 
 
 def label_resize_launch(logits: ArrayAt, labels: ArrayAt) -> Launch:
     """Logits [N, C, h, w] to labels uint8 [N, H, W]: best class of the bilinear resize."""
     arguments: tuple[Given, ...] = (logits, *logits.shape[1:], *labels.shape[1:], labels)
-    return Launch.over(OP.name, "ce2p_label_resize", arguments, items=logits.shape[0], size=labels.shape[1:])
+    return Launch.over(LABEL_MAP.name, "ce2p_label_resize", arguments, items=logits.shape[0], size=labels.shape[1:])
 
 
 def label_warp_launch(logits: ArrayAt, input_labels: ArrayAt, matrix: Matrix, labels: ArrayAt) -> Launch:
@@ -193,7 +193,7 @@ def label_warp_launch(logits: ArrayAt, input_labels: ArrayAt, matrix: Matrix, la
     `input_labels`: what `label_resize_launch` made of the same logits at the input's size, uint8 [N, S_h, S_w].
     """
     arguments = (logits, *logits.shape[1:], *_warp_arguments(input_labels, matrix, labels))
-    return Launch.over(OP.name, "ce2p_label_warp", arguments, items=labels.shape[0], size=labels.shape[1:])
+    return Launch.over(LABEL_MAP.name, "ce2p_label_warp", arguments, items=labels.shape[0], size=labels.shape[1:])
 
 
 def label_nearest_launch(input_labels: ArrayAt, matrix: Matrix | None, labels: ArrayAt) -> Launch:
@@ -201,7 +201,7 @@ def label_nearest_launch(input_labels: ArrayAt, matrix: Matrix | None, labels: A
     if matrix is None:
         matrix = _area_matrix(input_labels.shape[1:], labels.shape[1:])
     arguments = _warp_arguments(input_labels, matrix, labels)
-    return Launch.over(OP.name, "ce2p_label_nearest", arguments, items=labels.shape[0], size=labels.shape[1:])
+    return Launch.over(LABEL_MAP.name, "ce2p_label_nearest", arguments, items=labels.shape[0], size=labels.shape[1:])
 
 
 def _warp_arguments(input_labels: ArrayAt, matrix: Matrix, labels: ArrayAt) -> tuple[Given, ...]:
@@ -210,7 +210,7 @@ def _warp_arguments(input_labels: ArrayAt, matrix: Matrix, labels: ArrayAt) -> t
     return (input_labels, *input_labels.shape[1:], *settled.flat, height, width, labels)
 
 
-OP = FusedOp(
+LABEL_MAP = FusedOp(
     "label_map",
     around_network=lambda metadata, input_half, output_half: label_map_source(output_half, metadata.align_corners),
     in_graph=True,

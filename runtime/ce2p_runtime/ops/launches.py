@@ -94,7 +94,7 @@ def _argument(value: Given) -> Argument:
 
 @dataclass(frozen=True)
 class FusedOp:
-    """An op's registration: `OP` in <name>.py, entered in `FUSED_OPS`. Its other parts are found by its name.
+    """An op's registration: <NAME> in <name>.py, entered in `FUSED_OPS`. Its other parts are found by its name.
 
     Each op has <name>.cu beside it, random cases for its kernels in tests/kernels/<name>.py, and benchmarks in
     benchmarks/ops/<name>.py; one that is a node of exported graphs also has ce2p_export/fusions/<name>.py.

@@ -35,7 +35,7 @@ from .bilinear import AxisTaps, affine_taps, blend, resize_taps
 from .launches import ArrayAt, FusedOp, Given, KernelSource, Launch
 
 __all__ = [
-    "OP",
+    "WARP_NORMALIZE",
     "crop",
     "crop_launch",
     "crop_reference",
@@ -129,7 +129,7 @@ def normalisation_table(normalisation: Normalisation) -> Floats:
 
 def warp_normalize_source(half: bool) -> KernelSource:
     """ce2p_warp_normalize (float or half output) and ce2p_crop."""
-    return KernelSource.of(OP.name, CE2P_HALF=int(half))
+    return KernelSource.of(WARP_NORMALIZE.name, CE2P_HALF=int(half))
 
 
 def warp_normalize_launch(
@@ -144,14 +144,14 @@ def warp_normalize_launch(
     size, reverse_channels = out.shape[2:], normalisation.colour_order == "rgb"
     source = _frame_arguments(frames, pitch, matrix, size)
     arguments = (*source, *map(np.float32, (*gain, *offset)), reverse_channels, *size, out)
-    return Launch.over(OP.name, "ce2p_warp_normalize", arguments, items=frames.shape[0], size=size)
+    return Launch.over(WARP_NORMALIZE.name, "ce2p_warp_normalize", arguments, items=frames.shape[0], size=size)
 
 
 def crop_launch(frames: ArrayAt, pitch: int, matrix: Matrix | None, out: ArrayAt) -> Launch:
     """Frames of one size to input pixels, uint8 BGR [N, S_h, S_w, 3]; otherwise as `warp_normalize_launch`."""
     size = out.shape[1:3]
     arguments = (*_frame_arguments(frames, pitch, matrix, size), *size, out)
-    return Launch.over(OP.name, "ce2p_crop", arguments, items=frames.shape[0], size=size)
+    return Launch.over(WARP_NORMALIZE.name, "ce2p_crop", arguments, items=frames.shape[0], size=size)
 
 
 def _frame_arguments(frames: ArrayAt, pitch: int, matrix: Matrix | None, size: tuple[int, ...]) -> tuple[Given, ...]:
@@ -165,7 +165,7 @@ def _frame_arguments(frames: ArrayAt, pitch: int, matrix: Matrix | None, size: t
     return (frames, height, width, pitch, matrix is None, *inverse.flat)
 
 
-OP = FusedOp(
+WARP_NORMALIZE = FusedOp(
     "warp_normalize",
     around_network=lambda metadata, input_half, output_half: warp_normalize_source(input_half),
     in_graph=False,
