@@ -19,16 +19,8 @@ from ce2p_runtime import MediaError
 from ce2p_runtime.base.progress import Progress, without_progress
 from ce2p_runtime.media.result_plan import Existing, ResultPlan, plan_results
 from ce2p_runtime.media.sources import Source, SourceFrame, open_source
-from ce2p_runtime.people import (
-    Instances,
-    PeopleParser,
-    PeopleResult,
-    PeopleWriter,
-    Person,
-    mask_nms,
-    open_instances,
-    select_people,
-)
+from ce2p_runtime.people import Instances, PeopleParser, PeopleResult, PeopleWriter, Person, open_instances
+from ce2p_runtime.people.instances import mask_nms, select_people
 from ce2p_runtime.people.part_instances import Confidence
 from ce2p_runtime.people.result_files import result_files
 
@@ -115,7 +107,9 @@ def parse_people(
     Raises ConfigError and CE2PRuntimeError for what can be known before the first picture is parsed. Whatever could be
     read is parsed and kept; the rest is in `problems`.
     """
-    _check(whole, local, instances, detector, weights=detector_weights, part_score=part_score, save=save)
+    _check(instances, detector, detector_weights, part_score, save)
+    if whole is None and not local:
+        raise ConfigError("no network; expected --global MODEL, --local MODEL or both")
     output, given = Path(output), None if instances is None else Path(instances)
     inputs = [Path(path) for path in (whole, *local, given) if path is not None]
     if given is not None and given.is_dir():
@@ -135,18 +129,10 @@ def parse_people(
         if plan.done:
             note(f"{len(plan.done)} pictures have their results already, which are kept")
         known = None if given is None else open_instances(given)
-        parser = stack.enter_context(
-            PeopleParser.open(
-                whole,
-                local,
-                backend=backend,
-                device=device,
-                threads=threads,
-                flip=flip,
-                grow=refine,
-                confidence=part_score,
-            )
+        parser = PeopleParser.open(
+            whole, local, backend=backend, device=device, threads=threads, flip=flip, grow=refine, confidence=part_score
         )
+        stack.enter_context(parser)
         least_score = threshold if threshold is not None else (0.5 if nms else 0.7)
         finder = _from_file(known, least_score) if known is not None else _from_detector(detector_weights, device)
         for text in parser.descriptions():
@@ -167,14 +153,7 @@ def parse_people(
 
 
 def _check(
-    whole: str | Path | None,
-    local: Sequence[str | Path],
-    instances: str | Path | None,
-    detector: str | None,
-    *,
-    weights: str | Path | None,
-    part_score: str,
-    save: Collection[str],
+    instances: str | Path | None, detector: str | None, weights: object, part_score: str, save: Collection[str]
 ) -> None:
     """Raises ConfigError for options that contradict each other."""
     if (instances is None) == (detector is None):
@@ -185,8 +164,6 @@ def _check(
         raise ConfigError("--detector-weights is for --detector maskrcnn; add it or leave the weights out")
     if part_score not in ("logit", "weighted"):
         raise ConfigError(f"unknown part score {part_score!r}; expected logit or weighted")
-    if whole is None and not local:
-        raise ConfigError("no network; expected --global MODEL, --local MODEL or both")
     unknown = set(save) - set(_SAVED)
     if unknown or not save:
         what = ", ".join(sorted(unknown)) or "nothing"

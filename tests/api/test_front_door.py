@@ -129,7 +129,7 @@ def test_a_network_is_verified_scored_and_timed(checkpoint: Path, people: Path, 
     with ce2p.open(made.path, backend="onnxruntime", device="cpu") as parser:
         assert isinstance(parser, HumanParser)
     with ce2p.open_people(made.path, backend="onnxruntime", device="cpu") as several:
-        assert several.descriptions() == [f"global: net.onnx: {parser.metadata.summary}; onnxruntime on CPU"]
+        assert several.descriptions() == [f"global: net.onnx: {parser.metadata.summary}; onnxruntime on cpu"]
 
 
 def test_people_are_drawn_checked_and_trained_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
