@@ -155,4 +155,6 @@ def _trace(
             verbose=False,
         )
     assert program is not None  # noqa: S101  (only with f=... does the exporter return nothing)
+    for node in program.model.graph:  # names the folders of this machine, and is long
+        node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)
     return program.model

@@ -196,3 +196,11 @@ def test_what_could_not_be_read_again_is_not_exported(tmp_path: Path) -> None:
     ):
         export_onnx(source, GraphOptions(SIZE), tmp_path / "m.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_files_do_not_tell_the_folders_of_the_machine_that_made_them(tmp_path: Path) -> None:
+    """torch's exporter writes beside each node where in which file it comes from."""
+    made = export_onnx(open_source("lip-r18-os16", random=True), GraphOptions((33, 33)), tmp_path / "model.onnx").path
+    content = made.read_bytes()
+    for folder in (Path(torch.__file__).parent, Path(plan_module.__file__).parent, tmp_path, Path.home()):
+        assert str(folder).encode() not in content
