@@ -25,7 +25,7 @@ from benchmarks.record import Record, write_records
 from benchmarks.rival_runtimes import in_onnxruntime, in_openvino, in_torch
 from benchmarks.rivals import MAX_RELATIVE_L2
 from ce2p.models import CE2P
-from ce2p_export import GraphOptions, deploy, export_onnx, export_plain, open_source
+from ce2p_export import GraphOptions, deploy, export_onnx, export_plain, open_model
 from ce2p_runtime.backends import open_backend
 from ce2p_runtime.measuring.timing import Timing, interleave, paired_ratio
 
@@ -49,7 +49,7 @@ def bench(model: str, rounds: int, threads: int | None) -> Record:
     """One model, given as family:name:size. Raises SystemExit when two candidates disagree."""
     family, name, side = model.split(":")
     size = (int(side), int(side))
-    source = open_source(name, family=family, random=True)
+    source = open_model(name, family=family, random=True)
     deployed = deploy(source.net, size)
     image = np.random.default_rng(0).standard_normal((1, 3, *size), np.float32)
     with tempfile.TemporaryDirectory() as folder:

@@ -17,7 +17,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.ceilings import Source
+from benchmarks.ceilings import PeakSource
 from benchmarks.rival_runtimes import onnxruntime_session, openvino_model
 from benchmarks.workload import Arithmetic
 
@@ -62,11 +62,11 @@ def sources(
     squares: Sequence[int] = SQUARES,
     chains: Sequence[Chain] = CHAINS,
     copied: int = COPY_BYTES,
-) -> Iterator[Source]:
+) -> Iterator[PeakSource]:
     """Everything to measure. `threads` None: each library's own choice, one per core."""
     for side in squares:
         for resource, library, make in _products(side, threads):
-            yield Source(resource, library, f"{side} cubed", 2 * side**3, make)
+            yield PeakSource(resource, library, f"{side} cubed", 2 * side**3, make)
     ways: tuple[tuple[Arithmetic, str, _Prepared], ...] = (
         ("fp32", "ONNX Runtime", _in_onnxruntime),
         ("int8", "ONNX Runtime", _in_onnxruntime),
@@ -75,10 +75,10 @@ def sources(
         ("int8", "OpenVINO", _in_openvino),
     )
     for chain, (arithmetic, library, prepare) in product(chains, ways):
-        yield Source(arithmetic, library, str(chain), chain.flops, partial(prepare, chain, arithmetic, threads))
+        yield PeakSource(arithmetic, library, str(chain), chain.flops, partial(prepare, chain, arithmetic, threads))
     shape = f"copy of {copied >> 20} MiB"
-    yield Source("copy", "NumPy", shape, 2 * copied, partial(_numpy_copy, copied))
-    yield Source("copy", "PyTorch", shape, 2 * copied, partial(_torch_copy, copied, threads))
+    yield PeakSource("copy", "NumPy", shape, 2 * copied, partial(_numpy_copy, copied))
+    yield PeakSource("copy", "PyTorch", shape, 2 * copied, partial(_torch_copy, copied, threads))
 
 
 def _products(side: int, threads: int | None) -> list[tuple[Arithmetic, str, _Prepared]]:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from benchmarks.workload import ARITHMETICS, Arithmetic
 
-__all__ = ["Ceilings", "Reached", "Source", "best_of", "best_sources", "ceilings_of", "measure"]
+__all__ = ["Ceilings", "PeakSource", "Reached", "best_of", "best_sources", "ceilings_of", "measure"]
 
 Resource = Literal["fp32", "bf16", "int8", "copy"]
 RESOURCES: tuple[Resource, ...] = (*ARITHMETICS, "copy")
@@ -22,7 +22,7 @@ REPETITIONS = 8
 
 
 @dataclass(frozen=True)
-class Source:
+class PeakSource:
     """One way to use a resource."""
 
     resource: Resource
@@ -68,7 +68,7 @@ def ceilings_of(reached: Sequence[Reached]) -> Ceilings:
 
 
 def measure(
-    candidates: Sequence[Source],
+    candidates: Sequence[PeakSource],
     repetitions: int = REPETITIONS,
     progress: Callable[[str], None] = lambda name: None,
 ) -> tuple[list[Reached], dict[str, str]]:
@@ -88,7 +88,7 @@ def measure(
     return reached, missing
 
 
-def best_sources(candidates: Sequence[Source], reached: Sequence[Reached]) -> list[Source]:
+def best_sources(candidates: Sequence[PeakSource], reached: Sequence[Reached]) -> list[PeakSource]:
     """For each resource that anything reached the source that reached most."""
     best = {found.resource: found.name for found in sorted(reached, key=lambda found: found.rate)}
     return [source for source in candidates if best.get(source.resource) == source.name]

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.ceiling_sources import sources
-from benchmarks.ceilings import Reached, Source, best_of, best_sources, ceilings_of, measure
+from benchmarks.ceilings import PeakSource, Reached, best_of, best_sources, ceilings_of, measure
 from benchmarks.headline_frames import FrameRun, check_baselines, frame_runs
 from benchmarks.headline_report import write_report
 from benchmarks.rival_files import OURS, Workshop, calibration_pictures
@@ -213,7 +213,7 @@ def _judging(name: str, done: int, total: int) -> None:
         note(f"judging {name} on {total} pictures ...")
 
 
-def _ceilings(request: HeadlineRequest) -> tuple[list[Reached], list[Source], dict[str, str]]:
+def _ceilings(request: HeadlineRequest) -> tuple[list[Reached], list[PeakSource], dict[str, str]]:
     """What every source reached by itself, and the best of each resource, to be measured again among the rounds."""
     if not request.ceilings:
         return [], [], {}
@@ -226,7 +226,7 @@ def _ceilings(request: HeadlineRequest) -> tuple[list[Reached], list[Source], di
 def _timed(
     contenders: Contenders,
     runs: Sequence[FrameRun],
-    best: Sequence[Source],
+    best: Sequence[PeakSource],
     frames: Sequence[NDArray[np.uint8]],
     png: Path,
 ) -> Iterator[tuple[str, Timed]]:
@@ -240,7 +240,7 @@ def _timed(
         yield _ceiling(source), lambda run=product: {"best": best_of(run, CALLS)}  # type: ignore[misc]
 
 
-def _ceiling(source: Source) -> str:
+def _ceiling(source: PeakSource) -> str:
     return f"ceiling, {source.resource}: {source.name}"
 
 

@@ -102,12 +102,12 @@ def exported(shared_folder: Path) -> Untrained:
     """`exported(options, family="schp")`: the file of an untrained r18 network, made once per run. Do not modify it."""
 
     def make(options: GraphOptions, family: str = "schp") -> Path:
-        from ce2p_export import export_onnx, open_source
+        from ce2p_export import export_onnx, open_model
 
         folder = shared_folder / hashlib.blake2b(repr((options, family)).encode(), digest_size=16).hexdigest()
         file = folder / ("tiny.onnx" if options.precision == "fp32" else f"tiny_{options.precision}.onnx")
         if not file.exists():
-            source = open_source("lip-r18-os16", family=family, random=True)
+            source = open_model("lip-r18-os16", family=family, random=True)
             export_onnx(source, options, folder / f"{os.getpid()}.onnx").path.replace(file)
         return file
 

@@ -17,7 +17,7 @@ from benchmarks.gpu.networks_on_disk import MODEL, NetworkFiles, prepare
 from benchmarks.gpu.parts import Part, SkippedError, first_line, part_main, working_folder
 from benchmarks.gpu.runtimes import gpu_runtimes
 from benchmarks.rival_files import export_by_command
-from ce2p_export import GraphOptions, export_onnx, export_plain, open_source
+from ce2p_export import GraphOptions, export_onnx, export_plain, open_model
 
 __all__ = ["Files", "export_files", "file_of", "int8_file", "our_files"]
 
@@ -43,7 +43,7 @@ def our_files(files: NetworkFiles, batch: int | None) -> dict[str, Path]:
     ours = {precision: file_of(files, batch, precision) for precision in ("fp32", "fp16")}
     for precision, path in ours.items():
         if not path.exists():
-            source = open_source(files.name, family=files.family, random=True)
+            source = open_model(files.name, family=files.family, random=True)
             export_onnx(source, GraphOptions(files.size, batch, precision=precision), path)  # type: ignore[arg-type]
     return ours
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ce2p_export import Source
+from ce2p_export import SourceModel
 from ce2p_export.tensorrt import BuildSettings, BuiltEngine, build_engine_file
 from ce2p_export.tensorrt.settings import HardwareCompatibility
 from ce2p_export.tensorrt.versions import load_tensorrt
@@ -43,7 +43,7 @@ def build_engine(
     onnx: str | Path,
     output: str | Path | None = None,
     *,
-    reference: str | Path | Source | None = None,
+    reference: str | Path | SourceModel | None = None,
     batches: Sequence[int] | None = None,
     workspace: float | None = None,
     optimization_level: int = 3,

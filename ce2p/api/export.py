@@ -15,10 +15,10 @@ from ce2p_export import (
     GateSettings,
     GraphOptions,
     Quantisation,
-    Source,
+    SourceModel,
     default_path,
     export_onnx,
-    open_source,
+    open_model,
 )
 from ce2p_export.source import build_metadata
 from ce2p_export.steps import check_size
@@ -45,7 +45,7 @@ Gate = bool | Mapping[str, float] | LabelLimits
 
 
 def export(
-    model: str | Path | Source,
+    model: str | Path | SourceModel,
     output: str | Path | None = None,
     *,
     precision: PrecisionName = "fp32",
@@ -110,8 +110,8 @@ def export(
         writing.check(output)
     source = (
         model
-        if isinstance(model, Source)
-        else open_source(str(model), family=family, dataset=dataset, output_stride=stride, random=random, seed=seed)
+        if isinstance(model, SourceModel)
+        else open_model(str(model), family=family, dataset=dataset, output_stride=stride, random=random, seed=seed)
     )
     options = GraphOptions(
         size=size or source.input_size,
@@ -227,8 +227,8 @@ def _check(
         raise BackendError(f"exports are proved with ONNX Runtime, which is not installed; {install_hint('cpu')}")
 
 
-def _introduce(model: str | Path | Source, source: Source) -> None:
-    name = source.stem if isinstance(model, Source) else model
+def _introduce(model: str | Path | SourceModel, source: SourceModel) -> None:
+    name = source.stem if isinstance(model, SourceModel) else model
     note(
         f"{name}: {source.net.config.name}, {len(source.labels.names)} classes ({source.labels.title}), "
         f"{source.weights}"
@@ -245,7 +245,7 @@ def _path(given: str | Path | None) -> Path | None:
 class _Destination:
     """Whether a file, and beside it its worst picture, may be written."""
 
-    model: str | Path | Source
+    model: str | Path | SourceModel
     random: bool
     overwrite: bool | Literal["same model"]
     has_worst: bool
@@ -253,7 +253,7 @@ class _Destination:
 
     def check(self, path: Path) -> None:
         """Raise MediaError where they must not, or cannot, be written."""
-        inputs = [] if isinstance(self.model, Source) else [self.model]
+        inputs = [] if isinstance(self.model, SourceModel) else [self.model]
         overwrite = self.overwrite is True or (self.overwrite == "same model" and self._is_of_the_same(path))
         check_destination(path, what="the exported file", suffixes=(".onnx",), inputs=inputs, overwrite=overwrite)
         if worst := self.worst_picture(path):
@@ -271,7 +271,7 @@ class _Destination:
             metadata = exported_metadata(path)
         except ModelFileError:
             return False
-        if isinstance(self.model, Source):
+        if isinstance(self.model, SourceModel):
             parent = self.model.parent_sha256
         else:
             parent = None if self.random else file_sha256(Path(self.model))

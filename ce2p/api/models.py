@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ce2p_export import Source, open_source
+from ce2p_export import SourceModel, open_model
 
 from .notes import note
 
 __all__ = ["build", "load", "source_of"]
 
 
-def load(checkpoint: str | Path, *, dataset: str | None = None, stride: int | None = None) -> Source:
+def load(checkpoint: str | Path, *, dataset: str | None = None, stride: int | None = None) -> SourceModel:
     """The network of a checkpoint, of any family and in any public layout, with what its exported file will state.
 
         net = ce2p.load("exp-schp-201908261155-lip.pth")
@@ -20,12 +20,12 @@ def load(checkpoint: str | Path, *, dataset: str | None = None, stride: int | No
     `dataset`: label set, for checkpoints whose class count several have. `stride`: output stride 8 or 16, for those
     whose keys do not tell. Files are read without unpickling code. Raises CheckpointError and ConfigError.
     """
-    return open_source(str(checkpoint), dataset=dataset, output_stride=stride)
+    return open_model(str(checkpoint), dataset=dataset, output_stride=stride)
 
 
 def build(
     name: str, *, family: str | None = None, dataset: str | None = None, stride: int | None = None, seed: int = 0
-) -> Source:
+) -> SourceModel:
     """An untrained network by its name, marked untrained in everything that is made of it.
 
         net = ce2p.build("lip-r101-os16", family="schp")
@@ -33,12 +33,12 @@ def build(
     `name`: `<data set>-<backbone>-os<stride>`; `family`: one of `ce2p.families.FAMILIES`, default ssseg; `seed`: of the
     weights. Raises ConfigError.
     """
-    return open_source(name, family=family, dataset=dataset, output_stride=stride, random=True, seed=seed)
+    return open_model(name, family=family, dataset=dataset, output_stride=stride, random=True, seed=seed)
 
 
-def source_of(model: str | Path | Source, *, dataset: str | None = None, stride: int | None = None) -> Source:
+def source_of(model: str | Path | SourceModel, *, dataset: str | None = None, stride: int | None = None) -> SourceModel:
     """`model` itself, or the network of the checkpoint it names."""
-    if isinstance(model, Source):
+    if isinstance(model, SourceModel):
         return model
     source = load(model, dataset=dataset, stride=stride)
     for text in source.notes:

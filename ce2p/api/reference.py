@@ -15,12 +15,12 @@ from .checks import check_precision
 from .notes import note
 
 if TYPE_CHECKING:  # it loads torch, which exported files do without
-    from ce2p_export import Source
+    from ce2p_export import SourceModel
 
 __all__ = ["check_reference", "open_reference"]
 
 
-def check_reference(model: str | Path | Source, *, dataset: str | None = None, stride: int | None = None) -> None:
+def check_reference(model: str | Path | SourceModel, *, dataset: str | None = None, stride: int | None = None) -> None:
     """Raise what `open_reference` would, as far as it can be known without opening anything.
 
     Raises ConfigError for options that such a file has no use for, ModelFileError and CheckpointError for a file that
@@ -44,7 +44,7 @@ def check_reference(model: str | Path | Source, *, dataset: str | None = None, s
 
 
 def open_reference(
-    model: str | Path | Source,
+    model: str | Path | SourceModel,
     size: tuple[int, int],
     *,
     dataset: str | None = None,
@@ -69,7 +69,7 @@ def open_reference(
     return _open_trained(source, size, name, threads)
 
 
-def _open_trained(source: Source, size: tuple[int, int], name: str, threads: int | None) -> HumanParser:
+def _open_trained(source: SourceModel, size: tuple[int, int], name: str, threads: int | None) -> HumanParser:
     """The trained network itself, in PyTorch on the CPU in float32, at input `size` (height, width)."""
     import torch
 

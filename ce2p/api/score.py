@@ -29,7 +29,7 @@ from ce2p_runtime.model_files.engine_file import ENGINE_SUFFIXES
 from .notes import note
 
 if TYPE_CHECKING:  # it loads torch, which exported files do without
-    from ce2p_export import Source
+    from ce2p_export import SourceModel
 
 __all__ = ["Scored", "ScoredInstances", "score", "score_instances"]
 
@@ -84,7 +84,7 @@ class ScoredInstances:
 
 
 def score(
-    model: str | Path | Source,
+    model: str | Path | SourceModel,
     data: str | Path,
     *,
     dataset: str | None = None,
@@ -182,7 +182,7 @@ def _folder(data: str | Path) -> Path:
 
 
 def _open(
-    model: str | Path | Source,
+    model: str | Path | SourceModel,
     *,
     size: tuple[int, int] | None,
     flip: bool,
@@ -221,7 +221,7 @@ def _open(
 
 
 def _in_torch(
-    model: str | Path | Source,
+    model: str | Path | SourceModel,
     size: tuple[int, int] | None,
     device: str,
     *,

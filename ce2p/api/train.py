@@ -23,7 +23,7 @@ from ce2p.training.initial_weights import load_backbone, load_weights
 from ce2p.training.loop import StepReport
 from ce2p.training.memory import keep_freed_memory
 from ce2p.training.recipe import resolve
-from ce2p.training.run import Run, RunFolder
+from ce2p.training.run import RunFolder, TrainingRun
 from ce2p_runtime.base.progress import Progress, without_progress
 
 from .notes import note
@@ -135,7 +135,7 @@ def train(
         processes.wait()
         if resume and not processes.leads:
             state = folder.begin(config, samples, resume=True)
-        run = Run(
+        run = TrainingRun(
             folder,
             trainer,
             labels,
@@ -192,7 +192,7 @@ def _class_pixels(samples: Sequence[Sample], labels: LabelSet, progress: Progres
     return counts[: labels.num_classes]
 
 
-def _introduction(run: Run, data: Path, *, resume: bool, found: bool) -> list[str]:
+def _introduction(run: TrainingRun, data: Path, *, resume: bool, found: bool) -> list[str]:
     """What is about to be trained, in lines for users. `found`: a snapshot to resume from."""
     trainer = run.trainer
     config, world, micro = trainer.config, trainer.processes.world, trainer.sampler.micro_batches

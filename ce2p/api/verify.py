@@ -18,7 +18,7 @@ from .pictures import GATE_PICTURES, choose_pictures
 from .reference import check_reference, open_reference
 
 if TYPE_CHECKING:  # it loads torch, which exported files do without
-    from ce2p_export import Source
+    from ce2p_export import SourceModel
 
 __all__ = ["Verified", "verify"]
 
@@ -46,7 +46,7 @@ class Verified:
 
 
 def verify(
-    reference: str | Path | Source,
+    reference: str | Path | SourceModel,
     candidate: str | Path,
     *,
     data: str | Path | None = None,

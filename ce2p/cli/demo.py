@@ -24,11 +24,11 @@ from ce2p.evaluation.scoring import score
 from ce2p.labels import label_set
 from ce2p.models import CE2P
 from ce2p.synthetic import walking_sequence, write_lip_folder
-from ce2p_export import GraphOptions, export_onnx, export_plain, open_source
+from ce2p_export import GraphOptions, export_onnx, export_plain, open_model
 from ce2p_runtime import HumanParser
 from ce2p_runtime.measuring.timing import interleave
 from ce2p_runtime.media.sinks import open_sink
-from ce2p_runtime.media.sources import open_source as open_media
+from ce2p_runtime.media.sources import open_source
 from ce2p_runtime.media.video import VideoWriter
 from ce2p_runtime.process.telemetry import import_onnxruntime
 
@@ -96,7 +96,7 @@ def _train(data: Path, folder: Path, epochs: int, seed: int) -> Path:
 
 
 def _export(checkpoint: Path, path: Path) -> Path:
-    source = open_source(str(checkpoint))
+    source = open_model(str(checkpoint))
     remark("exporting ...")
     exported = export_onnx(source, GraphOptions(SIZE), path)
     say("")
@@ -129,7 +129,7 @@ def _parse_video(parser: HumanParser, output: Path, seed: int) -> None:
             truths.append(truth)
             advance(index + 1, "")
     matrix = ConfusionMatrix(parser.metadata.num_classes)
-    with open_media(film) as source, open_sink(output, source, frozenset({"overlay", "labels"})) as sink:
+    with open_source(film) as source, open_sink(output, source, frozenset({"overlay", "labels"})) as sink:
         with _bar("parsing the video", VIDEO_FRAMES, "frames") as advance:
             for frame, result in parser.parse_frames(source):
                 sink.write(frame, result)
@@ -154,7 +154,7 @@ def _parse_photograph(parser: HumanParser, output: Path) -> None:
 def _time(parser: HumanParser, checkpoint: Path, model: Path, output: Path) -> None:
     """The network alone, interleaved: PyTorch, the export of a naive script, ours."""
     onnxruntime = import_onnxruntime()
-    net = open_source(str(checkpoint)).net
+    net = open_model(str(checkpoint)).net
     plain = export_plain(net, output / "tiny_plain.onnx", SIZE)
     image = np.random.default_rng(0).standard_normal((1, 3, *SIZE), np.float32)
     naive = onnxruntime.InferenceSession(str(plain), providers=["CPUExecutionProvider"])

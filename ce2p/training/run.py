@@ -35,7 +35,7 @@ from .recipe import TrainConfig, to_yaml
 from .recipe_files import read_text
 from .snapshot import check_state, latest_snapshot, read_snapshot, write_snapshot
 
-__all__ = ["Run", "RunFolder", "Validate"]
+__all__ = ["RunFolder", "TrainingRun", "Validate"]
 
 _ANEW = "bring it back, or start another run with -o"
 
@@ -83,7 +83,7 @@ class RunFolder:
 
 
 @dataclass
-class Run:
+class TrainingRun:
     """The observer of a trainer that keeps its run: saves, logs, validates."""
 
     folder: RunFolder

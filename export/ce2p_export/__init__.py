@@ -5,7 +5,7 @@ from .judging import GateSettings
 from .onnx_graph import GraphOptions, export_plain
 from .precision.converters import Quantisation
 from .proof_pictures import ProofError
-from .source import Source, open_source
+from .source import SourceModel, open_model
 from .steps import Exported, default_path, export_onnx
 
 __all__ = [
@@ -16,10 +16,10 @@ __all__ = [
     "GraphOptions",
     "ProofError",
     "Quantisation",
-    "Source",
+    "SourceModel",
     "default_path",
     "deploy",
     "export_onnx",
     "export_plain",
-    "open_source",
+    "open_model",
 ]

@@ -22,13 +22,13 @@ from .onnx_graph import finish_graph
 from .plan import ExportPlan
 from .precision.converters import convert
 from .search import Trial
-from .source import Source, build_metadata
+from .source import SourceModel, build_metadata
 
-__all__ = ["Candidate", "CandidateMaker"]
+__all__ = ["CandidateMaker", "ExportCandidate"]
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ExportCandidate:
     """A file that was written for a plan, and what was found about it."""
 
     plan: ExportPlan
@@ -44,7 +44,7 @@ class Candidate:
 class CandidateMaker:
     """What all candidates of one export have in common."""
 
-    source: Source
+    source: SourceModel
     judge: ExportJudge
     path: Path
     """The file to come; candidates have its name, so that errors tell it."""
@@ -52,12 +52,12 @@ class CandidateMaker:
     """For temporary files."""
     progress: Progress
 
-    def candidate(self, plan: ExportPlan) -> Candidate:
+    def candidate(self, plan: ExportPlan) -> ExportCandidate:
         """Write, check and judge; nothing is raised for a bad outcome."""
         file, model, fusion = self._write(plan)
         onnx.checker.check_model(str(file), full_check=True)
         verdict = self.judge.verdict(file, half=plan.half, progress=self.progress)
-        return Candidate(plan, file, model, fusion, verdict)
+        return ExportCandidate(plan, file, model, fusion, verdict)
 
     def trial(self, plan: ExportPlan, backend: str | None) -> Trial:
         """Write and judge for a search, see `ExportJudge.trial`; the file is gone afterwards."""
@@ -81,7 +81,7 @@ class CandidateMaker:
             "judge": self.judge.key,
         }
 
-    def finish(self, candidate: Candidate, path: Path) -> ModelMetadata:
+    def finish(self, candidate: ExportCandidate, path: Path) -> ModelMetadata:
         """Move a candidate's file to `path`, with everything that was found about it in its metadata."""
         settings = self.judge.settings
         found = candidate.verdict.record("" if settings is None else settings.note)

@@ -41,7 +41,7 @@ from .onnx_graph import GraphOptions
 from .precision.rounding import with_roundings
 from .proof_pictures import expected_logits, open_session
 from .search import Trial
-from .source import Source, build_metadata
+from .source import SourceModel, build_metadata
 from .torch_backend import TorchBackend
 
 __all__ = ["ExportJudge", "GateSettings", "Verdict"]
@@ -129,7 +129,7 @@ class ExportJudge:
 
     @classmethod
     def of(
-        cls, source: Source, options: GraphOptions, settings: GateSettings | None, progress: Progress
+        cls, source: SourceModel, options: GraphOptions, settings: GateSettings | None, progress: Progress
     ) -> ExportJudge:
         """Run the trained network on every picture. Raises what `Reference.of` does."""
         logits = () if PRECISIONS[options.precision].logits is None else expected_logits(source.net, options)

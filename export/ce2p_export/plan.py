@@ -22,7 +22,7 @@ from .precision.half import unfit_weights
 from .precision.int8 import FLAVOURS, tensors_to_calibrate
 from .precision.ranges import activation_ranges
 from .precision.sums import chain_sums
-from .source import Source
+from .source import SourceModel
 
 __all__ = ["ExportPlan", "plan_export"]
 
@@ -62,7 +62,7 @@ class ExportPlan:
 
 
 def plan_export(
-    source: Source, options: GraphOptions, *, fold: bool, quantisation: Quantisation | None, progress: Progress
+    source: SourceModel, options: GraphOptions, *, fold: bool, quantisation: Quantisation | None, progress: Progress
 ) -> ExportPlan:
     """Fold and trace the network and calibrate it where its precision wants that: the plan to begin with.
 

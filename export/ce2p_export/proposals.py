@@ -13,7 +13,7 @@ from functools import partial
 
 from ce2p_runtime.base.progress import Progress
 
-from .export_candidates import Candidate
+from .export_candidates import ExportCandidate
 from .plan import ExportPlan
 from .precision.calibration import calibrate
 from .precision.converters import Quantisation
@@ -48,7 +48,9 @@ def proposals(plan: ExportPlan, quantisation: Quantisation | None, progress: Pro
     return found
 
 
-def improved(candidate: Candidate, changes: Sequence[Proposal], make: Callable[[ExportPlan], Candidate]) -> Candidate:
+def improved(
+    candidate: ExportCandidate, changes: Sequence[Proposal], make: Callable[[ExportPlan], ExportCandidate]
+) -> ExportCandidate:
     """`candidate` with every change that a trained network's labels do not miss; itself where nobody judges them."""
     for proposal in changes:
         if candidate.verdict.harm is None:
@@ -90,7 +92,7 @@ def _factorised(quantisation: Quantisation, progress: Progress, plan: ExportPlan
     return changed.noting(low_rank=asdict(record))
 
 
-def _loss(other: Candidate, candidate: Candidate) -> str | None:
+def _loss(other: ExportCandidate, candidate: ExportCandidate) -> str | None:
     """Why `other` is not taken; None where it passes wherever `candidate` does, and uses up hardly more."""
     found, before = other.verdict, candidate.verdict
     if found.failure is not None or found.harm is None or before.harm is None:

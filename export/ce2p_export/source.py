@@ -22,11 +22,11 @@ from ce2p_runtime.model_files.metadata import Geometry, ModelMetadata
 from .deploy import FoldReport
 from .onnx_graph import GraphOptions
 
-__all__ = ["Source", "build_metadata", "open_source"]
+__all__ = ["SourceModel", "build_metadata", "open_model"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class SourceModel:
     """A network with the facts that its exported file will state."""
 
     net: CE2P
@@ -45,7 +45,7 @@ class Source:
     """Whether nobody trained these weights: no gate judges the file then."""
 
 
-def open_source(
+def open_model(
     model: str,
     *,
     family: str | None = None,
@@ -53,7 +53,7 @@ def open_source(
     output_stride: int | None = None,
     random: bool = False,
     seed: int = 0,
-) -> Source:
+) -> SourceModel:
     """Resolve MODEL: a checkpoint path, or a model name together with `random`.
 
     A model name without `random` is refused rather than answered with meaningless labels.
@@ -64,7 +64,7 @@ def open_source(
         labels = label_set(dataset or name_dataset)
         config = CE2PConfig.of(family or DEFAULT_FAMILY, backbone, output_stride or stride, labels.num_classes)
         side = default_input_size(config.family, labels.dataset)
-        return Source(
+        return SourceModel(
             net=untrained(config, seed),
             labels=labels,
             stem=model,
@@ -82,7 +82,7 @@ def open_source(
         raise ConfigError(
             f"{model}: holds a {loaded.config.family} network, --family {family} asked for; leave the option out"
         )
-    return Source(
+    return SourceModel(
         net=loaded.net,
         labels=loaded.labels,
         stem=loaded.path.stem,
@@ -96,7 +96,7 @@ def open_source(
 
 
 def build_metadata(
-    source: Source,
+    source: SourceModel,
     options: GraphOptions,
     folds: tuple[FoldReport, ...] = (),
     provenance: Mapping[str, Any] = MappingProxyType({}),

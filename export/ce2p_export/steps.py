@@ -14,7 +14,7 @@ from ce2p_runtime.model_files.metadata import ModelMetadata
 from ce2p_runtime.precisions import PRECISIONS
 
 from .deploy import FoldReport
-from .export_candidates import Candidate, CandidateMaker
+from .export_candidates import CandidateMaker, ExportCandidate
 from .fusions import FusionResult
 from .judging import ExportJudge, GateSettings, Verdict
 from .onnx_graph import GraphOptions
@@ -24,7 +24,7 @@ from .precision.converters import Quantisation
 from .proof_pictures import ProofError
 from .proposals import improved, proposals
 from .search import GroupHarm, Sensitivity, Trials, leave_one_out, search
-from .source import Source
+from .source import SourceModel
 
 __all__ = ["Exported", "check_size", "default_path", "export_onnx"]
 
@@ -55,14 +55,14 @@ class Exported:
         return tuple(self.metadata.extra["kept"])
 
 
-def default_path(source: Source, options: GraphOptions) -> Path:
+def default_path(source: SourceModel, options: GraphOptions) -> Path:
     """`<stem>_<precision>_<H>x<W>.onnx` beside the checkpoint (model names: in the working folder)."""
     height, width = options.size
     return source.folder / f"{source.stem}_{options.precision}_{height}x{width}.onnx"
 
 
 def export_onnx(
-    source: Source,
+    source: SourceModel,
     options: GraphOptions,
     path: Path,
     *,
@@ -117,7 +117,9 @@ def _check(options: GraphOptions, fold: bool, quantisation: Quantisation | None)
         )
 
 
-def _good_enough(plan: ExportPlan, maker: CandidateMaker, may_search: bool) -> tuple[Candidate, Sensitivity | None]:
+def _good_enough(
+    plan: ExportPlan, maker: CandidateMaker, may_search: bool
+) -> tuple[ExportCandidate, Sensitivity | None]:
     """A candidate that holds proof and gate, and how its kept groups were found. Raises ProofError and GateError."""
     precision = PRECISIONS[plan.options.precision]
     candidate = maker.candidate(plan)
@@ -135,7 +137,7 @@ def _good_enough(plan: ExportPlan, maker: CandidateMaker, may_search: bool) -> t
     return candidate, sensitivity
 
 
-def _searched(candidate: Candidate, maker: CandidateMaker, may_search: bool) -> Sensitivity:
+def _searched(candidate: ExportCandidate, maker: CandidateMaker, may_search: bool) -> Sensitivity:
     """The groups to keep. Raises GateError or ProofError where nothing is found, or the search is not wanted."""
     plan, backend = candidate.plan, _deciding_backend(candidate)
     trials = Trials(
@@ -152,7 +154,7 @@ def _searched(candidate: Candidate, maker: CandidateMaker, may_search: bool) -> 
     raise _refusal(candidate.verdict, maker, f"{candidate.verdict.failure}; the layers that cost most: {worst}; {cure}")
 
 
-def _deciding_backend(candidate: Candidate) -> str | None:
+def _deciding_backend(candidate: ExportCandidate) -> str | None:
     """Where trials are judged: None for the copy with roundings, where there is one, else a backend."""
     gate = candidate.verdict.gate
     if candidate.plan.half or gate is None:

@@ -19,7 +19,7 @@ from ce2p_runtime.errors import BackendError
 from ce2p_runtime.process.threads import one_at_a_time
 
 from .onnx_graph import GraphOptions
-from .source import Source, build_metadata
+from .source import SourceModel, build_metadata
 
 __all__ = ["TorchBackend", "torch_device"]
 
@@ -57,12 +57,17 @@ class TorchBackend(Backend):
         self._device = next(net.parameters()).device
         self._lock = threading.RLock()
         self.device = str(self._device)
-        source = Source(net=net, labels=labels, stem="network", weights=weights, input_size=size, untrained=untrained)
+        source = SourceModel(
+            net=net, labels=labels, stem="network", weights=weights, input_size=size, untrained=untrained
+        )
         self.metadata = build_metadata(source, GraphOptions(size, None), provenance={"runs": "unfolded, PyTorch"})
 
     @classmethod
     def of(
-        cls, loaded: LoadedCheckpoint | Source, size: tuple[int, int] | None = None, device: torch.device | str = "cpu"
+        cls,
+        loaded: LoadedCheckpoint | SourceModel,
+        size: tuple[int, int] | None = None,
+        device: torch.device | str = "cpu",
     ) -> TorchBackend:
         """A checkpoint's network, at the size it was trained at unless told otherwise."""
         return cls(

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks import roofline
 from benchmarks.ceiling_sources import Chain, conv_chain, sources
-from benchmarks.ceilings import Ceilings, Reached, Source, best_sources, ceilings_of, measure
+from benchmarks.ceilings import Ceilings, PeakSource, Reached, best_sources, ceilings_of, measure
 from benchmarks.roofline import Placed, ceiling_lines, float_arithmetic, ideal_ms, memory_ms, plot_roofline
 from benchmarks.workload import Workload
 
@@ -64,7 +64,7 @@ def test_ceilings_are_the_best_of_each_resource() -> None:
 def test_only_what_reached_something_is_measured_again() -> None:
     """A resource that nothing here has, as bfloat16 on older processors, has no best source."""
     listed = [
-        Source(resource, "L", shape, 1, lambda: sum)
+        PeakSource(resource, "L", shape, 1, lambda: sum)
         for resource, shape in (("fp32", "s"), ("fp32", "t"), ("bf16", "s"))
     ]  # type: ignore[arg-type]
     reached = [Reached("fp32", "L, s", 3.0), Reached("fp32", "L, t", 5.0)]
@@ -76,8 +76,8 @@ def test_a_source_that_cannot_run_is_named_and_spares_the_others() -> None:
         raise RuntimeError("no such instruction\nat 0x0")
 
     listed = [
-        Source("bf16", "L", "s", 1, broken),  # type: ignore[arg-type]
-        Source("fp32", "L", "s", 1000, lambda: lambda: sum(range(1000))),
+        PeakSource("bf16", "L", "s", 1, broken),  # type: ignore[arg-type]
+        PeakSource("fp32", "L", "s", 1000, lambda: lambda: sum(range(1000))),
     ]
     reached, missing = measure(listed, 2)
     assert [found.resource for found in reached] == ["fp32"]

@@ -13,7 +13,7 @@ import pytest
 
 from ce2p.api.inspect import inspect
 from ce2p.cli.inspect import show
-from ce2p_export import GraphOptions, export_onnx, open_source
+from ce2p_export import GraphOptions, export_onnx, open_model
 from ce2p_runtime import ModelFileError
 from ce2p_runtime.base.files import file_sha256
 from ce2p_runtime.model_files.engine_file import EngineSidecar, Profile, sidecar_path
@@ -90,7 +90,7 @@ def test_the_contract_of_an_export(tiny_model: Path, tmp_path: Path) -> None:
 
 def test_engines_have_the_ports_that_exports_of_each_kind_have(tmp_path: Path) -> None:
     """An engine's tensors are named by its TensorRT alone, so what is said of them must be what exports hold."""
-    source = open_source("lip-r18-os16", family="ssseg", random=True)
+    source = open_model("lip-r18-os16", family="ssseg", random=True)
     options = GraphOptions((97, 81), batch=None, input_kind="uint8", output_kind="labels", edge=True)
     made = inspect(export_onnx(source, options, tmp_path / "x.onnx").path)
     engine = inspect(engine_of(tmp_path / "x.onnx", tmp_path / "x.engine"))

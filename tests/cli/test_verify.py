@@ -24,7 +24,7 @@ from ce2p.errors import CE2PError, ConfigError, DataError
 from ce2p.labels import LABEL_SETS
 from ce2p.models import CE2P, CE2PConfig, untrained
 from ce2p.synthetic import write_dataset, write_lip_folder
-from ce2p_export import GraphOptions, export_onnx, open_source
+from ce2p_export import GraphOptions, export_onnx, open_model
 from ce2p_runtime import BackendError, HumanParser, MediaError, ModelFileError, ModelMetadata
 from ce2p_runtime.errors import CE2PRuntimeError
 from ce2p_runtime.judge import GateError
@@ -71,7 +71,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The network of `tiny_model` with other weights."""
     path = tmp_path_factory.mktemp("other") / "other.onnx"
     return export_onnx(
-        open_source("lip-r18-os16", family="schp", random=True, seed=1), GraphOptions((97, 97)), path
+        open_model("lip-r18-os16", family="schp", random=True, seed=1), GraphOptions((97, 97)), path
     ).path
 
 
@@ -124,7 +124,7 @@ def test_a_checkpoint_against_its_export_on_a_data_set(tiny: Tiny, data: Path, t
     checkpoint = save_checkpoint(
         tmp_path / "net.safetensors", tiny("schp"), "lip", "untrained (random, seed 0)", training
     )
-    exported = export_onnx(open_source(str(checkpoint)), GraphOptions((97, 97)), tmp_path / "net.onnx").path
+    exported = export_onnx(open_model(str(checkpoint)), GraphOptions((97, 97)), tmp_path / "net.onnx").path
     ending = verify(checkpoint, exported, "--data", data, "--backend", "onnxruntime", "--limit", 3, "--json")
     assert ending.status == 0, ending
     document = json.loads(ending.out)
@@ -282,7 +282,7 @@ def test_a_file_that_ends_in_labels_is_as_good_as_its_logits(
     verify: Run, tiny_model: Path, data: Path, tmp_path: Path
 ) -> None:
     """Its labels are warped to the frame by nearest neighbour; so are the reference's then, and only there."""
-    source = open_source("lip-r18-os16", family="schp", random=True)
+    source = open_model("lip-r18-os16", family="schp", random=True)
     options = GraphOptions((97, 97), input_kind="uint8", output_kind="labels")
     labels = export_onnx(source, options, tmp_path / "labels.onnx").path
     ending = verify(tiny_model, labels, "--data", data, "--precision", "fp16")

@@ -27,7 +27,7 @@ from ce2p.evaluation.scoring import score
 from ce2p.labels import label_set, read_label_set
 from ce2p.models import CE2P, CE2PConfig, untrained
 from ce2p.synthetic import write_dataset, write_lip_folder
-from ce2p_export import GraphOptions, export_onnx, open_source
+from ce2p_export import GraphOptions, export_onnx, open_model
 from ce2p_export.torch_backend import TorchBackend
 from ce2p_runtime import BackendError, HumanParser
 from ce2p_runtime.base.cache import CACHE_VARIABLE
@@ -58,7 +58,7 @@ def checkpoint(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def exported(checkpoint: Path) -> Path:
     options = GraphOptions(SIZE, None)
-    return export_onnx(open_source(str(checkpoint)), options, checkpoint.with_suffix(".onnx")).path
+    return export_onnx(open_model(str(checkpoint)), options, checkpoint.with_suffix(".onnx")).path
 
 
 def test_scores_are_those_of_a_loop_over_the_parser(exported: Path, data: Path) -> None:

@@ -16,7 +16,7 @@ import torch
 from ce2p.checkpoints import save_checkpoint
 from ce2p.errors import CE2PError, ConfigError
 from ce2p.models import CE2P
-from ce2p_export import GraphOptions, ProofError, default_path, export_onnx, export_plain, open_source
+from ce2p_export import GraphOptions, ProofError, default_path, export_onnx, export_plain, open_model
 from ce2p_export import judging as judging_module
 from ce2p_export import plan as plan_module
 from ce2p_runtime.backends import open_backend
@@ -52,7 +52,7 @@ CASES: list[dict[str, Any]] = [
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(f"{value}" for value in case.values()))
 def test_every_kind_of_export_passes_its_proof_and_runs_on_every_backend(case: dict[str, Any], tmp_path: Path) -> None:
     options = GraphOptions(SIZE, **{key: value for key, value in {"batch": 1, **case}.items() if key != "family"})
-    source = open_source("lip-r18-os16", family=case["family"], random=True)
+    source = open_model("lip-r18-os16", family=case["family"], random=True)
     exported = export_onnx(source, options, tmp_path / "model.onnx")
     assert exported.proof.failure is None
     assert exported.proof.worst.pixel_agreement > 0.9999
@@ -83,7 +83,7 @@ def test_every_kind_of_export_passes_its_proof_and_runs_on_every_backend(case: d
 
 def test_the_file_states_where_it_comes_from(tiny: Tiny, tmp_path: Path) -> None:
     checkpoint = save_checkpoint(tmp_path / "mine.safetensors", tiny("ssseg"), "cihp", "trained for this test")
-    source = open_source(str(checkpoint))
+    source = open_model(str(checkpoint))
     options = GraphOptions(SIZE)
     path = default_path(source, options)
     assert path == tmp_path / "mine_fp32_97x81.onnx"
@@ -121,7 +121,7 @@ def test_a_network_that_folds_wrongly_leaves_no_file(monkeypatch: pytest.MonkeyP
         return deployed
 
     monkeypatch.setattr(plan_module, "deploy", broken)
-    source = open_source("lip-r18-os16", family="schp", random=True)
+    source = open_model("lip-r18-os16", family="schp", random=True)
     with pytest.raises(ProofError, match="relative L2"):
         export_onnx(source, GraphOptions(SIZE), tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
@@ -133,7 +133,7 @@ def test_a_failed_export_keeps_the_file_that_was_there(monkeypatch: pytest.Monke
     wrong = Proof((ProofRow("x", float("nan"), 0.0, 1.0),), "test", LIMITS)
     monkeypatch.setattr(judging_module, "judge_logits", lambda *_, **__: wrong)
     with pytest.raises(ProofError):
-        export_onnx(open_source("lip-r18-os16", random=True), GraphOptions(SIZE), path)
+        export_onnx(open_model("lip-r18-os16", random=True), GraphOptions(SIZE), path)
     assert path.read_bytes() == b"yesterday's"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -153,14 +153,14 @@ def test_the_verdict_of_a_proof(row: ProofRow, fails: bool) -> None:
 
 
 def test_unfolded_exports_prove_themselves_too(tmp_path: Path) -> None:
-    source = open_source("lip-r18-os16", family="schp", random=True)
+    source = open_model("lip-r18-os16", family="schp", random=True)
     exported = export_onnx(source, GraphOptions((96, 96)), tmp_path / "plain.onnx", fold=False)
     assert exported.folds == ()
     assert read_onnx(exported.path).flops > 0
 
 
 def test_folding_shows_in_the_files_own_operation_count(tmp_path: Path) -> None:
-    source = open_source("lip-r18-os16", family="schp", random=True)
+    source = open_model("lip-r18-os16", family="schp", random=True)
     folded = export_onnx(source, GraphOptions((96, 96)), tmp_path / "folded.onnx")
     facts, plain = read_onnx(folded.path), read_onnx(export_plain(source.net, tmp_path / "plain.onnx", (96, 96)))
     assert facts.flops == folded.folds[-1].flops_after
@@ -170,14 +170,14 @@ def test_folding_shows_in_the_files_own_operation_count(tmp_path: Path) -> None:
 
 def test_names_without_weights_tiny_inputs_and_wrong_families_are_refused(tiny: Tiny, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--random"):
-        open_source("lip-r101-os16")
+        open_model("lip-r101-os16")
     with pytest.raises(ConfigError, match="neither a file nor a model name"):
-        open_source("lip-r152-os16", random=True)
+        open_model("lip-r152-os16", random=True)
     with pytest.raises(ConfigError, match="too small"):
-        export_onnx(open_source("lip-r18-os16", random=True), GraphOptions((16, 97)), tmp_path / "m.onnx")
+        export_onnx(open_model("lip-r18-os16", random=True), GraphOptions((16, 97)), tmp_path / "m.onnx")
     checkpoint = save_checkpoint(tmp_path / "mine.safetensors", tiny("ssseg"), "lip", "test")
     with pytest.raises(ConfigError, match="holds a ssseg network"):
-        open_source(str(checkpoint), family="schp")
+        open_model(str(checkpoint), family="schp")
 
 
 def test_metadata_survives_its_own_json(tiny_model: Path) -> None:
@@ -190,7 +190,7 @@ def test_metadata_survives_its_own_json(tiny_model: Path) -> None:
 
 
 def test_what_could_not_be_read_again_is_not_exported(tmp_path: Path) -> None:
-    source = dataclasses.replace(open_source("lip-r18-os16", random=True), weights="trained\x1b[2J")
+    source = dataclasses.replace(open_model("lip-r18-os16", random=True), weights="trained\x1b[2J")
     with pytest.raises(
         CE2PError, match=r"^not exported, since the file could not be used: weights is 'trained\\x1b\[2J'"
     ):
@@ -200,7 +200,7 @@ def test_what_could_not_be_read_again_is_not_exported(tmp_path: Path) -> None:
 
 def test_files_do_not_tell_the_folders_of_the_machine_that_made_them(tmp_path: Path) -> None:
     """torch's exporter writes beside each node where in which file it comes from."""
-    made = export_onnx(open_source("lip-r18-os16", random=True), GraphOptions((33, 33)), tmp_path / "model.onnx").path
+    made = export_onnx(open_model("lip-r18-os16", random=True), GraphOptions((33, 33)), tmp_path / "model.onnx").path
     content = made.read_bytes()
     for folder in (Path(torch.__file__).parent, Path(plan_module.__file__).parent, tmp_path, Path.home()):
         assert str(folder).encode() not in content

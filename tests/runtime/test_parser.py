@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from ce2p.families import Preprocessing, preprocessing_for
 from ce2p.models import CE2P
 from ce2p.synthetic import iter_samples, walking_sequence
-from ce2p_export import GraphOptions, export_onnx, open_source
+from ce2p_export import GraphOptions, export_onnx, open_model
 from ce2p_runtime import HumanParser, MediaError, ParsingResult
 from ce2p_runtime.media.video import VideoWriter
 from ce2p_runtime.model_files.metadata import Geometry
@@ -118,7 +118,7 @@ def test_a_batch_gives_each_frame_its_own_result(models: dict[str, Path], model:
 
 
 def test_a_static_batch_is_filled_up_and_cut_again(tmp_path: Path, models: dict[str, Path]) -> None:
-    source = open_source("lip-r18-os16", family="schp", random=True)
+    source = open_model("lip-r18-os16", family="schp", random=True)
     file = export_onnx(source, GraphOptions(SIZE, 4), tmp_path / "four.onnx").path
     four = HumanParser(file, backend="onnxruntime")
     assert four.group_size == 4

@@ -20,7 +20,7 @@ from ce2p.training.building import build_network, build_trainer
 from ce2p.training.distributed import Processes
 from ce2p.training.loop import Position, StepReport, Trainer
 from ce2p.training.recipe import resolve
-from ce2p.training.run import Run, RunFolder
+from ce2p.training.run import RunFolder, TrainingRun
 from ce2p.training.snapshot import read_snapshot
 
 LABELS = label_set("lip")
@@ -204,7 +204,7 @@ def test_rows_after_the_snapshot_are_cut_from_the_logs(tmp_path: Path) -> None:
 def test_a_diverged_network_is_not_saved_over_one_that_can_be_resumed(trainer: Make, tmp_path: Path) -> None:
     # Four steps in an epoch, and only the last looks at the losses.
     made = trainer("batch=2", "epochs=20", "optimiser.lr=1e18")
-    run = Run(RunFolder(tmp_path), made, LABELS, "pictures", None, validate_every=0, snapshot_seconds=0)
+    run = TrainingRun(RunFolder(tmp_path), made, LABELS, "pictures", None, validate_every=0, snapshot_seconds=0)
     with pytest.raises(CE2PError, match="training diverged"):
         run.fit()
     kept = sorted((tmp_path / "snapshots").iterdir())

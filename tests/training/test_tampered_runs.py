@@ -20,7 +20,7 @@ from ce2p.training.distributed import Processes
 from ce2p.training.logs import RunLogs
 from ce2p.training.loop import Trainer
 from ce2p.training.recipe import TrainConfig, resolve
-from ce2p.training.run import Run, RunFolder
+from ce2p.training.run import RunFolder, TrainingRun
 from ce2p.training.snapshot import latest_snapshot, read_snapshot, write_snapshot
 
 LABELS = label_set("lip")
@@ -81,7 +81,7 @@ def one_line(error: CE2PError, path: Path) -> str:
 def test_the_run_these_tests_spoil_can_be_resumed(folder: RunFolder, samples: tuple[Sample, ...]) -> None:
     state = folder.begin(configuration(), samples, resume=True)
     assert state is not None
-    run = Run(folder, new_trainer(samples), LABELS, "", None)
+    run = TrainingRun(folder, new_trainer(samples), LABELS, "", None)
     run.restore(state)
     assert run.best == 0.25
     assert all(memory for memory in run.trainer.optimiser.state.values())
@@ -187,7 +187,7 @@ def test_a_snapshot_with_other_contents_is_refused_or_equal_in_kind(
         what = spoilt(state, random.Random(f"{fuzz_seed}:{number}"))  # noqa: S311  (repeatable, not secret)
         refusal = None
         try:
-            Run(folder, trainer, LABELS, "", None).restore(state)
+            TrainingRun(folder, trainer, LABELS, "", None).restore(state)
             trainer.optimiser.step()  # whatever was accepted can be trained with
         except CheckpointError as error:
             refusal = error
@@ -218,7 +218,7 @@ def test_what_does_not_fit_is_named(
     state = deep_copy(read_snapshot(newest))
     damage(state)
     with pytest.raises(CheckpointError) as caught:
-        Run(folder, new_trainer(samples), LABELS, "", None).restore(state)
+        TrainingRun(folder, new_trainer(samples), LABELS, "", None).restore(state)
     assert words in one_line(caught.value, folder.snapshots / newest.name)
 
 

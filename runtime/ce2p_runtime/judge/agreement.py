@@ -17,7 +17,7 @@ __all__ = [
     "band_radius",
     "boundary_band",
     "class_ious",
-    "compare",
+    "compare_labels",
     "count_pairs",
     "pair_table",
 ]
@@ -96,7 +96,7 @@ def boundary_band(labels: Labels, radius: int) -> NDArray[np.bool_]:
     return np.asarray(cv2.dilate(boundary, np.ones((side, side), np.uint8)), np.uint8).astype(np.bool_)
 
 
-def compare(
+def compare_labels(
     name: str,
     reference: Labels,
     candidate: Labels,

@@ -18,7 +18,7 @@ from ..label_conventions import IGNORE
 from ..model_files.metadata import ModelMetadata
 from ..parser import HumanParser
 from ..precisions import LabelLimits, precision_named
-from .agreement import Counts, PictureFigures, band_radius, boundary_band, compare, count_pairs
+from .agreement import Counts, PictureFigures, band_radius, boundary_band, compare_labels, count_pairs
 from .picture import ComparedPicture
 from .report import GateReport
 
@@ -116,7 +116,7 @@ def judge_labels(
     worst: tuple[PictureFigures, ComparedPicture] | None = None
     found = _labels(candidate, [made.picture for made in reference.pictures], undecided_is_wrong=True)
     for made, (picture, labels) in zip(reference.pictures, found, strict=True):
-        own = compare(
+        own = compare_labels(
             picture.name,
             made.labels,
             labels,

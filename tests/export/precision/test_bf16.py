@@ -13,7 +13,7 @@ from onnx import TensorProto
 
 from ce2p.errors import ConfigError
 from ce2p.synthetic import iter_samples
-from ce2p_export import GraphOptions, Quantisation, export_onnx, open_source
+from ce2p_export import GraphOptions, Quantisation, export_onnx, open_model
 from ce2p_runtime import BackendError, HumanParser
 from ce2p_runtime.backends import BACKENDS, open_backend, precision_refusal
 from ce2p_runtime.precisions import PRECISIONS
@@ -30,7 +30,7 @@ def border(file: Path) -> dict[str, str]:
 def test_bf16_files_are_proved_with_their_roundings_and_run_in_openvino(
     output_kind: Any, exported: Callable[..., Path], tmp_path: Path
 ) -> None:
-    source = open_source("lip-r18-os16", family="schp", random=True)
+    source = open_model("lip-r18-os16", family="schp", random=True)
     options = GraphOptions(SIZE, precision="bf16", output_kind=output_kind)
     made = export_onnx(source, options, tmp_path / "m.onnx")
     assert made.proof is not None
@@ -103,14 +103,14 @@ def test_float16_inputs_and_outputs(backend: str, exported: Callable[..., Path])
 
 
 def test_float16_at_the_border_wants_float16_inside(tmp_path: Path) -> None:
-    source = open_source("lip-r18-os16", family="schp", random=True)
+    source = open_model("lip-r18-os16", family="schp", random=True)
     for precision in ("fp32", "bf16"):
         with pytest.raises(ConfigError, match=f"the inside is {precision}; expected --precision fp16"):
             export_onnx(source, GraphOptions(SIZE, precision=precision, io="float16"), tmp_path / "m.onnx")  # type: ignore[arg-type]
 
 
 def test_int8_wants_pictures_and_folds(tmp_path: Path) -> None:
-    source = open_source("lip-r18-os16", family="schp", random=True)
+    source = open_model("lip-r18-os16", family="schp", random=True)
     options = GraphOptions(SIZE, precision="int8")
     with pytest.raises(ConfigError, match="int8 needs pictures"):
         export_onnx(source, options, tmp_path / "m.onnx")

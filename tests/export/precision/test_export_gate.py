@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from ce2p.synthetic import iter_samples
-from ce2p_export import GateSettings, GraphOptions, Quantisation, Source, export_onnx, open_source
+from ce2p_export import GateSettings, GraphOptions, Quantisation, SourceModel, export_onnx, open_model
 from ce2p_export.torch_backend import TorchBackend
 from ce2p_runtime import HumanParser
 from ce2p_runtime.backends import onnxruntime as ort_backend
@@ -35,22 +35,22 @@ def settings(limits: LabelLimits, *backends: str, judged: bool = True) -> GateSe
 
 
 def quantisation(target: str = "cpu") -> Quantisation:
-    source = open_source("lip-r18-os16", family="schp", random=True)
+    source = open_model("lip-r18-os16", family="schp", random=True)
     with HumanParser.on(torch_backend(source), name="x") as parser:
         inputs = [network_input(parser.metadata, [picture.image]) for picture in PICTURES]
     return Quantisation(inputs, "three synthetic people", "minmax", target)  # type: ignore[arg-type]
 
 
-def torch_backend(source: Source) -> TorchBackend:
+def torch_backend(source: SourceModel) -> TorchBackend:
     return TorchBackend(source.net, source.labels, SIZE)
 
 
-def fragile() -> Source:
+def fragile() -> SourceModel:
     """One channel in the middle of a block is 500 times as large as the others and weighs as much less afterwards.
 
     The network computes what it did; per-tensor steps of 8 bits now swallow all other channels of that block.
     """
-    source = open_source("lip-r18-os16", family="schp", random=True)
+    source = open_model("lip-r18-os16", family="schp", random=True)
     block = source.net.backbone.layer2[1]
     convs = [module for module in block.modules() if isinstance(module, torch.nn.Conv2d)]
     norms = [module for module in block.modules() if isinstance(module, torch.nn.BatchNorm2d)]
@@ -65,7 +65,7 @@ def fragile() -> Source:
 def test_an_int8_file_passes_where_it_was_judged_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # What converting a spared group costs depends on the processor; that nothing costs this little does not.
     monkeypatch.setattr("ce2p_export.proposals.MAX_COST", -10.0)
-    source = open_source("lip-r18-os16", family="schp", random=True)
+    source = open_model("lip-r18-os16", family="schp", random=True)
     options = GraphOptions(SIZE, precision="int8")
     exported = export_onnx(
         source, options, tmp_path / "m.onnx", gate=settings(LOOSE, "onnxruntime"), quantisation=quantisation()
@@ -93,7 +93,7 @@ def test_a_factorised_file_says_so_and_runs(tmp_path: Path, monkeypatch: pytest.
     """The limits are moved: an untrained network's features fill their space, and its labels are easily lost."""
     monkeypatch.setattr("ce2p_export.precision.low_rank.ERROR", 0.3)
     monkeypatch.setattr("ce2p_export.proposals.MAX_COST", 10.0)
-    source = open_source("lip-r18-os16", family="schp", random=True)
+    source = open_model("lip-r18-os16", family="schp", random=True)
     options = GraphOptions(SIZE, precision="int8")
     plain, factorised = (
         export_onnx(
@@ -156,7 +156,7 @@ def test_without_search_the_failure_names_the_layers_and_leaves_no_file(tmp_path
 
 
 def test_an_untrained_network_is_measured_and_not_judged(tmp_path: Path) -> None:
-    source = open_source("lip-r18-os16", family="schp", random=True)
+    source = open_model("lip-r18-os16", family="schp", random=True)
     exported = export_onnx(
         source,
         GraphOptions(SIZE, precision="int8"),
@@ -172,7 +172,7 @@ def test_an_untrained_network_is_measured_and_not_judged(tmp_path: Path) -> None
 
 def test_the_gate_stops_a_backend_that_computes_wrongly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """ONNX Runtime with the optimiser switched on again that loses biases: a real fault, on a real file."""
-    source = open_source("lip-r18-os16", family="schp", random=True)
+    source = open_model("lip-r18-os16", family="schp", random=True)
     noise = torch.Generator().manual_seed(0)
     with (
         torch.no_grad()

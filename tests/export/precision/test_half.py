@@ -18,7 +18,7 @@ from ce2p.errors import CE2PError
 from ce2p.families import preprocessing_for
 from ce2p.models import CE2P
 from ce2p.synthetic import iter_samples
-from ce2p_export import GraphOptions, ProofError, default_path, deploy, export_onnx, judging, open_source, steps
+from ce2p_export import GraphOptions, ProofError, default_path, deploy, export_onnx, judging, open_model, steps
 from ce2p_export.onnx_graph import build_graph
 from ce2p_export.precision.half import give_float_io, to_half
 from ce2p_export.precision.rounding import with_roundings
@@ -59,7 +59,7 @@ def types_in(file: Path) -> tuple[set[str], set[str], dict[str, str]]:
 def test_fp16_files_prove_themselves_and_run_on_every_cpu_backend(case: dict[str, Any], tmp_path: Path) -> None:
     chosen = {key: value for key, value in {"batch": 1, **case}.items() if key not in ("family", "fold")}
     options = GraphOptions(SIZE, precision="fp16", **chosen)
-    source = open_source("lip-r18-os16", family=case["family"], random=True)
+    source = open_model("lip-r18-os16", family=case["family"], random=True)
     exported = export_onnx(source, options, tmp_path / "m.onnx", fold=case.get("fold", True))
     assert exported.metadata.precision == "fp16"
     assert exported.proof.limits == PRECISIONS["fp16"].logits
@@ -95,7 +95,7 @@ def test_fp16_files_prove_themselves_and_run_on_every_cpu_backend(case: dict[str
 def test_labels_of_frames_are_those_of_the_fp32_file(
     backend: str, output_kind: Any, exported: Callable[..., Path]
 ) -> None:
-    source = open_source("lip-r18-os16", family="schp", random=True)
+    source = open_model("lip-r18-os16", family="schp", random=True)
     frame = next(iter(iter_samples(1, 1, (120, 100))))[0]
     labels = {}
     for precision in ("fp32", "fp16"):
@@ -185,7 +185,7 @@ def test_a_graph_without_a_convolution_is_refused() -> None:
 
 def test_layers_whose_activations_overflow_stay_float32(tmp_path: Path) -> None:
     """Every weight fits and so does the result: ONNX Runtime on a CPU notices nothing, the roundings do."""
-    source = open_source("lip-r18-os16", family="schp", random=True)
+    source = open_model("lip-r18-os16", family="schp", random=True)
     stem = source.net.backbone.stem
     convs = [module for module in stem.modules() if isinstance(module, torch.nn.Conv2d)]
     norms = [module for module in stem.modules() if isinstance(module, torch.nn.BatchNorm2d)]
@@ -222,7 +222,7 @@ def test_coarser_roundings_fail_the_proof(monkeypatch: pytest.MonkeyPatch, tmp_p
         return model
 
     monkeypatch.setattr(judging, "with_roundings", coarser)
-    source = open_source("lip-r18-os16", family="ssseg-2020", random=True)
+    source = open_model("lip-r18-os16", family="ssseg-2020", random=True)
     monkeypatch.setattr(steps, "leave_one_out", lambda *ignored: ())
     with pytest.raises(ProofError, match=r"\(rounded\) .*leave --no-search out"):
         export_onnx(source, GraphOptions(SIZE, precision="fp16"), tmp_path / "m.onnx", may_search=False)

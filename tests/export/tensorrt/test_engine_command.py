@@ -14,7 +14,7 @@ from ce2p import __main__ as command
 from ce2p.api import engine
 from ce2p.checkpoints import save_checkpoint
 from ce2p.models import CE2P
-from ce2p_export import GraphOptions, export_onnx, open_source
+from ce2p_export import GraphOptions, export_onnx, open_model
 from ce2p_export.tensorrt import exporter as exporter_module
 from ce2p_runtime import HumanParser
 from ce2p_runtime.model_files.engine_file import read_sidecar
@@ -173,7 +173,7 @@ def test_an_engine_that_labels_otherwise_is_not_left_behind(
     status, out, err = export(*arguments)
     assert status == 0, err
     assert "pixel agreement" in out
-    other = open_source("lip-r18-os16", family="schp", random=True, seed=1)
+    other = open_model("lip-r18-os16", family="schp", random=True, seed=1)
     engine_computes_as(monkeypatch, export_onnx(other, GraphOptions((97, 97)), tmp_path / "other.onnx").path)
     assert "is not as good as net.safetensors" in error_line(export(*arguments, "--rebuild"))
     assert not list(tmp_path.glob("x.engine*"))

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ce2p_runtime.geometry import FrameMapping, frame_mapping
-from ce2p_runtime.judge.agreement import band_radius, boundary_band, class_ious, compare, count_pairs
+from ce2p_runtime.judge.agreement import band_radius, boundary_band, class_ious, compare_labels, count_pairs
 from ce2p_runtime.model_files.metadata import Geometry
 
 Labels = NDArray[np.uint8]
@@ -81,7 +81,7 @@ def test_the_band_is_as_wide_as_the_networks_input_says(mapping: FrameMapping, r
 def test_counts_by_hand() -> None:
     reference = labels("000011", "000011", "002222")
     candidate = labels("000111", "000011", "002220")
-    found = compare("x", reference, candidate, boundary_band(reference, 0), 3)
+    found = compare_labels("x", reference, candidate, boundary_band(reference, 0), 3)
     assert (found.pixels, found.agreeing, found.agreement) == (18, 16, 16 / 18)
     # At a boundary: 000b11 / 00bbb1... written out, rows from the top.
     band = labels("000110", "001111", "011111").astype(bool)
@@ -96,7 +96,7 @@ def test_counts_by_hand() -> None:
 def test_truth_is_counted_for_both_without_its_ignored_pixels() -> None:
     truth = np.array([[0, 0, 255, 1]], np.uint8)
     reference, candidate = labels("0011"), labels("0110")
-    found = compare("x", reference, candidate, boundary_band(reference, 1), 2, truth=truth)
+    found = compare_labels("x", reference, candidate, boundary_band(reference, 1), 2, truth=truth)
     assert found.truth_counts is not None
     assert found.reference_truth_counts is not None
     np.testing.assert_array_equal(found.truth_counts, [[1, 1, 0], [1, 0, 0]])
@@ -106,7 +106,7 @@ def test_truth_is_counted_for_both_without_its_ignored_pixels() -> None:
 
 def test_one_label_only_has_no_band_and_absent_classes_no_iou() -> None:
     flat = np.zeros((4, 4), np.uint8)
-    found = compare("x", flat, flat, boundary_band(flat, 3), 3)
+    found = compare_labels("x", flat, flat, boundary_band(flat, 3), 3)
     assert (found.agreement, found.band_pixels, found.band_agreement) == (1.0, 0, None)
     assert class_ious(found.counts) == [1.0, None, None]
     assert found.rank == (1.0, 1.0, "x")
@@ -114,7 +114,7 @@ def test_one_label_only_has_no_band_and_absent_classes_no_iou() -> None:
 
 def test_labels_that_are_no_class_are_counted_not_stumbled_over() -> None:
     reference, candidate = labels("0011"), np.array([[0, 200, 1, 3]], np.uint8)
-    found = compare("x", reference, candidate, boundary_band(reference, 1), 3)
+    found = compare_labels("x", reference, candidate, boundary_band(reference, 1), 3)
     assert found.stray == 200
     assert found.agreeing == 2
     np.testing.assert_array_equal(found.counts, [[1, 0, 0, 1], [0, 1, 0, 1], [0, 0, 0, 0]])
@@ -135,6 +135,6 @@ def test_maps_of_different_sizes_are_refused() -> None:
     flat = np.zeros((4, 4), np.uint8)
     band = boundary_band(flat, 1)
     with pytest.raises(ValueError, match=r"x: the candidate is \(4, 5\), the reference \(4, 4\)"):
-        compare("x", flat, np.zeros((4, 5), np.uint8), band, 2)
+        compare_labels("x", flat, np.zeros((4, 5), np.uint8), band, 2)
     with pytest.raises(ValueError, match="the truth is"):
-        compare("x", flat, flat, band, 2, truth=np.zeros((5, 4), np.uint8))
+        compare_labels("x", flat, flat, band, 2, truth=np.zeros((5, 4), np.uint8))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ce2p_runtime import ModelFileError
 from ce2p_runtime.judge import Check, GateError, GateReport
-from ce2p_runtime.judge.agreement import boundary_band, compare
+from ce2p_runtime.judge.agreement import boundary_band, compare_labels
 from ce2p_runtime.judge.picture import ComparedPicture, comparison_sheet
 from ce2p_runtime.precisions import PRECISIONS, LabelLimits, precision_named
 
@@ -32,7 +32,7 @@ def report(
     known = [*truths, *[None] * (len(pairs) - len(truths))]
     bands = [boundary_band(reference, 1) for reference, _ in pairs]
     figures = [
-        compare(f"p{i}", *pair, band, len(NAMES), truth)
+        compare_labels(f"p{i}", *pair, band, len(NAMES), truth)
         for i, (pair, band, truth) in enumerate(zip(pairs, bands, known, strict=True))
     ]
     worst = min(range(len(figures)), key=lambda i: figures[i].rank)

@@ -24,7 +24,7 @@ from .frame_queue import FrameQueue, LivePolicy
 from .kinds import LiveKind, LiveOptions, OpenError
 from .pipe import Pipe
 from .steady_clock import SteadyClock
-from .stream import Stream
+from .stream import NetworkStream
 
 __all__ = ["LiveReader"]
 
@@ -244,4 +244,4 @@ def _kind(source: str, options: LiveOptions) -> LiveKind:
         return Pipe(options)
     if options.raw is not None:
         raise ConfigError("--raw: only for bare pixels on standard input (-); leave out")
-    return Stream(source, options) if "://" in source else Camera(source, options)
+    return NetworkStream(source, options) if "://" in source else Camera(source, options)

@@ -17,7 +17,7 @@ from .hls import HLS_OPTIONS, SameHost
 from .kinds import LiveOptions, check_option_names, opened
 from .rtsp import refuse_redirect
 
-__all__ = ["SCHEMES", "Scheme", "Stream"]
+__all__ = ["SCHEMES", "NetworkStream", "Scheme"]
 
 _PROBING = {"analyzeduration": "microseconds of the stream to look at first", "probesize": "bytes to look at first"}
 _HTTP = _PROBING | {
@@ -88,7 +88,7 @@ _INSTEAD = {
 }
 
 
-class Stream:
+class NetworkStream:
     """One address. See `LiveKind`."""
 
     policy = "latest"

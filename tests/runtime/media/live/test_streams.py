@@ -10,7 +10,7 @@ import pytest
 
 from ce2p_runtime.errors import CE2PError, ConfigError, MediaError
 from ce2p_runtime.media.live.kinds import LiveOptions, is_live
-from ce2p_runtime.media.live.stream import SCHEMES, Stream
+from ce2p_runtime.media.live.stream import SCHEMES, NetworkStream
 from ce2p_runtime.media.sources import SourceFrame, open_source
 from tests.runtime.media.live.sender import encoded, free_port, number_of, sending
 from tests.runtime.media.live.servers import served
@@ -132,9 +132,9 @@ def test_every_scheme_knows_its_options(scheme: str) -> None:
         options = LiveOptions(stream_options={option: "1"})
         if option == "no_such":
             with pytest.raises(ConfigError, match="is not an option of"):
-                Stream(f"{scheme}://h/p", options)
+                NetworkStream(f"{scheme}://h/p", options)
         else:
-            assert Stream(f"{scheme}://u:p@h:5/p", options).name == f"{scheme}://h:5/p"
+            assert NetworkStream(f"{scheme}://u:p@h:5/p", options).name == f"{scheme}://h:5/p"
 
 
 def test_every_protocol_and_format_is_one_of_ffmpeg() -> None:
