@@ -23,8 +23,6 @@ from ce2p.augmentation import AffineAugmentation, Augmented, CropAugmentation, S
 from ce2p.labels import LabelSet
 from ce2p.training.edges import edge_labels
 
-__all__ = ["published", "torchvision"]
-
 Pixels = NDArray[np.uint8]
 AnyAugmentation = AffineAugmentation | SssegAugmentation | CropAugmentation
 

@@ -21,8 +21,6 @@ from numpy.typing import NDArray
 from ce2p_runtime.geometry import FrameMapping, frame_mapping
 from ce2p_runtime.model_files.metadata import ModelMetadata
 
-__all__ = ["BaselinePipeline", "write_baseline_png"]
-
 Labels = NDArray[np.uint8]
 Network = Callable[[NDArray[np.float32]], Any]
 """Normalised float32 [1, 3, H, W] to parsing logits [1, C, h, w], as NumPy array or torch tensor on any device."""

@@ -21,8 +21,6 @@ from benchmarks.ceilings import PeakSource
 from benchmarks.rival_runtimes import onnxruntime_session, openvino_model
 from benchmarks.workload import Arithmetic
 
-__all__ = ["CHAINS", "SQUARES", "Chain", "conv_chain", "sources"]
-
 COPY_BYTES = 512 * 2**20
 """Of the copied array: many times any last-level cache."""
 _OPSET = 21

@@ -14,8 +14,6 @@ from typing import Literal
 
 from benchmarks.workload import ARITHMETICS, Arithmetic
 
-__all__ = ["Ceilings", "PeakSource", "Reached", "best_of", "best_sources", "ceilings_of", "measure"]
-
 Resource = Literal["fp32", "bf16", "int8", "copy"]
 RESOURCES: tuple[Resource, ...] = (*ARITHMETICS, "copy")
 REPETITIONS = 8

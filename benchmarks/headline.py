@@ -48,8 +48,6 @@ from ce2p_export.torch_backend import TorchBackend
 from ce2p_runtime.frame_steps import network_input
 from ce2p_runtime.model_files.onnx_file import exported_metadata
 
-__all__ = ["HeadlineRequest", "measure_headline"]
-
 CALLS = 3
 """Of a ceiling's source in each round: its best counts."""
 Timed = Callable[[], Mapping[str, float]]

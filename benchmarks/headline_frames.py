@@ -18,8 +18,6 @@ from benchmarks.baseline_pipeline import BaselinePipeline, write_baseline_png
 from benchmarks.rivals import EAGER, NAIVE, Contender, Contenders
 from ce2p_runtime.media.png import write_png
 
-__all__ = ["BASELINES", "FrameRun", "check_baselines", "frame_runs"]
-
 Frame = NDArray[np.uint8]
 Labels = NDArray[np.uint8]
 BASELINES = {EAGER: "baseline pipeline, PyTorch", NAIVE: "baseline pipeline, ONNX Runtime naive"}

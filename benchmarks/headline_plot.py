@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw_headline"]
-
 _OURS, _THEIRS, _INK = COLOURS["network"], "#B8BEC6", "#1D2126"
 _WIDTH = 12.0
 """Inches."""

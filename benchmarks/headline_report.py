@@ -28,8 +28,6 @@ from ce2p.benchmarking.report import (
 )
 from ce2p_runtime.measuring.samples import Ratio
 
-__all__ = ["headline_markdown", "write_report"]
-
 
 def write_report(result: Result, folder: Path) -> list[Path]:
     """Write everything, plots where matplotlib is installed; the files written."""

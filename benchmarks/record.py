@@ -13,8 +13,6 @@ from ce2p.api.documents import write_text
 from ce2p_runtime.measuring.machine import machine, source_commit
 from ce2p_runtime.measuring.timing import Timing
 
-__all__ = ["Record", "machine_and_commit", "write_json", "write_records"]
-
 
 @dataclass(frozen=True)
 class Record:

@@ -26,8 +26,6 @@ from ce2p_runtime.media.pictures import find_pictures, read_picture
 from ce2p_runtime.model_files.metadata import ModelMetadata
 from ce2p_runtime.process.telemetry import import_onnxruntime
 
-__all__ = ["OURS", "STATIC_INT8", "Calibration", "Workshop", "calibration_pictures", "export_by_command"]
-
 CALIBRATION_PICTURES = 32
 OURS: dict[str, tuple[str, ...]] = {
     "fp32": ("--precision", "fp32"),

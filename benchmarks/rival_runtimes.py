@@ -24,16 +24,6 @@ from ce2p_runtime.process.telemetry import import_onnxruntime
 if TYPE_CHECKING:
     from ce2p.models import CE2P
 
-__all__ = [
-    "Run",
-    "in_onnxruntime",
-    "in_openvino",
-    "in_torch",
-    "in_torch_compiled",
-    "onnxruntime_session",
-    "openvino_model",
-]
-
 Run = Callable[[NDArray[np.float32]], Any]
 _OPENVINO_PRECISIONS: dict[str, Arithmetic] = {"f32": "fp32", "bf16": "bf16"}
 

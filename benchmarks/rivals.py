@@ -27,19 +27,6 @@ from ce2p_runtime.backends import BACKENDS, Backend
 from ce2p_runtime.frame_steps import network_input
 from ce2p_runtime.measuring.timing import timed
 
-__all__ = [
-    "COMPILE_SECONDS",
-    "EAGER",
-    "MAX_RELATIVE_L2",
-    "NAIVE",
-    "Contender",
-    "Contenders",
-    "Rival",
-    "check_exact",
-    "our_contenders",
-    "rivals",
-]
-
 EAGER, NAIVE = "PyTorch eager", "ONNX Runtime, naive export"
 """The reference for labels, and for times."""
 MAX_RELATIVE_L2 = 1e-4

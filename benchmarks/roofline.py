@@ -34,8 +34,6 @@ from ce2p_runtime.measuring.timing import interleave
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Placed", "ceiling_lines", "float_arithmetic", "ideal_ms", "memory_ms", "plot_roofline", "show"]
-
 COLOURS: dict[str, str] = {"fp32": "#0072B2", "bf16": "#E69F00", "int8": "#009E73"}
 """Of Okabe and Ito: told apart with any colour vision."""
 _MARKERS = "osD^vP*X<>"

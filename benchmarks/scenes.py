@@ -11,8 +11,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["person_logits", "photo"]
-
 # A figure in a unit box: (centre y, centre x, radius y, radius x, LIP class), painted in this order.
 _PARTS = (
     (0.66, 0.40, 0.17, 0.09, 16),

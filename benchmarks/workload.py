@@ -16,8 +16,6 @@ import onnx
 
 from ce2p_export.onnx_facts import infer_inlined, product_flops, tensor_shapes
 
-__all__ = ["ARITHMETICS", "SIZES", "Arithmetic", "Workload", "workload_of", "workload_of_file"]
-
 Arithmetic = Literal["fp32", "bf16", "int8"]
 ARITHMETICS: tuple[Arithmetic, ...] = ("fp32", "bf16", "int8")
 SIZES: dict[Arithmetic, int] = {"fp32": 4, "bf16": 2, "int8": 1}

@@ -12,8 +12,6 @@ import sys
 import traceback
 from contextlib import suppress
 
-__all__ = ["main"]
-
 _EXTRA_OF = {
     "typer": "cpu",
     "rich": "cpu",

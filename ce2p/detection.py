@@ -22,8 +22,6 @@ from ce2p_runtime.base.text import first_line
 from .checkpoints.reading import read_tensors
 from .errors import CheckpointError, ConfigError
 
-__all__ = ["DetectedPerson", "MaskRCNN"]
-
 _PERSON = 1
 """COCO's class of people; 0 is the background."""
 _INSIDE = 0.5

@@ -11,8 +11,6 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ["count_flops", "count_parameters"]
-
 
 def count_flops(net: nn.Module, height: int, width: int) -> int:
     """FLOPs of one forward pass on [1, 3, height, width]. Runs on meta tensors: no memory, no arithmetic."""

@@ -19,11 +19,7 @@ PACKAGES = {
     "ce2p_export": ROOT / "export/ce2p_export",
     "ce2p_runtime": ROOT / "runtime/ce2p_runtime",
 }
-ALLOWED = {
-    "ce2p_runtime": set(),
-    "ce2p": {"ce2p_runtime"},
-    "ce2p_export": {"ce2p", "ce2p_runtime"},
-}
+ALLOWED = {"ce2p_runtime": set(), "ce2p": {"ce2p_runtime"}, "ce2p_export": {"ce2p", "ce2p_runtime"}}
 """Which of our packages each may import: runtime <- ce2p <- export <- front door <- command line."""
 FRONT_DOOR = ("ce2p/__init__.py", "ce2p/api", "ce2p/benchmarking")
 COMMAND_LINE = ("ce2p/__main__.py", "ce2p/cli")

@@ -10,8 +10,6 @@ from benchmarks.gpu.parts import Part, SkippedError
 from benchmarks.gpu.workers import Entry, Outcome, Workers
 from ce2p_runtime.measuring.timing import Timing
 
-__all__ = ["LIMITS", "compare"]
-
 # TF32 is off, so float32 on a GPU differs from the CPU by summation order alone: the limit of ce2p_runtime.precisions.
 # Half precision keeps 11 bits, and 120 layers add up: 3e-2 separates rounding from a wrong layer (0.1 and more).
 # INT8 of random weights may be off by 0.2: this limit catches another network, not a badly calibrated one. Whether an

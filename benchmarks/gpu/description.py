@@ -22,8 +22,6 @@ from benchmarks.gpu.targets import NETWORK_MS
 from ce2p_runtime.base.files import atomic_path
 from ce2p_runtime.measuring.machine import versions
 
-__all__ = ["DEVICE_PROPERTIES", "dump_device_properties"]
-
 DEVICE_PROPERTIES = "device-properties.bin"
 _PACKAGES = (
     "torch",

@@ -20,8 +20,6 @@ from ce2p_runtime.measuring.timing import Timing, interleave_stages
 from ce2p_runtime.ops.launches import ArrayAt, KernelSource, Launch
 from tests.kernels.cases import CLASS_COUNTS, POISON
 
-__all__ = ["GpuDevice", "Graph", "compile_all", "interleave_on_gpu"]
-
 
 def compile_all(sources: Sequence[KernelSource]) -> str:
     """Compile kernels side by side into the user's cache, where launches find them; says with which compiler.

@@ -19,8 +19,6 @@ from benchmarks.gpu.runtimes import gpu_runtimes
 from benchmarks.rival_files import export_by_command
 from ce2p_export import GraphOptions, export_onnx, export_plain, open_model
 
-__all__ = ["Files", "export_files", "file_of", "int8_file", "our_files"]
-
 
 @dataclass(frozen=True)
 class Files:

@@ -23,8 +23,6 @@ from ce2p_runtime.geometry import frame_mapping
 from ce2p_runtime.model_files.metadata import ModelMetadata
 from ce2p_runtime.ops.launches import ArrayAt, Launch
 
-__all__ = ["FramePath"]
-
 Labels = NDArray[np.uint8]
 
 

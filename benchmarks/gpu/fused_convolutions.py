@@ -22,8 +22,6 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 from ce2p.models import CE2P
 
-__all__ = ["Coverage", "FusedConvolution", "fuse_convolutions"]
-
 
 @dataclass(frozen=True)
 class Coverage:

@@ -21,8 +21,6 @@ from benchmarks.gpu.torch_device import open_torch
 from benchmarks.gpu.torch_runs import torch_run
 from benchmarks.gpu.workers import Entry
 
-__all__ = ["candidate_name"]
-
 _TIMING = 8.0
 """Seconds kept for timing what was set up."""
 FULL_BATCH = 16

@@ -32,8 +32,6 @@ from benchmarks.gpu.torch_runs import compiled_run, torch_run
 from benchmarks.gpu.workers import Entry
 from ce2p_runtime.measuring.timing import Timing
 
-__all__ = ["OURS", "groups_of"]
-
 OURS = "PyTorch fp16 graph, folded and fused"
 COMPILED = "torch.compile fp16, unfolded"
 _TIMING_SHARE = 0.2
@@ -140,13 +138,5 @@ def _ratios(part: Part, times: Times) -> None:
 
 if __name__ == "__main__":
     part_main(
-        "Networks",
-        work,
-        model=MODEL,
-        waves="1,16;4,64",
-        rounds=6,
-        seconds=140.0,
-        least=10.0,
-        files="",
-        device="cuda",
+        "Networks", work, model=MODEL, waves="1,16;4,64", rounds=6, seconds=140.0, least=10.0, files="", device="cuda"
     )

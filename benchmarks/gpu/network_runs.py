@@ -21,8 +21,6 @@ from ce2p_runtime.backends import Backend, DeviceBackend, open_backend
 from ce2p_runtime.backends.onnxruntime_cuda import OnnxRuntimeCudaBackend
 from ce2p_runtime.process.telemetry import import_onnxruntime
 
-__all__ = ["NetworkRun", "from_backend", "from_graph", "from_naive_onnx", "graphed_backend"]
-
 Images = NDArray[np.float32]
 
 

@@ -16,8 +16,6 @@ from ce2p.models import CE2P, CE2PConfig, parse_model_name, untrained
 from ce2p_export import deploy
 from ce2p_runtime.base.files import atomic_path
 
-__all__ = ["MODEL", "NetworkFiles", "prepare"]
-
 MODEL = "schp:lip-r101-os16:473"
 """Family, name and input side of the network whose targets stand in targets.py."""
 

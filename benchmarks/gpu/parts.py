@@ -24,18 +24,6 @@ from typing import Any, Literal
 
 from ce2p_runtime.errors import BackendError
 
-__all__ = [
-    "EXPECTED",
-    "Part",
-    "Row",
-    "SkippedError",
-    "first_line",
-    "markdown",
-    "part_main",
-    "run_part",
-    "working_folder",
-]
-
 Status = Literal["ran", "skipped", "wrong", "failed"]
 Row = dict[str, str | int | float]
 _SAID = 40

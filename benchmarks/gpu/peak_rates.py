@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from benchmarks.gpu.device import GpuDevice
 from benchmarks.gpu.parts import first_line
 
-__all__ = ["PeakRates", "measure_peaks", "product_rates"]
-
 SIDE = 8192
 """Of the square matrices multiplied: large enough to fill any GPU."""
 

@@ -10,8 +10,6 @@ from pathlib import Path
 from benchmarks.gpu.parts import Part, run_part
 from benchmarks.gpu.runtimes import gpu_runtimes
 
-__all__ = ["PARTS", "REHEARSED_MODEL", "PlannedPart", "plan_of", "plan_table"]
-
 _SANITIZER_CASES = 3
 """Checked launches are a hundred times slower, and every kernel is in each case."""
 _WITH_DRIVER = "tests.cuda_on_cpu.with_driver"
@@ -77,13 +75,7 @@ PARTS = (
     PlannedPart("machine", "Machine and ceilings", "description", 20, 35, kernels=True, measures=False),
     PlannedPart("kill", "Kill test: cuDNN's fused convolutions", "kill_test", 60, 95, plans_ahead=True),
     PlannedPart(
-        "checks",
-        "Kernels against their references",
-        "kernel_checks",
-        15,
-        25,
-        arguments=("--cases", "12"),
-        kernels=True,
+        "checks", "Kernels against their references", "kernel_checks", 15, 25, arguments=("--cases", "12"), kernels=True
     ),
     PlannedPart("times", "Kernel times beside their floors", "kernel_times", 30, 55, kernels=True),
     PlannedPart("exports", "Exports", "exports", 90, 110, measures=False),

@@ -27,8 +27,6 @@ from ce2p_runtime.measuring.timing import interleave
 from ce2p_runtime.media.sources import SourceFrame
 from ce2p_runtime.model_files.metadata import ModelMetadata
 
-__all__ = ["FRAME", "MIN_AGREEMENT", "baseline_of", "open_parsers", "time_parsers"]
-
 FRAME = (1080, 1920)
 STREAM_FRAMES = 60
 MIN_AGREEMENT = {"fp32": 0.999, "fp16": 0.97, "int8": 0.7}

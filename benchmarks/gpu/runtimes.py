@@ -8,8 +8,6 @@ import importlib.util
 from benchmarks.gpu.parts import first_line
 from ce2p_runtime.process.telemetry import import_onnxruntime
 
-__all__ = ["gpu_runtimes"]
-
 
 def gpu_runtimes() -> tuple[list[str], str]:
     """What can run exported files here ("naive": ONNX Runtime on plain files; "onnxruntime", "tensorrt-rtx",

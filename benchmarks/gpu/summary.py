@@ -8,8 +8,6 @@ from typing import Any
 from benchmarks.gpu.parts import Part, Row, markdown
 from benchmarks.gpu.targets import FRAME_MS, NETWORK_MS, THROUGHPUT
 
-__all__ = ["headline", "report"]
-
 COMPILED_FOLDED = "torch.compile fp16, folded"
 """The rival that the headline's ratios are to; `network` gives its rows this name."""
 FRAME_ROW = "kernels and fused network, one graph"

@@ -8,16 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = [
-    "FRAME_MS",
-    "KILL_MS",
-    "LABEL_MAP_SHARE",
-    "NETWORK_MS",
-    "THROUGHPUT",
-    "Expected",
-    "predicted_fusion_ms",
-]
-
 
 @dataclass(frozen=True)
 class Expected:

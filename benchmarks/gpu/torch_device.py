@@ -13,8 +13,6 @@ import torch
 
 from benchmarks.gpu.parts import SkippedError
 
-__all__ = ["TorchDevice", "open_torch"]
-
 
 @dataclass(frozen=True)
 class TorchDevice:

@@ -20,8 +20,6 @@ from benchmarks.gpu.networks_on_disk import NetworkFiles
 from benchmarks.gpu.torch_device import TorchDevice, open_torch
 from benchmarks.gpu.workers import Turn
 
-__all__ = ["compiled_run", "network_of", "on_device", "torch_run"]
-
 
 def torch_run(
     name: str, files: NetworkFiles, kind: str, batch: int, precision: str, device: str, *, graph: bool, benchmark: bool

@@ -24,8 +24,6 @@ from numpy.typing import NDArray
 from benchmarks.gpu.parts import EXPECTED, SkippedError, first_line
 from ce2p_runtime.measuring.timing import timed
 
-__all__ = ["Entry", "Outcome", "Turn", "Workers"]
-
 WARM_SECONDS = 0.02
 """Of passes that are not timed before those that are: clocks rise and caches fill."""
 PASSES, TURN_SECONDS = 5, 0.25

@@ -32,8 +32,6 @@ from .notes import note
 from .pictures import choose_pictures
 from .reference import check_reference
 
-__all__ = ["Benchmarked", "benchmark", "check_report"]
-
 _JSON, _CSV, _MARKDOWN = _TEXTS = ("benchmark.json", "benchmark.csv", "benchmark.md")
 _FAILED = "failed_"
 """How the names of the pictures of failed candidates begin."""

@@ -10,8 +10,6 @@ from ce2p_runtime import BackendError
 from ce2p_runtime.backends import precision_refusal
 from ce2p_runtime.media.listing import list_pictures
 
-__all__ = ["check_pictures", "check_precision"]
-
 
 def check_precision(names: Iterable[str], precision: str, what: str) -> None:
     """Raise BackendError where one of the backends does not run this precision; `what` names the file or option."""

@@ -18,8 +18,6 @@ from ce2p_runtime.base.progress import Progress, without_progress
 
 from .notes import note
 
-__all__ = ["CheckedData", "check_data", "draw_data", "merge_sbd"]
-
 
 @dataclass(frozen=True)
 class CheckedData:
@@ -62,11 +60,7 @@ class CheckedData:
 
 
 def check_data(
-    root: str | Path,
-    *,
-    dataset: str | None = None,
-    splits: Sequence[str] = (),
-    progress: Progress = without_progress,
+    root: str | Path, *, dataset: str | None = None, splits: Sequence[str] = (), progress: Progress = without_progress
 ) -> CheckedData:
     """Read every picture and annotation of a data set; find what training would stumble over.
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from ce2p_runtime.base.files import atomic_path
 
-__all__ = ["json_text", "write_text"]
-
 
 def json_text(document: dict[str, Any], kind: str) -> str:
     """A document as JSON; `kind` goes into its `schema`, as in "ce2p.parse/1"."""

@@ -22,8 +22,6 @@ from .notes import note
 from .pictures import choose_pictures
 from .reference import open_reference
 
-__all__ = ["MadeEngine", "build_engine", "check_engine"]
-
 
 @dataclass(frozen=True)
 class MadeEngine:

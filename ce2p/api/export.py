@@ -38,8 +38,6 @@ from .checks import check_pictures, check_precision
 from .notes import note
 from .pictures import choose_pictures
 
-__all__ = ["Gate", "export", "full_batches", "limits_of"]
-
 Gate = bool | Mapping[str, float] | LabelLimits
 """False: no gate. True: the limits for the precision. A mapping: others by name, as {"pixel_agreement": 0.995}."""
 

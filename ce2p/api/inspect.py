@@ -15,8 +15,6 @@ from ce2p_runtime.onnx_check.model import FLOAT, FLOAT16, UINT8, Port
 
 from .model_contract import contract, usual_ports
 
-__all__ = ["inspect"]
-
 
 def inspect(file: str | Path, *, dataset: str | None = None, stride: int | None = None) -> dict[str, Any]:
     """Facts about a file by name, as plain types: family, classes, sizes, parameters, GFLOPs, provenance, SHA-256.

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 
 from ce2p_runtime.model_files.metadata import ModelMetadata
 
-__all__ = ["contract", "usual_ports"]
-
 
 def usual_ports(metadata: ModelMetadata, batch: str) -> tuple[dict[str, str], dict[str, str]]:
     """Names, types and shapes of inputs and outputs as every export has them, for files that do not tell."""

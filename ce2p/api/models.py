@@ -8,8 +8,6 @@ from ce2p_export import SourceModel, open_model
 
 from .notes import note
 
-__all__ = ["build", "load", "source_of"]
-
 
 def load(checkpoint: str | Path, *, dataset: str | None = None, stride: int | None = None) -> SourceModel:
     """The network of a checkpoint, of any family and in any public layout, with what its exported file will state.

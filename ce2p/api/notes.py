@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 
-__all__ = ["LOGGER", "note"]
-
 LOGGER = "ce2p"
 """Name of the logger that remarks go to, at level INFO; the command line prints them."""
 

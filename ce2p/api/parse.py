@@ -28,8 +28,6 @@ from ce2p_runtime.process.interrupts import INTERRUPTS, interrupt_status
 
 from .notes import note
 
-__all__ = ["Parsed", "parse"]
-
 _SAVED = frozenset({"overlay", "labels"})
 """Where nobody says what to save and the output is a folder."""
 

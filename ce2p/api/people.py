@@ -26,8 +26,6 @@ from ce2p_runtime.people.result_files import result_files
 
 from .notes import note
 
-__all__ = ["ParsedPeople", "parse_people"]
-
 _SAVED = ("overlay", "results")
 
 Finder = Callable[[SourceFrame], "tuple[list[Person] | None, int]"]

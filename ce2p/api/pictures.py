@@ -17,8 +17,6 @@ from ce2p_runtime.judge import GatePicture
 from ce2p_runtime.media.listing import list_pictures
 from ce2p_runtime.media.pictures import read_picture
 
-__all__ = ["GATE_PICTURES", "choose_pictures"]
-
 T = TypeVar("T")
 Purpose = Literal["gate", "calibration"]
 

@@ -17,8 +17,6 @@ from .notes import note
 if TYPE_CHECKING:  # it loads torch, which exported files do without
     from ce2p_export import SourceModel
 
-__all__ = ["check_reference", "open_reference"]
-
 
 def check_reference(model: str | Path | SourceModel, *, dataset: str | None = None, stride: int | None = None) -> None:
     """Raise what `open_reference` would, as far as it can be known without opening anything.

@@ -31,8 +31,6 @@ from .notes import note
 if TYPE_CHECKING:  # it loads torch, which exported files do without
     from ce2p_export import SourceModel
 
-__all__ = ["Scored", "ScoredInstances", "score", "score_instances"]
-
 _WORST = 12
 """Pictures on the sheet of the worst."""
 

@@ -29,8 +29,6 @@ from ce2p_runtime.base.progress import Progress, without_progress
 from .notes import note
 from .validation import validator
 
-__all__ = ["Trained", "train"]
-
 
 @dataclass(frozen=True)
 class Trained:

@@ -17,8 +17,6 @@ from ce2p_export.torch_backend import TorchBackend
 from ce2p_runtime import HumanParser
 from ce2p_runtime.media.pictures import write_picture
 
-__all__ = ["SHOWN", "paint_sheet", "validator"]
-
 SHOWN = 6
 """Pictures on a sheet."""
 

@@ -20,8 +20,6 @@ from .reference import check_reference, open_reference
 if TYPE_CHECKING:  # it loads torch, which exported files do without
     from ce2p_export import SourceModel
 
-__all__ = ["Verified", "verify"]
-
 
 @dataclass(frozen=True)
 class Verified:

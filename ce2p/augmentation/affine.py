@@ -28,8 +28,6 @@ from .base import Augmented, Pixels, check_number
 from .edge_maps import edge_map
 from .geometric_steps import swap_sides, warp
 
-__all__ = ["AffineAugmentation", "crop_matrix"]
-
 
 @dataclass(frozen=True)
 class AffineAugmentation:

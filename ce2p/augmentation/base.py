@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigError
 
-__all__ = ["Augmentation", "Augmented", "Pixels", "check_colour", "check_number", "check_range"]
-
 Pixels: TypeAlias = NDArray[np.uint8]
 
 

@@ -22,8 +22,6 @@ from .base import Augmented, Pixels, check_colour, check_number
 from .edge_maps import edge_map
 from .geometric_steps import mirror, pad
 
-__all__ = ["CropAugmentation"]
-
 
 @dataclass(frozen=True)
 class CropAugmentation:

@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 
 from ..labels import IGNORE
 
-__all__ = ["edge_map"]
-
 _COMPARED = np.array([[0, 1, 0], [0, 1, 1], [1, 0, 1]], np.uint8)
 """The pixel in the middle and the four it is compared with."""
 _SQUARE = np.ones((3, 3), np.uint8)

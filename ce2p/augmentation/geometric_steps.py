@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 from ..labels import IGNORE, LabelSet
 from .base import Augmented, Pixels
 
-__all__ = ["mirror", "pad", "resize", "swap_sides", "warp"]
-
 Pair = tuple[Pixels, Pixels]
 """Picture uint8 BGR [H, W, 3] and labels uint8 [H, W]."""
 

@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 
 from .base import Pixels
 
-__all__ = ["Photometric"]
-
 _VALUES = np.arange(256, dtype=np.uint8)
 _HUES = 180
 """OpenCV's hue circle in uint8: steps of two degrees."""

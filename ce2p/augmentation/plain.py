@@ -18,8 +18,6 @@ from .base import Augmented, Pixels
 from .edge_maps import edge_map
 from .geometric_steps import resize, warp
 
-__all__ = ["PlainAugmentation"]
-
 
 @dataclass(frozen=True)
 class PlainAugmentation:

@@ -29,8 +29,6 @@ from .edge_maps import edge_map
 from .geometric_steps import Pair, mirror, pad, resize, warp
 from .photometric import Photometric
 
-__all__ = ["SssegAugmentation"]
-
 _CROPS = 10
 """Crops that are drawn before one is taken as it is."""
 

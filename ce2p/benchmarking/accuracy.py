@@ -19,8 +19,6 @@ from ce2p_runtime.model_files.engine_file import ENGINE_SUFFIXES
 from .candidates import Candidate
 from .document import Judgement, Standing
 
-__all__ = ["Accuracy", "judge_all", "open_reference_of"]
-
 
 @dataclass(frozen=True)
 class Accuracy:

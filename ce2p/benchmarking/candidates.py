@@ -17,8 +17,6 @@ from ce2p_runtime.measuring.timing import timed
 
 from .frames import Footage
 
-__all__ = ["COMPONENTS", "Candidate", "NotMeasured", "Opening", "by_stage", "open_candidates", "short_names"]
-
 Frame = NDArray[np.uint8]
 NotMeasured = Callable[[str, str], None]
 """Told what is left out (model and backend, and the batch size where only that is) and why."""

@@ -14,8 +14,6 @@ from ce2p_runtime.measuring.samples import Ratio, ratio_interval
 
 from .document import Result, Row
 
-__all__ = ["GATE_PASSED", "Change", "Comparison", "compare"]
-
 Verdict = Literal["regression", "improvement", "no difference", "not comparable"]
 
 MINOR = 0.02

@@ -15,8 +15,6 @@ from ce2p_runtime.measuring.samples import FEWEST_FOR_P99, Ratio, noise, paired_
 from ce2p_runtime.measuring.timing import Timing
 from ce2p_runtime.model_files.metadata import untrained_in_words
 
-__all__ = ["Judgement", "Result", "Row", "Scope", "Standing", "read_result"]
-
 SCHEMA = 1
 KIND = "ce2p benchmark"
 Scope = Literal["frame", "network"]

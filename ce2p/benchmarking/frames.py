@@ -16,8 +16,6 @@ from ce2p_runtime.errors import MediaError
 from ce2p_runtime.media.pictures import find_pictures, read_picture, source_kind
 from ce2p_runtime.media.video import VideoReader
 
-__all__ = ["Footage", "open_footage", "synthetic_footage"]
-
 Frame = NDArray[np.uint8]
 SYNTHETIC = 3
 """Different synthetic frames, taken in turn: how long labels take depends on how much border there is."""

@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Clocks", "MachineState", "disturbances"]
-
 MAX_CLOCK_CHANGE = 0.10
 MAX_OTHERS = 0.05
 """Share of the machine's processor time that others may take before it counts as noise."""

@@ -24,19 +24,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "COLOURS",
-    "FAILED",
-    "GREY",
-    "PLOTS",
-    "draw_bars",
-    "drawn_if_possible",
-    "noisy_text",
-    "plotting",
-    "save",
-    "write_plots",
-]
-
 FORMATS = (".png", ".svg")
 COLOURS = {
     "decode": "#999999",

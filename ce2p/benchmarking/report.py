@@ -14,26 +14,6 @@ from .candidates import COMPONENTS
 from .document import Result, Row
 from .rounds import IN_TURN, OVERLAPPED
 
-__all__ = [
-    "Column",
-    "Table",
-    "accuracy_table",
-    "conditions",
-    "csv_text",
-    "gate_text",
-    "latency_table",
-    "machine_line",
-    "markdown",
-    "method",
-    "ms_text",
-    "p99_note",
-    "remarks",
-    "rounds_line",
-    "share_text",
-    "table_of",
-    "throughput_table",
-]
-
 Cells = tuple[str, ...]
 Table = tuple[Cells, list[Cells]]
 Column = tuple[str, Callable[[Row], str]]

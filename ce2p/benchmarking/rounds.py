@@ -27,8 +27,6 @@ from .document import Result, Row
 from .frames import SYNTHETIC, Frame
 from .machine_state import MachineState, disturbances
 
-__all__ = ["IN_TURN", "OVERLAPPED", "WARMUP", "Measured", "batch_sweep", "stage_times", "stream_rates", "sweep_rounds"]
-
 OVERLAPPED, IN_TURN = "overlapped", "in turn"
 """The ways to take a stream: decoding ahead in a thread, and one frame after the other."""
 WARMUP = 1
@@ -78,10 +76,7 @@ class Measured:
 
 
 def stage_times(
-    runs: Mapping[str, Callable[[], Mapping[str, float]]],
-    rounds: int,
-    warmup: int,
-    progress: StepProgress,
+    runs: Mapping[str, Callable[[], Mapping[str, float]]], rounds: int, warmup: int, progress: StepProgress
 ) -> Measured:
     """Time `runs`, each of which gives milliseconds by stage, once in each of the interleaved rounds.
 

@@ -19,8 +19,6 @@ from ..models.network import CE2P
 from .own_format import METADATA_KEY, read_own_metadata
 from .reading import RawCheckpoint, read_tensors, shown
 
-__all__ = ["INPLACE_ABN_EPS", "LoadedCheckpoint", "load_checkpoint"]
-
 INPLACE_ABN_EPS = 1e-5
 
 

@@ -19,8 +19,6 @@ from ..labels import LabelSet, label_set
 from ..models.config import CE2PConfig
 from ..models.network import CE2P
 
-__all__ = ["METADATA_KEY", "OwnMetadata", "read_own_metadata", "save_checkpoint"]
-
 METADATA_KEY = "ce2p"
 """Key of the document in the file's metadata."""
 

@@ -19,8 +19,6 @@ from torch import Tensor, nn
 from ..errors import CheckpointError
 from .torch_files import MOST_BYTES, read_torch_file, reason_of
 
-__all__ = ["RawCheckpoint", "read_tensors", "shown"]
-
 _CURE = "download or save it again"
 _MOST_HEADER = 16 * 2**20
 """Bytes of a safetensors header: some 100 kB for the largest networks. The format itself allows 100 MB."""

@@ -17,8 +17,6 @@ import torch
 
 from ..errors import CheckpointError
 
-__all__ = ["MOST_BYTES", "read_torch_file", "reason_of"]
-
 MOST_BYTES = 2**31
 """Of a checkpoint or snapshot. The largest networks here have 0.3 GB; with an optimiser's state and two averages of the
 weights they stay below 1.4 GB."""

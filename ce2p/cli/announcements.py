@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 
-__all__ = ["show_announcements"]
-
 _LOGGERS = ("ce2p", "ce2p_runtime.backends")
 
 

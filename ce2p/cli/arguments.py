@@ -8,18 +8,6 @@ from collections.abc import Sequence
 from ce2p.errors import ConfigError
 from ce2p_runtime.precisions import LabelLimits
 
-__all__ = [
-    "batch_size",
-    "batch_sizes",
-    "colour",
-    "gate_limits",
-    "image_size",
-    "name_list",
-    "named_values",
-    "normalised",
-    "number_list",
-]
-
 
 def normalised(arguments: Sequence[str]) -> list[str]:
     """Rewrite `--imgsz H W` as `--imgsz HxW`, and a bare `--json` as `--json -` (standard output)."""

@@ -17,8 +17,6 @@ from ce2p_runtime.errors import CE2PRuntimeError
 from .console import remark, say, step_bars, table, write_json
 from .preflight import check_json
 
-__all__ = ["run"]
-
 
 def run(
     models: Sequence[Path],

@@ -32,8 +32,6 @@ from ce2p.api.documents import json_text, write_text
 from ce2p_runtime.base.text import printable
 from ce2p_runtime.errors import MediaError
 
-__all__ = ["fact_list", "progress_bar", "quietly", "remark", "say", "shows_bars", "step_bars", "table", "write_json"]
-
 _FILE_WIDTH = 140
 """Characters of a table's line where nobody says how wide a line is: in files and pipes."""
 _known = sys.stdout.isatty() or "COLUMNS" in os.environ

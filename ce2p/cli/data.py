@@ -16,8 +16,6 @@ if TYPE_CHECKING:  # they load NumPy and OpenCV, which the help of a command doe
     from ce2p.data.check import Problem, Report
     from ce2p.labels import LabelSet
 
-__all__ = ["data_app", "run_check", "run_sbd", "run_synthetic"]
-
 data_app = typer.Typer(help="Check data sets, draw synthetic ones, merge SBD into VOC.", no_args_is_help=True)
 _OPENED, _DRAWN = ", ".join(names_of(layout=True)), ", ".join(names_of(people=True))
 _SHOWN = 20

@@ -36,8 +36,6 @@ from .console import progress_bar, remark, say, table
 from .export_report import fold_table, proof_table
 from .train import train_shown
 
-__all__ = ["run"]
-
 MODEL, RECIPE, DATASET = "lip-r18-os16", "tiny", "lip"
 SIZE = (192, 160)
 TRAIN_PICTURES, VAL_PICTURES = 1000, 60

@@ -22,8 +22,6 @@ from ce2p_runtime.ops.launches import KernelSource
 
 from .findings import Finding, Status, backend, package
 
-__all__ = ["examine_gpu"]
-
 _INSTALL = f"only needed for NVIDIA GPUs: {install_hint('tensorrt')}"
 _BINDINGS = {"pycuda": "pycuda.driver", "cuda-bindings": "cuda.bindings.runtime"}
 """CUDA from Python: package and module."""

@@ -17,8 +17,6 @@ from .export import export_shown
 from .export_report import gate_table
 from .preflight import check_json
 
-__all__ = ["run"]
-
 SHOWN = 5
 """Names of layers in one line; --json has all."""
 

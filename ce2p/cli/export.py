@@ -12,28 +12,16 @@ from ce2p_runtime.model_files.metadata import InputKind, IoType, OutputKind
 from ce2p_runtime.precisions import CalibrationMethod, PrecisionName, Target
 
 from .ignored_options import EXPORT, refuse_ignored
-from .options import (
-    CPU_BACKEND_NAMES,
-    Dataset,
-    Family,
-    Json,
-    Overwrite,
-    Random,
-    Stride,
-    wait_passively,
-)
+from .options import CPU_BACKEND_NAMES, Dataset, Family, Json, Overwrite, Random, Stride, wait_passively
 
 if TYPE_CHECKING:  # it loads torch, which the help of a command does without
     from ce2p_export import Exported
-
-__all__ = ["export", "export_shown"]
 
 
 def export(
     context: typer.Context,
     model: Annotated[
-        str,
-        typer.Argument(help="Checkpoint file, or a model name with --random; for an engine also an ONNX file."),
+        str, typer.Argument(help="Checkpoint file, or a model name with --random; for an engine also an ONNX file.")
     ],
     imgsz: Annotated[
         str | None, typer.Option(help="Input side, or height and width. Default: the family's own.")

@@ -9,8 +9,6 @@ from ce2p_runtime.judge import GateOutcome, Proof
 
 from .console import remark, say, table
 
-__all__ = ["fold_table", "gate_table", "proof_table", "report", "sensitivity_table"]
-
 SHOWN = 12
 """Rows of the sensitivity table; --json has all that were kept."""
 
@@ -78,11 +76,7 @@ def gate_table(outcome: GateOutcome) -> None:
         bound = next(check.bound for check in found if check is not None)
         cells = ["" if check is None else check.shown + ("" if check.held else " !") for check in found]
         rows.append((what, bound, *cells))
-    table(
-        "Gate: labels against the trained network's; ! is beyond the limit",
-        ("figure", "limit", *checks),
-        rows,
-    )
+    table("Gate: labels against the trained network's; ! is beyond the limit", ("figure", "limit", *checks), rows)
     for backend, reason in outcome.refused.items():
         remark(f"note: {backend} does not run this file: {reason}")
     for title, found_report in outcome.titled.items():

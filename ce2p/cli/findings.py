@@ -12,8 +12,6 @@ from ce2p_runtime.errors import BackendError
 from ce2p_runtime.measuring.machine import versions
 from ce2p_runtime.process.telemetry import QUIET_IMPORTS
 
-__all__ = ["Finding", "Status", "backend", "import_problem", "package", "shown"]
-
 Status = Literal["ok", "missing", "conflict"]
 
 

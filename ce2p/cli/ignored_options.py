@@ -17,8 +17,6 @@ from ce2p_runtime.media.live.kinds import is_live
 from ce2p_runtime.model_files.engine_file import ENGINE_SUFFIXES
 from ce2p_runtime.precisions import PRECISIONS, Target
 
-__all__ = ["BENCHMARK", "EXPORT", "INSPECT", "PARSE", "PEOPLE", "VAL", "VERIFY", "Rule", "refuse_ignored"]
-
 
 @dataclass(frozen=True)
 class Rule:
@@ -156,11 +154,7 @@ EXPORT = (
         lambda given: _calibrated(given) and _ungated(given),
         "only with the gate, which --gate off switches off; leave one of them out",
     ),
-    Rule(
-        "gate_count backend",
-        _ungated,
-        "only with the gate, which --gate off switches off; leave one of them out",
-    ),
+    Rule("gate_count backend", _ungated, "only with the gate, which --gate off switches off; leave one of them out"),
     Rule(
         "data",
         lambda given: _ungated(given) and not (_calibrated(given) and given.calib is None),

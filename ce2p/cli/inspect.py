@@ -11,8 +11,6 @@ import typer
 from .ignored_options import INSPECT, refuse_ignored
 from .options import Dataset, Json, Overwrite, Stride
 
-__all__ = ["inspect", "show"]
-
 _ONLY_IN_JSON = {"palette"}
 
 

@@ -12,24 +12,6 @@ from ce2p.datasets import LABEL_SETS
 from ce2p.families import DEFAULT_FAMILY, FAMILIES
 from ce2p_runtime.backends import BACKENDS, DEVICE_BACKENDS
 
-__all__ = [
-    "BACKEND_NAMES",
-    "CPU_BACKEND_NAMES",
-    "Backend",
-    "DataFolder",
-    "Dataset",
-    "Device",
-    "Family",
-    "Json",
-    "Opacity",
-    "Overwrite",
-    "Random",
-    "Stride",
-    "Threads",
-    "TrustEngine",
-    "wait_passively",
-]
-
 CPU_BACKEND_NAMES = ", ".join(BACKENDS)
 """For the help of options: backends that run ONNX files on a CPU."""
 BACKEND_NAMES = ", ".join(

@@ -13,8 +13,6 @@ from .options import Backend, Json, Opacity, Overwrite, Threads, TrustEngine
 if TYPE_CHECKING:  # it loads NumPy and OpenCV, which the help of a command does without
     from ce2p.api.parse import Parsed
 
-__all__ = ["parse"]
-
 
 def parse(
     context: typer.Context,

@@ -14,8 +14,6 @@ from .options import Backend, Device, Json, Opacity, Overwrite, Threads
 if TYPE_CHECKING:  # it loads NumPy and OpenCV, which the help of a command does without
     from ce2p.api.people import ParsedPeople
 
-__all__ = ["people", "run"]
-
 _LISTED = 5
 """Pictures without people that are named; the JSON has all."""
 

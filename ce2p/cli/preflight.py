@@ -12,8 +12,6 @@ from ce2p_runtime.backends.registry import backend_choices
 from ce2p_runtime.base.destinations import check_destination, check_folder
 from ce2p_runtime.base.text import install_hint
 
-__all__ = ["backend_names", "check_json", "check_report"]
-
 
 def backend_names(text: str | None, option: str, *, for_exports: bool = False) -> tuple[str, ...]:
     """`onnxruntime, openvino` -> their names, each once; None -> (). `for_exports`: those that judge exported files.

@@ -14,8 +14,6 @@ if TYPE_CHECKING:  # they load torch, which the help of a command does without
     from ce2p.api.train import Trained
     from ce2p.training.loop import StepReport
 
-__all__ = ["train", "train_shown"]
-
 
 def train(
     model: Annotated[

@@ -28,8 +28,6 @@ from .options import (
 if TYPE_CHECKING:  # they load NumPy and OpenCV, which the help of a command does without
     from ce2p.api.score import Scored, ScoredInstances
 
-__all__ = ["parse_scales", "run", "val"]
-
 _REPORT, _WORST_SHEET = ("scores.json", "scores.md"), "worst.jpg"
 """What goes into the folder of `-o`."""
 

@@ -11,8 +11,6 @@ from ce2p_runtime.judge import Check, GateReport
 from .console import say, step_bars, table, write_json
 from .preflight import check_json, check_report
 
-__all__ = ["report_gate", "run"]
-
 _WRITTEN = ("gate.json", "worst.png")
 """What goes into the folder of `-o`."""
 
@@ -53,9 +51,7 @@ def report_gate(report: GateReport, note: str) -> None:
     say(f"candidate: {report.candidate}, {report.backend} on {report.device}")
     say(f"compared on {note}")
     table(
-        f"Judged by {report.limits}",
-        ("figure", "found", "limit", ""),
-        [_check_row(check) for check in report.checks],
+        f"Judged by {report.limits}", ("figure", "found", "limit", ""), [_check_row(check) for check in report.checks]
     )
     judged = frozenset(report.judged_classes)
     table(

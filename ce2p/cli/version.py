@@ -11,8 +11,6 @@ from ce2p_runtime.measuring.machine import versions
 
 from .console import say
 
-__all__ = ["run"]
-
 _LIBRARIES = ("numpy", "opencv-python-headless", "opencv-python", "av", "onnx", "torch")
 
 

@@ -34,8 +34,6 @@ from ce2p_runtime.media.png import decode_index_png, is_index_png
 
 from ..errors import DataError
 
-__all__ = ["exif_orientation", "read_ids", "read_image", "read_labels"]
-
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
 _EXIF_ORIENTATION = 0x0112

@@ -25,8 +25,6 @@ from .id_lists import repeated
 from .instance_maps import instance_faults
 from .splits import Sample
 
-__all__ = ["Kind", "Problem", "Report", "check_split", "require_classes"]
-
 Kind = Literal["split", "repeated id", "missing", "unreadable", "size", "label value", "empty", "no class", "instances"]
 _Map = TypeVar("_Map")
 

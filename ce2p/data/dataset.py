@@ -31,8 +31,6 @@ from .annotations import read_image, read_labels
 from .sampler import EpochSampler
 from .splits import Sample
 
-__all__ = ["ParsingDataset", "ParsingLoader", "make_loader", "worker_deaths_named"]
-
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 Batch = dict[str, Tensor]

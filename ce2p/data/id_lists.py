@@ -9,8 +9,6 @@ from pathlib import Path
 
 from ..errors import DataError
 
-__all__ = ["read_id_list", "read_lines", "repeated"]
-
 _MOST_BYTES = 64 * 2**20
 """Of an id list; that of a million pictures has about 20 MB."""
 _SUFFIX = re.compile(r"\.(jpg|jpeg|png)$", re.IGNORECASE)

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 from ..labels import IGNORE
 from .splits import Sample
 
-__all__ = ["instance_faults", "values_under"]
-
 
 def instance_faults(
     sample: Sample,

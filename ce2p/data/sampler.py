@@ -15,8 +15,6 @@ from torch.utils.data import Sampler
 
 from ..errors import ConfigError, DataError
 
-__all__ = ["EpochSampler"]
-
 Key = tuple[int, int]
 """(epoch, index): what `ParsingDataset` makes a sample from."""
 

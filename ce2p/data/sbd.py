@@ -31,8 +31,6 @@ from .annotations import read_labels
 from .id_lists import read_id_list
 from .splits import voc_folder
 
-__all__ = ["TRAINAUG_PICTURES", "Merged", "merge_sbd"]
-
 TRAINAUG_PICTURES = 10_582
 """How many the rule above gives on the complete VOC 2012 and SBD."""
 

@@ -16,19 +16,6 @@ from ..datasets.voc import voc_home
 from ..errors import DataError
 from .id_lists import read_id_list, repeated
 
-__all__ = [
-    "CUSTOM_LAYOUT",
-    "SPLITS",
-    "Sample",
-    "describe",
-    "has_split",
-    "not_recognised",
-    "open_split",
-    "recognise",
-    "stored_alike",
-    "voc_folder",
-]
-
 SPLITS = ("train", "val", "test")
 
 CUSTOM_LAYOUT = (

@@ -21,7 +21,7 @@ MHP = DataSet(
         {
             ("mce2p r101 16", "CE2P paper (arXiv 1809.05996), quoted at second hand"): (
                 "AP^p 0.5 33.34 the challenge's test track",
-            ),
+            )
         },
     ),
 )

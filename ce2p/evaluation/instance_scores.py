@@ -14,8 +14,6 @@ from ..datasets import Published
 from ..labels import LabelSet
 from .scores import Scores, comparison_notes, comparison_row
 
-__all__ = ["THRESHOLDS", "InstanceScores", "average_precision", "by_score"]
-
 THRESHOLDS = tuple(step / 10 for step in range(1, 10))
 """IoU thresholds t: 0.1 to 0.9."""
 _HALF = THRESHOLDS.index(0.5)

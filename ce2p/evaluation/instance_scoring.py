@@ -41,8 +41,6 @@ from .instance_scores import THRESHOLDS, InstanceScores, average_precision, by_s
 from .people_files import PeopleFound, PeopleTruth, ResultFolder, read_truth
 from .scores import ConfusionMatrix, PictureScore, Scores
 
-__all__ = ["part_overlaps", "person_overlaps", "score_instances"]
-
 
 def score_instances(
     samples: Sequence[Sample],

@@ -26,8 +26,6 @@ from ..data.splits import Sample
 from ..errors import DataError
 from ..labels import IGNORE, LabelSet
 
-__all__ = ["PeopleFound", "PeopleTruth", "ResultFolder", "read_truth"]
-
 Ids = NDArray[np.int32]
 _MADE_BY = "write it with `ce2p people --save results`"
 

@@ -27,8 +27,6 @@ from ce2p_runtime.judge.agreement import class_ious, pair_table
 from ..datasets import NOISE, Published
 from ..labels import IGNORE, LabelSet
 
-__all__ = ["ConfusionMatrix", "PictureScore", "Scores", "comparison_notes", "comparison_row"]
-
 
 @dataclass(frozen=True)
 class PictureScore:

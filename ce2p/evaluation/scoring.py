@@ -25,8 +25,6 @@ from ..errors import ConfigError, DataError
 from ..labels import IGNORE, LabelSet
 from .scores import ConfusionMatrix, PictureScore, Scores
 
-__all__ = ["check_classes", "read_pair", "score"]
-
 Picture = NDArray[np.uint8]
 _AHEAD = 4
 """Pictures read ahead of the network."""

@@ -12,8 +12,6 @@ from ce2p_runtime.result import ParsingResult
 
 from ..labels import IGNORE
 
-__all__ = ["beside", "sheet"]
-
 Picture = NDArray[np.uint8]
 _WHITE = (255, 255, 255)
 _MARGIN = 8

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from .config import CE2PConfig
 from .layers import ConvNormAct
 
-__all__ = ["BasicBlock", "Bottleneck", "DilatedResNet", "Features", "ResidualBlock"]
-
 
 class Features(NamedTuple):
     """The four stages' outputs. Channels are for a base width of 64 with bottleneck blocks."""

@@ -12,8 +12,6 @@ from ..errors import ConfigError
 from ..families import FAMILIES
 from ..families.entry import Wiring
 
-__all__ = ["BACKBONES", "Backbone", "CE2PConfig", "model_names", "parse_model_name"]
-
 Backbone = Literal["r18", "r50", "r101"]
 
 BACKBONES: tuple[Backbone, ...] = get_args(Backbone)

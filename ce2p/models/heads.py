@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from .config import CE2PConfig
 from .layers import PYRAMID_SLOPE, ConvNormAct, upsample
 
-__all__ = ["PYRAMID_BINS", "Decoder", "EdgeClassifier", "EdgeFeatures", "EdgeHead", "Fusion", "PyramidPooling"]
-
 PYRAMID_BINS = (1, 2, 3, 6)
 """Bins per side of the four pooling scales."""
 

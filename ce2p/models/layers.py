@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["PYRAMID_SLOPE", "ConvNormAct", "activation", "upsample"]
-
 PYRAMID_SLOPE = 0.01
 """Negative slope of the pyramid's leaky ReLUs, the same in every family (InPlaceABN's default)."""
 

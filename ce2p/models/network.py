@@ -11,8 +11,6 @@ from .backbone import DilatedResNet, ResidualBlock
 from .config import CE2PConfig
 from .heads import Decoder, EdgeClassifier, EdgeHead, Fusion, PyramidPooling
 
-__all__ = ["CE2P", "CE2POutputs", "untrained"]
-
 
 class CE2POutputs(NamedTuple):
     """Logits at 1/4 resolution. A head that was dropped for deployment gives None."""

@@ -24,8 +24,6 @@ from .parts import body_parts
 from .regions import Region
 from .scene import Scene, render, render_regions, sample_scene, with_bag
 
-__all__ = ["SYNTHETIC", "Annotated", "Split", "annotated_at", "iter_samples", "sample_at", "stream"]
-
 SYNTHETIC: Final = names_of(people=True)
 """The data sets that there are synthetic people for."""
 Split: TypeAlias = Literal["train", "val"]
@@ -76,13 +74,7 @@ class Annotated(NamedTuple):
 
 
 def annotated_at(
-    dataset: str,
-    seed: int,
-    index: int,
-    size: tuple[int, int],
-    split: Split = "train",
-    *,
-    whole_figures: bool = False,
+    dataset: str, seed: int, index: int, size: tuple[int, int], split: Split = "train", *, whole_figures: bool = False
 ) -> Annotated:
     """Return sample `index` of a split with the annotations of `dataset`, whatever was drawn before.
 

@@ -16,8 +16,6 @@ from ..labels import LABEL_SETS
 from .lip import Lip
 from .regions import Region
 
-__all__ = ["Table", "class_table"]
-
 Table: TypeAlias = NDArray[np.uint8]
 """Class ids of another data set by LIP class and region, (20, regions)."""
 

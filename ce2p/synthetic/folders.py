@@ -21,9 +21,6 @@ from ..datasets import DATASETS
 from ..errors import ConfigError
 from .annotated import SYNTHETIC, Annotated, Split, annotated_at
 
-__all__ = ["write_dataset", "write_lip_folder"]
-
-
 _JPEG_QUALITY: Final = 95
 _MOST_PER_SPLIT: Final = 1_000_000
 

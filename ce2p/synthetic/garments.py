@@ -232,6 +232,5 @@ def dots_down(wearer: Wearer, levels: Sequence[float], across: float = 0.0) -> l
 def sides_by_depth(skeleton: Skeleton) -> list[str]:
     """Return "left" and "right", the farther leg first."""
     return sorted(
-        (name for name, _ in SIDES),
-        key=lambda name: skeleton.depth[f"{name}_knee"] + skeleton.depth[f"{name}_ankle"],
+        (name for name, _ in SIDES), key=lambda name: skeleton.depth[f"{name}_knee"] + skeleton.depth[f"{name}_ankle"]
     )

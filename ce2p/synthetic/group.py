@@ -19,8 +19,6 @@ from .motion import sample_pose
 from .render import paint
 from .scene import UPPER_BODY_SHARE, Light, expose, paint_place, sample_light
 
-__all__ = ["PEOPLE", "Figure", "Group", "GroupPicture", "render_group", "sample_group"]
-
 PEOPLE: Final = (2, 4)
 """The fewest and the most people in a group."""
 

@@ -132,15 +132,7 @@ def _fringe(f: HeadFrame, style: str) -> list[Points]:
     """Return the hair over the forehead and temples, and for long hair the locks in front of the
     shoulders."""
     side = 0.10 if style == "short" else 0.28
-    outer = [
-        (-0.84, side),
-        (-0.90, -0.45),
-        (-0.60, -0.98),
-        (0.0, -1.15),
-        (0.60, -0.98),
-        (0.90, -0.45),
-        (0.84, side),
-    ]
+    outer = [(-0.84, side), (-0.90, -0.45), (-0.60, -0.98), (0.0, -1.15), (0.60, -0.98), (0.90, -0.45), (0.84, side)]
     inner = [(0.68, -0.12), (0.60, -0.44), (0.20, -0.66), (-0.22, -0.50), (-0.58, -0.40), (-0.68, -0.12)]
     outline = [f.at(x, y) for x, y in outer] + [f.at(x, y, 0.18) for x, y in inner]
     pieces = [smooth_loop(outline)]
@@ -156,15 +148,7 @@ def _fringe(f: HeadFrame, style: str) -> list[Points]:
 
 
 def _sunglasses(f: HeadFrame, glass: Material) -> list[Shape]:
-    rounded = (
-        (-0.31, -0.20),
-        (0, -0.24),
-        (0.31, -0.20),
-        (0.30, 0.06),
-        (0.12, 0.24),
-        (-0.14, 0.24),
-        (-0.30, 0.06),
-    )
+    rounded = ((-0.31, -0.20), (0, -0.24), (0.31, -0.20), (0.30, 0.06), (0.12, 0.24), (-0.14, 0.24), (-0.30, 0.06))
     lenses = [f.curve([(s * 0.35 + x * s, y - 0.02) for x, y in rounded], 0.6) for s in (-1.0, 1.0)]
     bridge = f.stroke([(-0.12, -0.12), (0.0, -0.16), (0.12, -0.12)], 0.06)
     arms = [
@@ -193,13 +177,7 @@ def _hat(f: HeadFrame, cloth: Material, style: str) -> list[Shape]:
             Shape([crown], cloth, frame, Lip.HAT, relief=0.6, thickness=0.06),
             Shape(ribbon, dark, frame, within=Lip.HAT, relief=0, opacity=0.9),
         ]
-    dome = [
-        (-0.90, -0.36),
-        *((-x, y) for x, y in _CAP[1:3]),
-        (0.0, -1.34),
-        *reversed(_CAP[1:3]),
-        (0.90, -0.36),
-    ]
+    dome = [(-0.90, -0.36), *((-x, y) for x, y in _CAP[1:3]), (0.0, -1.34), *reversed(_CAP[1:3]), (0.90, -0.36)]
     dome += [(0.45, -0.46), (-0.45, -0.46)]
     if style == "beanie":
         cuff = f.stroke([(-0.84, -0.50), (0.0, -0.60), (0.84, -0.50)], 0.19, 0.1)
@@ -210,16 +188,7 @@ def _hat(f: HeadFrame, cloth: Material, style: str) -> list[Shape]:
             Shape(cuff, cloth.plain(0.75), frame, Lip.HAT, relief=0.5, thickness=0.03),
         ]
     visor = f.curve(
-        [
-            (-0.78, -0.50),
-            (-0.4, -0.62),
-            (0.4, -0.62),
-            (0.78, -0.50),
-            (0.62, -0.27),
-            (0, -0.20),
-            (-0.62, -0.27),
-        ],
-        0.55,
+        [(-0.78, -0.50), (-0.4, -0.62), (0.4, -0.62), (0.78, -0.50), (0.62, -0.27), (0, -0.20), (-0.62, -0.27)], 0.55
     )
     return [
         Shape([f.curve(dome)], cloth, frame, Lip.HAT, relief=0.6, thickness=0.06),

@@ -17,8 +17,6 @@ from .body import SIDES, Skeleton
 from .outline import Points
 from .regions import Region
 
-__all__ = ["body_parts"]
-
 _GROIN: Final = -0.20
 """Where the torso ends between the legs, and below at its sides: levels of the trunk, 0 pelvis, 1 neck."""
 _HIP_CREASE: Final = 0.08

@@ -12,8 +12,6 @@ from enum import IntEnum
 
 from .render import Shape
 
-__all__ = ["Region", "belonging_to"]
-
 
 class Region(IntEnum):
     """Part of a figure. Left and right are the person's own. Nothing, the background, is 0."""

@@ -168,13 +168,7 @@ def coat_front(wearer: Wearer) -> list[Shape]:
 
 def _lapel(wearer: Wearer, cloth: Material, side: float, gap: float) -> Shape:
     k = wearer.skeleton
-    corners = [
-        (1.05, 0.030),
-        (0.98, 0.060),
-        (0.80, gap * 0.7 + 0.050),
-        (0.77, gap * 0.8 + 0.030),
-        (0.50, gap),
-    ]
+    corners = [(1.05, 0.030), (0.98, 0.060), (0.80, gap * 0.7 + 0.050), (0.77, gap * 0.8 + 0.030), (0.50, gap)]
     outline = np.array([k.trunk(t, k.front * (t < 0.9) + side * x) for t, x in corners])
     return Shape([outline], cloth.plain(0.8), wearer.frame(), within=Lip.COAT, relief=0.5, thickness=0.02)
 

@@ -7,8 +7,6 @@ from torch import Tensor
 
 from ce2p_runtime.model_files.metadata import Normalisation
 
-__all__ = ["to_network_input"]
-
 
 def to_network_input(pixels: Tensor, how: Normalisation) -> Tensor:
     """BGR pixels uint8 [N, 3, H, W] -> normalised float32 of the same shape and device, channels last in memory."""

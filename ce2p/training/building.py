@@ -18,8 +18,6 @@ from .loop import Trainer
 from .losses import Criterion, class_weights_from
 from .recipe import TrainConfig
 
-__all__ = ["build_network", "build_trainer"]
-
 
 def build_network(config: TrainConfig, labels: LabelSet) -> CE2P:
     """The network that `config` names, with random weights that are a function of its seed."""

@@ -18,8 +18,6 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from .sync_batchnorm import synchronised
 
-__all__ = ["Processes", "joined_processes"]
-
 
 @dataclass(frozen=True)
 class Processes:

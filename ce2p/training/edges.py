@@ -11,8 +11,6 @@ from torch import Tensor
 
 from ..labels import IGNORE
 
-__all__ = ["edge_labels", "soft_edges"]
-
 _ALL, _FIRST, _LAST = slice(None), slice(None, -1), slice(1, None)
 _PAIRS = (
     ((..., _LAST, _ALL), (..., _FIRST, _ALL)),  # against the pixel above: the lower one is marked

@@ -29,8 +29,6 @@ from ..families import FAMILIES, recognise
 from ..models.config import CE2PConfig
 from ..models.network import CE2P
 
-__all__ = ["InitReport", "load_backbone", "load_weights"]
-
 
 @dataclass(frozen=True)
 class InitReport:

@@ -13,8 +13,6 @@ from ce2p_runtime.base.files import atomic_path
 from ..errors import ConfigError
 from .loop import StepReport
 
-__all__ = ["RunLogs"]
-
 
 class RunLogs:
     """`losses.csv`, `scores.csv` and `tensorboard/` in a run's folder.

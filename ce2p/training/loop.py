@@ -31,8 +31,6 @@ from .optimisers import check_memory, learning_rate, new_optimiser
 from .recipe import TrainConfig
 from .self_correction import Teacher
 
-__all__ = ["Observer", "Position", "StepReport", "Trainer"]
-
 LOG_EVERY = 10
 """Optimiser steps between two looks at the losses: each look waits for the GPU."""
 

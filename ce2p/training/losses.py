@@ -45,8 +45,6 @@ from ..models.network import CE2POutputs
 from .edges import soft_edges
 from .recipe import LossConfig
 
-__all__ = ["Criterion", "Terms", "class_weights_from", "lovasz_softmax"]
-
 _EDGE = 1
 """Class of the edge head that says "edge"."""
 

@@ -8,8 +8,6 @@ import sys
 
 import torch
 
-__all__ = ["keep_freed_memory", "peak_memory"]
-
 # glibc's malloc.h
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 

@@ -14,8 +14,6 @@ from torch import nn
 
 from .recipe import OneCycleSchedule, PolySchedule, SelfCorrectionConfig, SelfCorrectionSchedule, TrainConfig
 
-__all__ = ["check_memory", "learning_rate", "new_optimiser"]
-
 
 def new_optimiser(config: TrainConfig, net: nn.Module) -> torch.optim.Optimizer:
     """One group for all parameters, as every public recipe of the family has it."""

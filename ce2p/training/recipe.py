@@ -23,21 +23,6 @@ from ..labels import label_set
 from ..models.config import parse_model_name
 from .recipe_files import combined, parse_overrides, read_mapping, validated
 
-__all__ = [
-    "SGD",
-    "AdamW",
-    "AugmentationConfig",
-    "LossConfig",
-    "OneCycleSchedule",
-    "PolySchedule",
-    "SelfCorrectionConfig",
-    "SelfCorrectionSchedule",
-    "TrainConfig",
-    "recipe_names",
-    "resolve",
-    "to_yaml",
-]
-
 RECIPES = Path(__file__).with_name("recipes")
 DEFAULT_RECIPE = "ssseg"
 

@@ -13,8 +13,6 @@ from pydantic import BaseModel, ValidationError
 
 from ..errors import ConfigError
 
-__all__ = ["combined", "parse_overrides", "read_mapping", "read_text", "validated"]
-
 _MOST_BYTES = 2**20
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)

@@ -35,8 +35,6 @@ from .recipe import TrainConfig, to_yaml
 from .recipe_files import read_text
 from .snapshot import check_state, latest_snapshot, read_snapshot, write_snapshot
 
-__all__ = ["RunFolder", "TrainingRun", "Validate"]
-
 _ANEW = "bring it back, or start another run with -o"
 
 Validate = Callable[[CE2P, int], Mapping[str, float]]

@@ -29,8 +29,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..models.network import CE2P, CE2POutputs
 
-__all__ = ["Teacher"]
-
 
 class Teacher:
     """A copy of a network that takes in the network's parameters, cycle by cycle."""

@@ -18,8 +18,6 @@ from ce2p_runtime.errors import MediaError
 from ..checkpoints.torch_files import read_torch_file
 from ..errors import CE2PError, CheckpointError
 
-__all__ = ["KEPT", "check_state", "latest_snapshot", "read_snapshot", "write_snapshot"]
-
 KEPT = 2
 _CURE = "remove it to resume from the one before it"
 

@@ -12,8 +12,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-__all__ = ["HostSyncBatchNorm2d", "synchronised"]
-
 
 def synchronised(net: nn.Module, device: torch.device) -> nn.Module:
     """`net` with every BatchNorm2d replaced by a synchronised one that shares its parameters and buffers."""

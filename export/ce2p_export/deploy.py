@@ -13,8 +13,6 @@ from ce2p.models import CE2P
 
 from .folds import drop_heads, fold_batchnorm, fold_pyramid, split_decoder, split_fusion
 
-__all__ = ["Deployed", "FoldReport", "deploy"]
-
 
 @dataclass(frozen=True)
 class FoldReport:

@@ -24,8 +24,6 @@ from .precision.converters import convert
 from .search import Trial
 from .source import SourceModel, build_metadata
 
-__all__ = ["CandidateMaker", "ExportCandidate"]
-
 
 @dataclass(frozen=True)
 class ExportCandidate:

@@ -44,8 +44,6 @@ from .search import Trial
 from .source import SourceModel, build_metadata
 from .torch_backend import TorchBackend
 
-__all__ = ["ExportJudge", "GateSettings", "Verdict"]
-
 _GATE_FIGURES = ("pixel_agreement", "boundary_agreement", "mean_iou")
 
 

@@ -10,8 +10,6 @@ from onnx import inliner, shape_inference
 
 from ce2p.errors import CE2PError
 
-__all__ = ["infer_inlined", "product_flops", "tensor_shapes"]
-
 
 def infer_inlined(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with its local functions expanded and shapes inferred."""

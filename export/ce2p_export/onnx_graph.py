@@ -25,8 +25,6 @@ from .fusions.ce2p_ops import OPSET
 from .precision.converters import PrecisionPlan, convert
 from .precision.half import give_float_io
 
-__all__ = ["GraphOptions", "build_graph", "export_plain", "finish_graph", "trace_graph"]
-
 
 @dataclass(frozen=True)
 class GraphOptions:

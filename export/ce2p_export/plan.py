@@ -24,8 +24,6 @@ from .precision.ranges import activation_ranges
 from .precision.sums import chain_sums
 from .source import SourceModel
 
-__all__ = ["ExportPlan", "plan_export"]
-
 
 @dataclass(frozen=True)
 class ExportPlan:

@@ -26,8 +26,6 @@ from ce2p_runtime.process.telemetry import import_onnxruntime
 
 from .onnx_graph import GraphOptions
 
-__all__ = ["ProofError", "expected_logits", "open_session", "proof_pictures"]
-
 
 class ProofError(CE2PError):
     """The exported file does not compute what the trained network computes."""

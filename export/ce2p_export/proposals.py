@@ -21,8 +21,6 @@ from .precision.groups import HIGH_PRECISION
 from .precision.low_rank import LowRankError, factorise
 from .precision.ranges import activation_ranges
 
-__all__ = ["MAX_COST", "Proposal", "improved", "proposals"]
-
 MAX_COST = 0.1
 """Share of the gate's allowance that one change may use up."""
 

@@ -28,8 +28,6 @@ from ce2p_runtime.base.files import atomic_path
 from ce2p_runtime.base.progress import Progress, without_progress
 from ce2p_runtime.errors import MediaError
 
-__all__ = ["GroupHarm", "Sensitivity", "Trial", "Trials", "leave_one_out", "search"]
-
 
 @dataclass(frozen=True)
 class Trial:

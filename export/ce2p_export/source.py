@@ -22,8 +22,6 @@ from ce2p_runtime.model_files.metadata import Geometry, ModelMetadata
 from .deploy import FoldReport
 from .onnx_graph import GraphOptions
 
-__all__ = ["SourceModel", "build_metadata", "open_model"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class SourceModel:

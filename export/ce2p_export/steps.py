@@ -26,8 +26,6 @@ from .proposals import improved, proposals
 from .search import GroupHarm, Sensitivity, Trials, leave_one_out, search
 from .source import SourceModel
 
-__all__ = ["Exported", "check_size", "default_path", "export_onnx"]
-
 MIN_SIDE = 33
 """Smallest input side in pixels: below it the coarsest feature map is a point or two, and pooling is meaningless."""
 MAX_SIDE = 4096

@@ -21,8 +21,6 @@ from ce2p_runtime.process.threads import one_at_a_time
 from .onnx_graph import GraphOptions
 from .source import SourceModel, build_metadata
 
-__all__ = ["TorchBackend", "torch_device"]
-
 
 class TorchBackend(Backend):
     """Runs a network as it is, not folded: float32 [N, 3, H, W] of any size and any batch in, logits out.

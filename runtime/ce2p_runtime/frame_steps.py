@@ -20,17 +20,6 @@ from .ops.label_map import label_nearest_launch, label_resize_launch, label_warp
 from .ops.launches import ArrayAt, Launch
 from .ops.warp_normalize import crop_launch, warp_normalize_launch
 
-__all__ = [
-    "check_frame",
-    "check_output",
-    "label_launches",
-    "labels_of",
-    "needs_input_labels",
-    "network_input",
-    "prepare_batch",
-    "prepare_launch",
-]
-
 
 def check_frame(frame: object) -> None:
     """Raises ValueError for anything but a uint8 array [H, W, 3] with pixels in it."""

@@ -22,8 +22,6 @@ from numpy.typing import NDArray
 
 from .model_files.metadata import Geometry
 
-__all__ = ["FrameMapping", "frame_mapping"]
-
 
 @dataclass(frozen=True)
 class FrameMapping:
@@ -77,6 +75,5 @@ def _matrix(
     """The affine that takes `centre` to the middle of the input."""
     middle_x, middle_y = _extent(input_size[1], geometry) * 0.5, _extent(input_size[0], geometry) * 0.5
     return np.array(
-        [[scale, 0.0, middle_x - scale * centre[0]], [0.0, scale, middle_y - scale * centre[1]]],
-        dtype=np.float64,
+        [[scale, 0.0, middle_x - scale * centre[0]], [0.0, scale, middle_y - scale * centre[1]]], dtype=np.float64
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["IGNORE", "PASCAL_PALETTE", "Colour"]
-
 Colour = tuple[int, int, int]
 """Red, green, blue, 0 to 255."""
 

@@ -25,8 +25,6 @@ from .media.sources import SourceFrame, open_source
 from .model_files.metadata import ModelMetadata
 from .result import ParsingResult
 
-__all__ = ["HumanParser"]
-
 Frame = NDArray[np.uint8]
 T = TypeVar("T")
 

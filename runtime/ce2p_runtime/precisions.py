@@ -57,20 +57,6 @@ from typing import Literal
 
 from .errors import ModelFileError
 
-__all__ = [
-    "MIN_CLASS_SHARE",
-    "PRECISIONS",
-    "TARGETS",
-    "CalibrationMethod",
-    "HalfType",
-    "LabelLimits",
-    "LogitLimits",
-    "Precision",
-    "PrecisionName",
-    "Target",
-    "precision_named",
-]
-
 PrecisionName = Literal["fp32", "fp16", "bf16", "int8"]
 """The keys of `PRECISIONS`."""
 Target = Literal["cpu", "tensorrt"]

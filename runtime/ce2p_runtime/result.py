@@ -19,8 +19,6 @@ from .errors import MediaError
 from .media.pictures import write_picture
 from .media.png import write_png
 
-__all__ = ["ClassName", "ParsingResult"]
-
 ClassName = str | int | Iterable[str | int]
 """A class by name or id, or several of them. Names match in any case, with or without blanks, hyphens, underscores."""
 

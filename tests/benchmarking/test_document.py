@@ -69,10 +69,7 @@ def test_no_speed_is_a_win_unless_the_labels_are_good() -> None:
 def test_noise_of_a_candidate_and_of_the_machine_are_warnings() -> None:
     noisy = row("b.onnx", stages=stages(wobble=(1.0, 1.0, 1.0, 1.0, 1.0, 1.4)))
     found = result(row(), noisy, disturbances=("the load average was 3.0",))
-    assert found.warnings == [
-        "the load average was 3.0",
-        "b.onnx onnxruntime: p95 lies 40% above p50 (more than 15%)",
-    ]
+    assert found.warnings == ["the load average was 3.0", "b.onnx onnxruntime: p95 lies 40% above p50 (more than 15%)"]
     assert result().warnings == []
 
 

@@ -282,10 +282,7 @@ def test_a_file_of_full_size_is_loaded_as_its_backbone(tmp_path: Path, family: s
 
 
 def _save_optimizer_run(state: State, path: Path) -> None:
-    momentum = {
-        "state": {0: {"momentum_buffer": torch.ones(3)}},
-        "param_groups": [{"lr": 0.01, "params": [0]}],
-    }
+    momentum = {"state": {0: {"momentum_buffer": torch.ones(3)}}, "param_groups": [{"lr": 0.01, "params": [0]}]}
     torch.save({"epoch": 150, "model": state, "optimizer": momentum}, path)
 
 
@@ -297,10 +294,7 @@ PACKINGS: dict[str, tuple[str, Callable[[State, Path], Any]]] = {
     "flat": ("net.pth", torch.save),
     "flat, module.": ("net.pth", lambda state, path: torch.save(_with_module(state), path)),
     "state_dict": ("net.pth.tar", lambda state, path: torch.save({"state_dict": _with_module(state)}, path)),
-    "state_dict and cycle": (
-        "net.pth.tar",
-        lambda state, path: torch.save({"cycle_n": 5, "state_dict": state}, path),
-    ),
+    "state_dict and cycle": ("net.pth.tar", lambda state, path: torch.save({"cycle_n": 5, "state_dict": state}, path)),
     "model": ("net.pt", lambda state, path: torch.save({"model": state}, path)),
     "training run": ("net.pth", _save_optimizer_run),
     "before torch 1.6": (
@@ -473,12 +467,7 @@ def test_every_norm_of_an_inplace_abn_file_is_converted_and_nothing_else(
 
 @pytest.mark.parametrize(
     ("mistake", "only"),
-    [
-        (without_eps, ""),
-        (as_it_stands, ""),
-        (one_as_it_stands, "fusion.merge"),
-        (one_as_it_stands, "decoder.shortcut"),
-    ],
+    [(without_eps, ""), (as_it_stands, ""), (one_as_it_stands, "fusion.merge"), (one_as_it_stands, "decoder.shortcut")],
 )
 def test_the_tolerance_tells_a_wrong_conversion_from_the_right_one(
     tmp_path: Path, tiny: Tiny, mistake: Callable[[Tensor], Tensor], only: str
@@ -529,13 +518,7 @@ def test_a_file_that_counts_batches_keeps_its_negative_gammas(tmp_path: Path, ti
 
 @pytest.mark.parametrize(
     ("family", "default", "noted"),
-    [
-        ("ssseg", 8, True),
-        ("ssseg-2020", 16, True),
-        ("ce2p", 16, False),
-        ("schp", 16, False),
-        ("mce2p", 16, False),
-    ],
+    [("ssseg", 8, True), ("ssseg-2020", 16, True), ("ce2p", 16, False), ("schp", 16, False), ("mce2p", 16, False)],
 )
 def test_output_stride_is_assumed_with_a_note_where_the_file_does_not_tell(
     tmp_path: Path, tiny: Tiny, family: str, default: int, noted: bool

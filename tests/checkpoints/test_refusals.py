@@ -439,14 +439,7 @@ def test_own_file_with_spoilt_metadata_is_refused(tmp_path: Path, tiny: Tiny, sp
 
 # --- the rule behind all this, for the whole repository ---
 
-_FORBIDDEN_CALLS = (
-    "pickle.load",
-    "pickle.loads",
-    "pickle.Unpickler",
-    "joblib.load",
-    "dill.load",
-    "dill.loads",
-)
+_FORBIDDEN_CALLS = ("pickle.load", "pickle.loads", "pickle.Unpickler", "joblib.load", "dill.load", "dill.loads")
 _FORBIDDEN_MODULES = {"joblib", "dill", "cloudpickle", "marshal", "shelve"}
 _UNPICKLERS = {"load", "loads", "Unpickler"}
 

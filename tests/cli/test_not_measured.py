@@ -147,10 +147,7 @@ def test_export_says_what_does_not_run_before_it_starts(ce2p: Run, tmp_path: Pat
     (tmp_path / "there.onnx").write_bytes(b"there")
     cases: list[tuple[tuple[object, ...], str]] = [
         (("--precision", "bf16", "--backend", "onnxruntime"), "--precision bf16: "),
-        (
-            ("--gate", "off", "--gate", "class_iou=0.9"),
-            "--gate off: switches the gate off, so class_iou=0.9 has no",
-        ),
+        (("--gate", "off", "--gate", "class_iou=0.9"), "--gate off: switches the gate off, so class_iou=0.9 has no"),
         (("--backend", "foo"), "--backend: unknown backend 'foo'; expected some of onnxruntime, openvino"),
         (("--backend", "auto"), "--backend: unknown backend 'auto'"),
         (("--data", "nowhere"), "nowhere: no such file"),

@@ -12,17 +12,9 @@ from ce2p.labels import LABEL_SETS, LabelSet, guess_dataset, label_set
 @pytest.mark.parametrize(
     ("dataset", "classes", "known"),
     [
-        (
-            "lip",
-            20,
-            {0: "Background", 3: "Glove", 10: "Jumpsuits", 13: "Face", 14: "Left-arm", 19: "Right-shoe"},
-        ),
+        ("lip", 20, {0: "Background", 3: "Glove", 10: "Jumpsuits", 13: "Face", 14: "Left-arm", 19: "Right-shoe"}),
         ("cihp", 20, {2: "Hair", 7: "Coat", 10: "Torso-skin", 12: "Skirt", 15: "Right-arm", 18: "Left-shoe"}),
-        (
-            "atr",
-            18,
-            {3: "Sunglasses", 8: "Belt", 9: "Left-shoe", 11: "Face", 12: "Left-leg", 16: "Bag", 17: "Scarf"},
-        ),
+        ("atr", 18, {3: "Sunglasses", 8: "Belt", 9: "Left-shoe", 11: "Face", 12: "Left-leg", 16: "Bag", 17: "Scarf"}),
         ("ppp", 7, {0: "Background", 1: "Head", 2: "Torso", 3: "Upper Arms", 6: "Lower Legs"}),
         ("voc", 21, {0: "background", 1: "aeroplane", 15: "person", 20: "tvmonitor"}),
         ("mhp", 59, {0: "Background", 5: "Left-arm", 8: "Right-hand", 16: "Torso-skin", 33: "Right-foot"}),
@@ -85,14 +77,7 @@ PASCAL_COLOURS = {
     16: (0, 64, 0),
     20: (0, 64, 128),
 }
-SITE_COLOURS = {
-    1: (128, 0, 0),
-    2: (255, 0, 0),
-    4: (170, 0, 51),
-    11: (52, 86, 128),
-    13: (0, 0, 255),
-    19: (255, 170, 0),
-}
+SITE_COLOURS = {1: (128, 0, 0), 2: (255, 0, 0), 4: (170, 0, 51), 11: (52, 86, 128), 13: (0, 0, 255), 19: (255, 170, 0)}
 
 
 @pytest.mark.parametrize(("dataset", "family"), [("voc", "ssseg"), ("lip", "ce2p"), ("lip", "schp"), ("atr", "ssseg")])
@@ -138,11 +123,7 @@ def normalised(family: str, pixel: tuple[float, float, float]) -> tuple[float, .
 @pytest.mark.parametrize(
     ("family", "order", "white"),
     [
-        (
-            "ce2p",
-            "bgr",
-            ((1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225),
-        ),  # RGB numbers on BGR
+        ("ce2p", "bgr", ((1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225)),  # RGB numbers on BGR
         ("schp", "bgr", ((1 - 0.406) / 0.225, (1 - 0.456) / 0.224, (1 - 0.485) / 0.229)),
         ("mce2p", "bgr", (255 - 104.00698793, 255 - 116.66876762, 255 - 122.67891434)),
         ("ssseg", "rgb", ((255 - 123.675) / 58.395, (255 - 116.28) / 57.12, (255 - 103.53) / 57.375)),

@@ -284,13 +284,7 @@ def test_every_interpolation_follows_the_familys_corner_convention(
 
 @pytest.mark.parametrize(
     ("family", "slope", "dropout"),
-    [
-        ("ce2p", 0.01, 0.1),
-        ("schp", 0.01, 0.1),
-        ("mce2p", 0.0, 0.0),
-        ("ssseg", 0.01, 0.1),
-        ("ssseg-2020", 0.01, 0.1),
-    ],
+    [("ce2p", 0.01, 0.1), ("schp", 0.01, 0.1), ("mce2p", 0.0, 0.0), ("ssseg", 0.01, 0.1), ("ssseg-2020", 0.01, 0.1)],
 )
 def test_heads_activate_and_drop_out_as_the_family_does(family: str, slope: float, dropout: float) -> None:
     net = on_paper(family, "r50", 16, 20)

@@ -76,12 +76,7 @@ def test_overlay_names_both_sizes(result: ParsingResult) -> None:
 
 
 def test_masks_and_counts(result: ParsingResult) -> None:
-    assert result.present() == {
-        "Background": 77 - 6 - 15 - 1,
-        "Hat": 6,
-        "Upper-clothes": 15,
-        NAMES[3]: 1,
-    }
+    assert result.present() == {"Background": 77 - 6 - 15 - 1, "Hat": 6, "Upper-clothes": 15, NAMES[3]: 1}
     masks = result.masks()
     assert list(masks) == list(result.present())
     assert all(mask.dtype == bool for mask in masks.values())
@@ -210,12 +205,7 @@ def test_overlay_file(result: ParsingResult, tmp_path: Path) -> None:
 
 def test_mask_files_stay_in_their_folder_whatever_classes_are_called(result: ParsingResult, tmp_path: Path) -> None:
     paths = result.save_masks(tmp_path / "masks", "walk")
-    names = [
-        "walk_00_background.png",
-        "walk_01_hat.png",
-        "walk_02_upper-clothes.png",
-        "walk_03_evil-31m-name.png",
-    ]
+    names = ["walk_00_background.png", "walk_01_hat.png", "walk_02_upper-clothes.png", "walk_03_evil-31m-name.png"]
     assert [path.name for path in paths] == names
     assert sorted(entry.name for entry in (tmp_path / "masks").iterdir()) == names
     stored = cv2.imread(str(paths[2]), cv2.IMREAD_UNCHANGED)

@@ -10,14 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ce2p.synthetic import (
-    Lip,
-    iter_samples,
-    render,
-    sample_at,
-    walking_sequence,
-    write_lip_folder,
-)
+from ce2p.synthetic import Lip, iter_samples, render, sample_at, walking_sequence, write_lip_folder
 from ce2p.synthetic.annotated import Split
 from ce2p.synthetic.figure import figure_shapes
 from ce2p.synthetic.materials import Material, tile
@@ -35,12 +28,7 @@ def test_a_sample_does_not_depend_on_what_was_drawn_before() -> None:
 
 
 def test_seeds_and_splits_draw_different_people() -> None:
-    scenes = [
-        sample_at(5, 0, SMALL),
-        sample_at(6, 0, SMALL),
-        sample_at(5, 0, SMALL, "val"),
-        sample_at(5, 1, SMALL),
-    ]
+    scenes = [sample_at(5, 0, SMALL), sample_at(6, 0, SMALL), sample_at(5, 0, SMALL, "val"), sample_at(5, 1, SMALL)]
     images = {render(scene)[0].tobytes() for scene in scenes}
     assert len(images) == len(scenes)
 

@@ -17,8 +17,6 @@ from torch import nn
 from ce2p.models import CE2P
 from ce2p.models.layers import ConvNormAct
 
-__all__ = ["fold_batchnorm"]
-
 
 def fold_batchnorm(net: CE2P) -> int:
     """Fold every BatchNorm of `net` in place; returns how many."""

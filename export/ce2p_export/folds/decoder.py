@@ -15,8 +15,6 @@ from ce2p.models import CE2P
 from ce2p.models.heads import Decoder
 from ce2p.models.layers import upsample
 
-__all__ = ["SplitDecoder", "split_by_input", "split_decoder"]
-
 
 def split_by_input(conv: nn.Conv2d, channels: list[int], bias_at: int) -> list[nn.Conv2d]:
     """One 1x1 convolution over a concatenation -> one per part, whose outputs add up.

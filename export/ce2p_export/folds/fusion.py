@@ -18,8 +18,6 @@ from ce2p.models.layers import upsample
 
 from .decoder import split_by_input
 
-__all__ = ["SplitFusion", "split_fusion"]
-
 
 class SplitFusion(nn.Module):
     """Stands in for Fusion."""

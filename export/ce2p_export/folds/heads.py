@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from ce2p.models import CE2P
 
-__all__ = ["drop_heads"]
-
 
 def drop_heads(net: CE2P, keep_edge: bool) -> int:
     """Drop unused classifiers of `net` in place; returns how many."""

@@ -35,8 +35,6 @@ from ce2p.models import CE2P
 from ce2p.models.heads import PYRAMID_BINS, PyramidPooling
 from ce2p.models.layers import PYRAMID_SLOPE, ConvNormAct
 
-__all__ = ["DENSE_POSITIONS", "FoldedPyramid", "fold_pyramid", "pooling_matrix", "shifted_upsampling_matrix"]
-
 
 def pooling_matrix(length: int, bins: int) -> Tensor:
     """P_s: [length, bins] float64; columns are torch's adaptive average pooling windows along one axis."""

@@ -16,8 +16,6 @@ import onnx_ir as ir
 
 from ce2p_runtime.ops.launches import KernelSource
 
-__all__ = ["DOMAIN", "OPSET", "Attributes", "GraphOp", "Plugin", "Shape"]
-
 DOMAIN = "ce2p"
 OPSET = 20
 

@@ -20,8 +20,6 @@ from ce2p_runtime.ops.edge_fusion import FUSION_TILE, edge_fusion_source
 
 from .ce2p_ops import DOMAIN, GraphOp, Plugin
 
-__all__ = ["OP", "FusionResult", "insert_edge_fusion"]
-
 OP = GraphOp(
     "CE2PEdgeFusion",
     inputs=("a", "b", "c", "weight", "bias"),

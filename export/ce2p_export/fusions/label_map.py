@@ -16,8 +16,6 @@ from ce2p_runtime.ops.launches import PICTURE_TILE
 
 from .ce2p_ops import DOMAIN, GraphOp, Plugin
 
-__all__ = ["OP", "append_label_map"]
-
 OP = GraphOp(
     "CE2PLabelMap",
     inputs=("logits",),

@@ -29,8 +29,6 @@ from ce2p_runtime.base.text import install_hint
 from ce2p_runtime.errors import MediaError
 from ce2p_runtime.process.telemetry import import_onnxruntime
 
-__all__ = ["BINS", "ActivationStatistics", "calibrate", "collect", "session_with_outputs", "too_large_for_half"]
-
 logger = logging.getLogger(__name__)
 
 BINS = 2048

@@ -18,8 +18,6 @@ from .half import to_half
 from .int8 import FLAVOURS, nodes_to_quantise, quantise
 from .ranges import Range
 
-__all__ = ["CONVERTERS", "PrecisionPlan", "Quantisation", "convert"]
-
 BFLOAT16_OPSET = 22
 """The first in which convolution and pooling take bfloat16."""
 

@@ -14,8 +14,6 @@ import onnx_ir as ir
 
 from ce2p.errors import CE2PError
 
-__all__ = ["HIGH_PRECISION", "check_known", "group_of_nodes", "layer_groups"]
-
 HIGH_PRECISION = ("pyramid.context", "edge_classifier", "fusion.classifier")
 """Groups that int8 converts only where the gate finds no loss: 50 pooled bins and the classifiers are a hundredth
 of the work, and each value of theirs decides about many pixels."""

@@ -23,18 +23,6 @@ from numpy.typing import NDArray
 from ce2p.errors import CE2PError
 from ce2p_runtime.precisions import HalfType
 
-__all__ = [
-    "HALF_TYPES",
-    "LARGEST",
-    "SMALLEST_NORMAL",
-    "array_of",
-    "cast_of",
-    "give_float_io",
-    "producer_of",
-    "to_half",
-    "unfit_weights",
-]
-
 HALF_TYPES: dict[HalfType, ir.DataType] = {"float16": ir.DataType.FLOAT16, "bfloat16": ir.DataType.BFLOAT16}
 
 LARGEST = float(np.finfo(np.float16).max)

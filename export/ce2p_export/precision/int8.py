@@ -34,8 +34,6 @@ from .groups import check_known, layer_groups
 from .half import array_of, producer_of
 from .ranges import Range
 
-__all__ = ["FLAVOURS", "Flavour", "nodes_to_quantise", "quantise", "tensors_to_calibrate"]
-
 
 @dataclass(frozen=True)
 class Flavour:

@@ -36,8 +36,6 @@ from ce2p_runtime.base.progress import StepProgress
 from .calibration import session_with_outputs
 from .half import array_of
 
-__all__ = ["CONTEXT_WEIGHT", "ERROR", "Factorised", "LowRankError", "factorise"]
-
 CONTEXT_WEIGHT = "pyramid.conv.weight"
 """Of the convolution, [outputs, channels, 3, 3]; half of the network's largest before the pyramid was folded."""
 

@@ -21,8 +21,6 @@ from ce2p_runtime.precisions import CalibrationMethod
 
 from .calibration import ActivationStatistics
 
-__all__ = ["METHODS", "Range", "activation_ranges"]
-
 Range = tuple[float, float]
 
 PERCENTILE = 0.9999

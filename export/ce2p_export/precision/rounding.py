@@ -17,8 +17,6 @@ from onnx import inliner, shape_inference
 
 from .half import HALF_TYPES, cast_of, producer_of
 
-__all__ = ["with_roundings"]
-
 
 def with_roundings(file: Path) -> onnx.ModelProto:
     """A float32 model of the same inputs and outputs that rounds wherever the half-precision `file` does.

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-__all__ = ["chain_sums"]
-
 
 def chain_sums(graph: ir.Graph) -> list[str]:
     """Reorder, in place, each sum of three branches and more that convolutions are among; the new tensors' names.

@@ -23,8 +23,6 @@ from .messages import Messages, Watch, collecting, make_monitor
 from .preparation import Prepared, check_batches, load_onnx, prepare
 from .settings import BuildSettings
 
-__all__ = ["BuiltPlan", "build_plan"]
-
 GIB = 1 << 30
 
 
@@ -58,12 +56,7 @@ class _Session:
 
 
 def build_plan(
-    trt: Any,
-    path: Path,
-    settings: BuildSettings,
-    *,
-    timing_cache: bytes = b"",
-    progress: Progress = without_progress,
+    trt: Any, path: Path, settings: BuildSettings, *, timing_cache: bytes = b"", progress: Progress = without_progress
 ) -> BuiltPlan:
     """Build the plan of an ONNX file with `trt`, the module tensorrt. With `settings.plugins`, register them first.
 

@@ -26,8 +26,6 @@ from .plugins import compile_kernels, kernel_hashes, plugin_sources, register_pl
 from .preparation import check_batches, check_classes, load_onnx, metadata_of
 from .settings import BuildSettings
 
-__all__ = ["BuiltEngine", "build_engine_file", "default_engine_path"]
-
 
 @dataclass(frozen=True)
 class BuiltEngine:

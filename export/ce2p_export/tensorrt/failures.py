@@ -9,8 +9,6 @@ from typing import Any
 
 from ce2p.errors import CE2PError
 
-__all__ = ["EngineError", "build_failure", "parse_failure", "readable"]
-
 _CURES = (
     (
         r"zero.?point|asymmetric|uint8 quantization|UINT8 is not supported",

@@ -17,16 +17,6 @@ from ce2p_runtime.precisions import precision_named
 
 from .failures import EngineError
 
-__all__ = [
-    "EngineLayer",
-    "NetworkLayer",
-    "engine_layers",
-    "inspect_plan",
-    "network_layers",
-    "silent_float32",
-    "summary",
-]
-
 
 @dataclass(frozen=True)
 class NetworkLayer:

@@ -11,8 +11,6 @@ from typing import Any
 from ce2p_runtime.backends.tensorrt_log import listening
 from ce2p_runtime.base.progress import Progress
 
-__all__ = ["Messages", "Watch", "collecting", "make_monitor"]
-
 
 class Messages:
     """TensorRT's warnings and errors of one build, in order, each once."""

@@ -19,15 +19,6 @@ from ce2p_runtime.base.files import atomic_path, file_sha256
 from ce2p_runtime.errors import MediaError, ModelFileError
 from ce2p_runtime.model_files.engine_file import EngineSidecar, read_sidecar
 
-__all__ = [
-    "PlanKey",
-    "keep_timing_cache",
-    "read_timing_cache",
-    "reason_to_rebuild",
-    "reusable",
-    "timing_cache_path",
-]
-
 logger = logging.getLogger(__name__)
 
 

@@ -28,8 +28,6 @@ from ..fusions import GRAPH_OPS
 from ..fusions.ce2p_ops import DOMAIN, GraphOp
 from .failures import EngineError
 
-__all__ = ["compile_kernels", "kernel_hashes", "plugin_sources", "register_plugins"]
-
 _lock = threading.Lock()
 
 

@@ -28,8 +28,6 @@ from ..fusions import GRAPH_OPS
 from ..fusions.ce2p_ops import DOMAIN
 from .failures import EngineError
 
-__all__ = ["MAX_CLASSES", "Prepared", "check_batches", "check_classes", "load_onnx", "metadata_of", "prepare"]
-
 MAX_CLASSES = 128
 """More class ids than int8 holds would wrap around in the label plugin."""
 

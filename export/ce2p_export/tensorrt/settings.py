@@ -8,8 +8,6 @@ from typing import Any, Literal, TypeAlias
 
 from .failures import EngineError
 
-__all__ = ["BuildSettings", "HardwareCompatibility"]
-
 HardwareCompatibility: TypeAlias = Literal["none", "ampere_plus", "same_compute_capability"]
 
 

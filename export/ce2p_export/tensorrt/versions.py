@@ -11,8 +11,6 @@ from ce2p_runtime.base.text import first_line, install_hint
 
 from .failures import EngineError
 
-__all__ = ["MINIMUM", "check_version", "device_architecture", "load_tensorrt"]
-
 MINIMUM = DEVICE_BACKENDS["tensorrt"].oldest
 """The first TensorRT with ahead-of-time plugins."""
 INSTALL = install_hint("tensorrt")

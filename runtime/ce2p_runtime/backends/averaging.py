@@ -30,8 +30,6 @@ from ..errors import BackendError
 from ..ops.bilinear import bilinear_resize
 from .base import Backend
 
-__all__ = ["AveragedBackend"]
-
 
 class AveragedBackend(Backend):
     """A backend around another one, with the same inputs, whose logits are averages.

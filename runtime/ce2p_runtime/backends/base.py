@@ -16,13 +16,6 @@ from ..errors import ModelFileError
 from ..model_files.metadata import MOST_BATCH, ModelMetadata
 from .choice_memory import BackendChoice
 
-__all__ = [
-    "Backend",
-    "DeviceBackend",
-    "TensorSpec",
-    "check_signature",
-]
-
 
 class Backend(Protocol):
     """A loaded network. `run` and `close` may be called from any thread, at any time.

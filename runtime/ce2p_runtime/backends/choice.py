@@ -30,8 +30,6 @@ from .base import Backend
 from .choice_memory import BackendChoice, Option, choice_key, forget, recall, remember
 from .choice_timing import Runner, Times, time_options
 
-__all__ = ["RememberedBackend", "choose_backend", "options_for"]
-
 logger = logging.getLogger(__name__)
 
 _TOPOLOGY = Path("/sys/devices/system/cpu")

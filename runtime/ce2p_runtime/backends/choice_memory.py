@@ -22,8 +22,6 @@ from ..measuring.machine import cpu_model, usable_cores
 from ..model_files.onnx_file import onnx_digest, onnx_properties
 from .registry import backend_versions
 
-__all__ = ["BackendChoice", "Option", "choice_key", "forget", "recall", "remember"]
-
 logger = logging.getLogger(__name__)
 
 _FORMAT = 1

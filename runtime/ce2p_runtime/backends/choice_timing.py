@@ -24,8 +24,6 @@ from ..model_files.metadata import ModelMetadata
 from .base import Backend
 from .choice_memory import Option
 
-__all__ = ["Runner", "Times", "time_options"]
-
 ROUNDS = 5
 FEWEST_ROUNDS = 2
 BUDGET = 4.0

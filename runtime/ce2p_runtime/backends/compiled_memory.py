@@ -30,15 +30,6 @@ from ..base.files import atomic_path
 from ..base.leftovers import remove_leftovers
 from ..errors import CE2PRuntimeError, MediaError
 
-__all__ = [
-    "LIMIT_VARIABLE",
-    "compiled_key",
-    "compiled_limit",
-    "forget_compiled",
-    "keep_compiled",
-    "recall_compiled",
-]
-
 logger = logging.getLogger(__name__)
 
 LIMIT_VARIABLE = "CE2P_COMPILED_MIB"

@@ -16,8 +16,6 @@ from ..errors import BackendError
 from ..process.threads import one_at_a_time
 from .base import DeviceBackend, TensorSpec
 
-__all__ = ["GpuBackend"]
-
 
 class GpuBackend(DeviceBackend):
     """A network on a GPU, up to what each library does its own way: loading, `tensors`, `_bind` and `enqueue`.

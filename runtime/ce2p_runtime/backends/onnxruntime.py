@@ -18,8 +18,6 @@ from ..process.threads import keep_in_children
 from .base import Backend, check_signature
 from .registry import precision_refusal
 
-__all__ = ["OnnxRuntimeBackend", "installed_onnxruntime", "no_cuda_provider", "provider_names"]
-
 logger = logging.getLogger(__name__)
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}

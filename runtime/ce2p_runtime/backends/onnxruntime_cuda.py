@@ -23,14 +23,6 @@ from .base import Backend, TensorSpec, check_signature
 from .gpu_backend import GpuBackend
 from .onnxruntime import OnnxRuntimeBackend, installed_onnxruntime, no_cuda_provider
 
-__all__ = [
-    "OnnxRuntimeCudaBackend",
-    "cuda_provider_is_there",
-    "on_provider",
-    "open_onnxruntime",
-    "open_session",
-]
-
 logger = logging.getLogger(__name__)
 
 _CUDA = "CUDAExecutionProvider"

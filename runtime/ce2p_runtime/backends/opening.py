@@ -21,8 +21,6 @@ from .choice_memory import Option
 from .compiled_memory import compiled_limit
 from .registry import BACKENDS, DEVICE_BACKENDS, OpenOptions, backend_entry, installed_backends
 
-__all__ = ["check_threads", "open_backend"]
-
 logger = logging.getLogger(__name__)
 
 PER_CORE = 4

@@ -28,8 +28,6 @@ from .base import Backend, check_signature
 from .compiled_memory import compiled_key, forget_compiled, keep_compiled, recall_compiled
 from .openvino_model import openvino_model
 
-__all__ = ["OpenVinoBackend", "device_names", "openvino_core"]
-
 logger = logging.getLogger(__name__)
 
 _HINTS: dict[HalfType | None, str] = {None: "f32", "float16": "f32", "bfloat16": "bf16"}

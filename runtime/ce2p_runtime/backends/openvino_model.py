@@ -20,8 +20,6 @@ from .openvino_pairs import drop_separating_pairs
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["openvino_model"]
-
 _LARGE = 1 << 14
 """Bytes of a stored tensor from which on it goes past onnx. Sizes, scales and zero points are smaller."""
 

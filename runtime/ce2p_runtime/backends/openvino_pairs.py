@@ -22,8 +22,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["drop_separating_pairs"]
-
 
 class _Graph:
     """Who makes and who reads each value."""

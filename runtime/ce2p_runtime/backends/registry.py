@@ -24,18 +24,6 @@ from ..precisions import HalfType, precision_named
 if TYPE_CHECKING:
     from .base import Backend
 
-__all__ = [
-    "BACKENDS",
-    "DEVICE_BACKENDS",
-    "BackendEntry",
-    "OpenOptions",
-    "backend_choices",
-    "backend_entry",
-    "backend_versions",
-    "installed_backends",
-    "precision_refusal",
-]
-
 
 @dataclass(frozen=True, kw_only=True)
 class OpenOptions:

@@ -18,8 +18,6 @@ from .base import TensorSpec, check_signature
 from .gpu_backend import GpuBackend
 from .tensorrt_log import process_log, take_complaint
 
-__all__ = ["TensorRTBackend"]
-
 
 class TensorRTBackend(GpuBackend):
     """Runs a TensorRT plan, with one execution context. See DeviceBackend.

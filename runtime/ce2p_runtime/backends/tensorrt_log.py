@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
-__all__ = ["Listener", "listening", "process_log", "take_complaint"]
-
 logger = logging.getLogger(__name__)
 
 Listener: TypeAlias = Callable[[int, str], None]

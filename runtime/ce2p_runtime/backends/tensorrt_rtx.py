@@ -13,8 +13,6 @@ from ..errors import BackendError
 from .onnxruntime import installed_onnxruntime
 from .onnxruntime_cuda import OnnxRuntimeCudaBackend, on_provider, open_session
 
-__all__ = ["TensorRTRtxBackend"]
-
 
 class TensorRTRtxBackend(OnnxRuntimeCudaBackend):
     """Runs an exported ONNX file with TensorRT for RTX, which compiles it for the GPU at hand when it is loaded.

@@ -7,8 +7,6 @@ import math
 import re
 from typing import Any, NoReturn
 
-__all__ = ["read_json"]
-
 _LARGEST = 2**64
 """No count, size or identifier of ours is larger, and Python's own numbers would grow without end."""
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)

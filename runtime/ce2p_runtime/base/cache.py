@@ -12,8 +12,6 @@ from pathlib import Path
 
 from ..errors import CE2PRuntimeError
 
-__all__ = ["CACHE_VARIABLE", "cache_folder", "open_cached", "read_cached"]
-
 CACHE_VARIABLE = "CE2P_CACHE"
 """Environment variable that names another folder, used as it is."""
 _NOWHERE = Path(os.devnull, "ce2p")

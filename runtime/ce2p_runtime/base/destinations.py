@@ -15,8 +15,6 @@ from pathlib import Path
 from ..errors import MediaError
 from .leftovers import remove_leftovers
 
-__all__ = ["check_destination", "check_folder"]
-
 
 def check_destination(
     path: str | Path,

@@ -12,8 +12,6 @@ from pathlib import Path
 from ..errors import MediaError
 from .leftovers import temporary_name
 
-__all__ = ["atomic_path", "existing_file", "file_sha256"]
-
 _BLOCK = 1 << 20
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM}
 """File systems that keep no order of names, and folders that may be written but not read."""

@@ -22,8 +22,6 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-__all__ = ["remove_leftovers", "temporary_name"]
-
 _MOST_BYTES = 120
 """Of the stem. Names are limited in bytes (255), and a letter may take four."""
 _OWNER = r"([0-9a-f]+)-([0-9a-f]+)-([0-9a-f]{8})-[0-9a-f]{8}"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-__all__ = ["Progress", "StepProgress", "without_progress"]
-
 Progress = Callable[[str, int, int], object]
 """Called with (what is being done, parts done, parts in all): 0 of 0 where a step has no parts, n of 0 where how many
 is not known. What it returns counts for nothing, except that False stops the build of an engine."""

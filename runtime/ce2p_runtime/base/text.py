@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["first_line", "install_hint", "printable"]
-
 
 def printable(text: str, keep: str = "") -> str:
     r"""`text` with everything escaped that a terminal would obey or hide instead of showing it.

@@ -15,8 +15,6 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-__all__ = ["Fields", "is_text"]
-
 T = TypeVar("T", bound=str)
 Missing: Any = object()
 

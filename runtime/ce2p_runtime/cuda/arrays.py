@@ -11,8 +11,6 @@ from .dlpack import CUDA, CUDA_MANAGED, export_capsule, import_capsule
 from .driver import CudaDevice, DeviceBuffer, Resources, Stream
 from .graph import Graphs
 
-__all__ = ["DeviceArray", "DeviceFrame", "LabelMemory", "as_device_frame", "is_device_array"]
-
 
 class DeviceArray:
     """A C-contiguous array on a GPU, complete when you get it. `torch.from_dlpack(array)`, `cupy.asarray(array)`.

@@ -26,8 +26,6 @@ from ..errors import BackendError, MediaError
 from ..ops.launches import KernelSource
 from .toolchains import Compiler, find_compiler
 
-__all__ = ["compile_ptx", "driver_ptx_version", "ptx_header", "ptx_version", "source_sha256"]
-
 logger = logging.getLogger(__name__)
 
 _MARK = b"// ce2p "

@@ -21,8 +21,6 @@ from .graph import GraphError, Graphs, StageEvent, load_graphs
 from .kernels import Kernels, load_kernels
 from .slots import Plan, Slot
 
-__all__ = ["DeviceSteps"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["CPU", "CUDA", "DLPackTensor", "export_capsule", "import_capsule"]
-
 CPU, CUDA, CUDA_MANAGED = 1, 2, 13
 _CODES = {0: "i", 1: "u", 2: "f"}
 

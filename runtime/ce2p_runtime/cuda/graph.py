@@ -14,8 +14,6 @@ from ..base.text import install_hint
 from ..errors import BackendError
 from .driver import Resources, Stream
 
-__all__ = ["CapturedGraph", "GraphError", "Graphs", "StageEvent", "load_graphs"]
-
 
 class GraphError(BackendError):
     """Work could not be captured; it can still be run directly."""

@@ -15,8 +15,6 @@ from ..ops.launches import KernelSource, Launch
 from .compiler import compile_ptx, ptx_header, source_sha256
 from .driver import Module, Resources, Stream
 
-__all__ = ["CarriedKernels", "Kernels", "kernel_sources", "load_kernels", "write_kernels"]
-
 logger = logging.getLogger(__name__)
 
 

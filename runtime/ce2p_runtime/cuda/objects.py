@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from ..ops.launches import Launch
 
-__all__ = ["DeviceBuffer", "Event", "Freeable", "Module", "PinnedBuffer", "Stream"]
-
 
 class Freeable(Protocol):
     def free(self) -> None:

@@ -29,8 +29,6 @@ from .device_steps import DeviceSteps
 from .driver import Resources
 from .slots import Plan, Slot, make_plan
 
-__all__ = ["FrameLabels", "GpuPipeline"]
-
 _DOING = "parsing on the GPU"
 
 

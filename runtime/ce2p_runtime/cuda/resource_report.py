@@ -12,8 +12,6 @@ from ..errors import BackendError
 from ..ops.launches import KernelSource
 from .toolchains import COMPILER_CURE, Nvcc, find_nvcc
 
-__all__ = ["KernelResources", "parse_report", "resource_report"]
-
 _ENTRY = re.compile(r"Compiling entry function '(?P<kernel>\w+)' for '(?P<arch>sm_\w+)'")
 _MEMORY = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 _REGISTERS = re.compile(r"Used (\d+) registers(?:.*?, (\d+) bytes smem)?")

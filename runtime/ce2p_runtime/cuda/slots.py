@@ -15,8 +15,6 @@ from .arrays import DeviceFrame
 from .driver import DeviceBuffer, Event, PinnedBuffer, Resources
 from .graph import CapturedGraph, StageEvent
 
-__all__ = ["Plan", "Run", "Slot", "StageEvents", "make_plan"]
-
 _ALIGNMENT = 256
 _KEPT_GRAPHS = 8
 """Per slot. Videos need one; folders of pictures would otherwise collect one per size."""

@@ -18,8 +18,6 @@ from ..base.text import first_line
 from ..errors import BackendError
 from ..ops.launches import KernelSource
 
-__all__ = ["COMPILER_CURE", "Compiler", "Nvcc", "Nvrtc", "find_compiler", "find_nvcc"]
-
 logger = logging.getLogger(__name__)
 
 NVCC_VARIABLE = "CE2P_NVCC"

@@ -11,17 +11,6 @@ from numpy.typing import NDArray
 
 from ..geometry import FrameMapping
 
-__all__ = [
-    "BAND",
-    "PictureFigures",
-    "band_radius",
-    "boundary_band",
-    "class_ious",
-    "compare_labels",
-    "count_pairs",
-    "pair_table",
-]
-
 Labels = NDArray[np.uint8]
 Counts = NDArray[np.int64]
 

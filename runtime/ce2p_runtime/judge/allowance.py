@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["HOPELESS", "Check", "allowance_used", "percent"]
-
 HOPELESS = 1e9
 """Share of an allowance where there is no figure to tell it; a number, so that candidates can still be ranked."""
 SMALLEST_ALLOWANCE = 1e-6

@@ -22,8 +22,6 @@ from .agreement import Counts, PictureFigures, band_radius, boundary_band, compa
 from .picture import ComparedPicture
 from .report import GateReport
 
-__all__ = ["GatePicture", "Reference", "judge_labels"]
-
 NO_CLASS = 255
 """The label of pixels that have none. A network of 256 classes has a class of that number, and is as wrong with it."""
 

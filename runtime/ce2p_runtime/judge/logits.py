@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from ..precisions import LogitLimits
 from .allowance import Check, allowance_used
 
-__all__ = ["LogitPicture", "Proof", "ProofRow", "judge_logits"]
-
 Outputs = Sequence[NDArray[Any]]
 
 

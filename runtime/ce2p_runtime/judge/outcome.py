@@ -8,8 +8,6 @@ from typing import Any
 
 from .report import GateReport
 
-__all__ = ["GateOutcome"]
-
 
 @dataclass(frozen=True)
 class GateOutcome:

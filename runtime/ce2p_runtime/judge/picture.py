@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from ..result import ParsingResult
 
-__all__ = ["ComparedPicture", "comparison_sheet"]
-
 Picture = NDArray[np.uint8]
 _MARGIN = 8
 _LINE = 26

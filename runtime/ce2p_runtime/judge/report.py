@@ -17,8 +17,6 @@ from .agreement import Counts, PictureFigures, class_ious
 from .allowance import Check, allowance_used, percent
 from .picture import ComparedPicture, comparison_sheet
 
-__all__ = ["GateError", "GateReport"]
-
 
 class GateError(CE2PRuntimeError):
     """A candidate is not as good as its reference."""

@@ -10,8 +10,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["cpu_model", "machine", "source_commit", "usable_cores", "versions"]
-
 _PACKAGES = ("numpy", "opencv-python-headless", "torch")
 _GPU_FACTS = {
     "name": "name",

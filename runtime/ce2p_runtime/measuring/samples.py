@@ -14,20 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "FEWEST_FOR_P99",
-    "FEWEST_FOR_RATIO",
-    "MAX_DRIFT",
-    "MAX_SPREAD",
-    "Ratio",
-    "drift",
-    "noise",
-    "paired_ratio_interval",
-    "percentile",
-    "ratio_interval",
-    "spread",
-]
-
 FEWEST_FOR_P99 = 100
 """Below this the 99th percentile by nearest rank is the slowest sample itself."""
 FEWEST_FOR_RATIO = 6

@@ -19,8 +19,6 @@ from typing import TypeVar
 from ..base.progress import StepProgress
 from .samples import percentile
 
-__all__ = ["REST", "Timing", "interleave", "interleave_stages", "paired_ratio", "timed"]
-
 REST = 0.05
 """Seconds between two runs. ONNX Runtime, OpenVINO and OpenMP have all stopped spinning by then."""
 

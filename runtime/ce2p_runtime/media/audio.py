@@ -9,8 +9,6 @@ from typing import Any
 
 from .containers import load_av, open_media
 
-__all__ = ["AudioCopy"]
-
 
 class AudioCopy:
     """All audio streams of a file on their way into an output container that has not written anything yet.

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 
 from .bits import Bits
 
-__all__ = ["announced_sizes"]
-
 _SEQUENCE_HEADER = 1
 _MOST = 4096
 """Pieces (OBUs) of one item; a still picture has three, or one more for each of its tiles."""

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 
 from .av1_sizes import announced_sizes
 
-__all__ = ["AvifPicture"]
-
 Boxes = dict[bytes, tuple[int, int]]
 """Start and end of the content of boxes, by name."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["Bits"]
-
 
 class Bits:
     """A position in a run of bytes. Reading past the end raises IndexError."""

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["listening"]
-
 _HARMLESS = ("mmco: unref short failure",)
 """H.264: an order to forget a picture that is not there, as behind every cut; no pixel changes."""
 

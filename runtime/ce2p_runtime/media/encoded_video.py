@@ -17,8 +17,6 @@ from ..base.files import atomic_path
 from ..errors import MediaError
 from .pyav import load_av
 
-__all__ = ["EncodedVideo"]
-
 _MILLISECOND = Fraction(1, 1000)
 _PLACE_FAULTS = {
     errno.ENOSPC,

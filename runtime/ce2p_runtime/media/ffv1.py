@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import zlib
 
-__all__ = ["slices_intact"]
-
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _FOOTER = 8  # size of the slice (3 bytes), error status (1), checksum (4)
 

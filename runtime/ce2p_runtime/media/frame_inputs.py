@@ -19,8 +19,6 @@ from ..errors import MediaError
 from ..result import ParsingResult
 from .pictures import MAX_BYTES, MAX_PIXELS, WHITE, Picture, decode_picture, load_picture
 
-__all__ = ["FrameInputs", "Order", "TakenFrame", "several_frames"]
-
 Order = Literal["bgr", "rgb"]
 
 _KINDS = "an array, a PIL image, a path, or the bytes of a picture file"

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 from .bits import Bits
 
-__all__ = ["FieldReader"]
-
 _WITH_CHROMA_FORMAT = {100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135}
 _MAX_SETS = 256  # of each kind, by the standard
 

@@ -6,8 +6,6 @@ import numpy as np
 import simplejpeg  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-__all__ = ["decode_jpeg"]
-
 _HARMLESS = ("Invalid SOS parameters", "Warning: unknown JFIF revision", "Unknown Adobe color transform")
 """What libjpeg warns of in files that are odd but whole; some cameras write them."""
 

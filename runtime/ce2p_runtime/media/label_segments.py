@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from .label_video_writer import LabelVideoWriter
 
-__all__ = ["LabelSegments"]
-
 
 class LabelSegments(AbstractContextManager["LabelSegments"]):
     """Label maps in order: `walk_labels.mkv`, and from each change of size on `walk_labels.2.mkv`, `walk_labels.3.mkv`.
@@ -24,13 +22,7 @@ class LabelSegments(AbstractContextManager["LabelSegments"]):
     """
 
     def __init__(
-        self,
-        path: Path,
-        frame_rate: Fraction,
-        size: tuple[int, int],
-        *,
-        source: Path,
-        replace: bool = True,
+        self, path: Path, frame_rate: Fraction, size: tuple[int, int], *, source: Path, replace: bool = True
     ) -> None:
         """`size`: (height, width) of the first maps. `source`: the video they belong to, which no file replaces.
 

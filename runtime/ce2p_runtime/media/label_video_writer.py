@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from ..errors import MediaError
 from .encoded_video import EncodedVideo
 
-__all__ = ["LabelVideoWriter"]
-
 # Each frame stands alone and carries checksums: damage stays where it is, and is noticed.
 _FFV1 = {"level": "3", "slicecrc": "1", "g": "1"}
 

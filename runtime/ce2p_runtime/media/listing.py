@@ -16,16 +16,6 @@ from ..errors import MediaError
 from .own_mark import bears_mark
 from .sniff import sniff_file
 
-__all__ = [
-    "PICTURE_FORMATS",
-    "PICTURE_SUFFIXES",
-    "VIDEO_SUFFIXES",
-    "FoundPictures",
-    "find_pictures",
-    "list_pictures",
-    "source_kind",
-]
-
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif")
 VIDEO_SUFFIXES = (
     ".mp4",

@@ -6,8 +6,6 @@ import struct
 import zlib
 from pathlib import Path
 
-__all__ = ["bears_mark", "marked"]
-
 _TEXT = b"ce2p"
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 _IHDR_END = 33

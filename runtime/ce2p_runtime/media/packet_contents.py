@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator
 from .bits import Bits
 from .h264_fields import FieldReader
 
-__all__ = ["PacketContents"]
-
 _SHORT_VOP = 9
 """Bytes of an MPEG-4 picture that says "as before": start code, time and a bit; a coded one would be longer."""
 

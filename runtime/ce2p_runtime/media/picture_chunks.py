@@ -7,8 +7,6 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["GifImages", "gif_images", "jpeg_segments", "png_chunks", "webp_chunks"]
-
 # Not `\xff+`: on a long run of fill bytes that is quadratic, and the last 0xff of a run is enough.
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
 

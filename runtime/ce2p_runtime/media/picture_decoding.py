@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 from .jpeg_decoding import decode_jpeg
 from .tiff_checks import check_tiff
 
-__all__ = ["decode_pixels"]
-
 
 def decode_pixels(data: bytes, keep_alpha: bool) -> tuple[NDArray[np.uint8], list[str]]:
     """Pixels as they are stored, uint8 BGR [H, W, 3] or, where `keep_alpha` and there is any, BGRA [H, W, 4].

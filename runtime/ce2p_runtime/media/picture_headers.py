@@ -13,8 +13,6 @@ from .avif_boxes import AvifPicture
 from .picture_chunks import gif_images, jpeg_segments, png_chunks, webp_chunks
 from .tiff_directory import TiffPage
 
-__all__ = ["MAX_JPEG_SCANS", "missing_part", "picture_size"]
-
 MAX_JPEG_SCANS = 100
 """A progressive JPEG is decoded once over for each of its scans, so that 400 kB can cost minutes. Encoders write 10
 (libjpeg's script) to about 20; 100 of them over the largest picture that is read cost some seconds.

@@ -13,8 +13,6 @@ from .avif_boxes import AvifPicture
 from .picture_chunks import gif_images, jpeg_segments, png_chunks, webp_chunks
 from .tiff_directory import TiffPage, page_count, stored_orientation
 
-__all__ = ["PictureTraits", "picture_traits", "turned"]
-
 _EXIF = b"Exif\0\0"
 
 

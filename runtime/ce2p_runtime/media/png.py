@@ -22,8 +22,6 @@ from .own_mark import marked
 from .picture_headers import missing_part, picture_size
 from .pictures import MAX_PIXELS
 
-__all__ = ["decode_index_png", "encode_png", "is_index_png", "read_index_png", "read_labels", "write_png"]
-
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _DEPTH, _KIND = 24, 25
 """Where a PNG's header says how many bits a sample has, and what the samples are."""

@@ -8,8 +8,6 @@ from typing import Any
 from ..base.text import install_hint
 from ..errors import MediaError
 
-__all__ = ["fraction", "load_av", "open_arguments"]
-
 
 def load_av() -> Any:
     """The `av` module, imported on first use since pictures do not need it. Raises MediaError without it."""

@@ -18,16 +18,9 @@ from ..errors import MediaError
 from .listing import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from .sources import Source
 
-__all__ = ["SAVE_CHOICES", "ResultNames", "check_save", "names_one_file", "single_result"]
-
 SAVE_CHOICES = ("overlay", "labels", "masks", "cutout")
 
-_OF_PICTURES = {
-    "overlay": "_overlay.jpg",
-    "labels": "_labels.png",
-    "masks": "_masks",
-    "cutout": "_cutout.png",
-}
+_OF_PICTURES = {"overlay": "_overlay.jpg", "labels": "_labels.png", "masks": "_masks", "cutout": "_cutout.png"}
 _OF_VIDEOS = {"overlay": "_overlay.mp4", "labels": "_labels.mkv"}
 
 _FILES_OF_PICTURES = {"overlay": (".jpg", ".jpeg", ".png", ".webp"), "labels": (".png",), "cutout": (".png",)}

@@ -12,8 +12,6 @@ from ..base.destinations import check_folder
 from ..base.leftovers import remove_leftovers
 from ..errors import MediaError
 
-__all__ = ["Existing", "ResultPlan", "plan_results"]
-
 Existing = Literal["refuse", "skip", "replace"]
 """What to do about results that are there already."""
 

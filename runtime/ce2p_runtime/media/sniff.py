@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["HEAD", "Sniffed", "sniff", "sniff_file"]
-
 HEAD = 4096
 """Bytes that are enough to tell."""
 

@@ -25,8 +25,6 @@ from .live.reader import LiveReader
 from .pictures import MAX_PIXELS, WHITE, load_picture
 from .video import VideoCounts, VideoFrame, VideoReader
 
-__all__ = ["Source", "SourceFrame", "open_source"]
-
 _AHEAD = 4
 """Frames decoded ahead of the network: enough to hide decoding, little memory (6 MB each at 1080p)."""
 

@@ -9,8 +9,6 @@ from .jpeg_decoding import decode_jpeg
 from .picture_headers import missing_part, picture_size
 from .tiff_directory import TiffPage
 
-__all__ = ["check_tiff"]
-
 _UNCOMPRESSED, _JPEG, _DEFLATE = 1, 7, (8, 32946)
 _PIECE = 2**20
 """Bytes that are unpacked at a time: what they are does not matter here."""

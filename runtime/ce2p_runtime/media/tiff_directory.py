@@ -11,8 +11,6 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["DirectoryError", "TiffPage", "page_count", "stored_orientation"]
-
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _ORIENTATION = 256, 257, 258, 259, 274
 _STRIPS, _STRIP_BYTES, _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES = 273, 279, 322, 323, 324, 325
 _SUBFILE, _EXTRA_SAMPLES, _JPEG_TABLES, _DNG_VERSION = 254, 338, 347, 50706

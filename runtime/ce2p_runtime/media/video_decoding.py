@@ -12,8 +12,6 @@ from .packet_contents import PacketContents
 from .structure import Structure, read_structure
 from .video_ledger import Ledger, Ticket
 
-__all__ = ["Decoding", "reason"]
-
 _MAX_READ_ERRORS = 16
 """Read errors in a row after which the rest of a file is given up."""
 

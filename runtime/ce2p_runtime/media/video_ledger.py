@@ -8,8 +8,6 @@ from typing import Any
 
 from .packet_contents import PacketContents
 
-__all__ = ["Ledger", "Ticket", "VideoCounts"]
-
 _PATIENCE = 64
 """Packets after which a packet without a picture gives none any more: decoders hold back 32 fields at most."""
 

@@ -17,8 +17,6 @@ from .live.frame_ledger import FrameCounts
 from .live.kinds import LiveOptions
 from .sources import Source, SourceFrame, open_source
 
-__all__ = ["FrameParser", "Sink", "VideoPipeline"]
-
 _Parsed = tuple[SourceFrame, ParsingResult]
 
 

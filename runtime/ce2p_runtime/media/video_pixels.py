@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from ..errors import MediaError
 
-__all__ = ["FramePixels"]
-
 _UNTAGGED_MATRIX = 2  # of ITU-T H.273, as all numbers here
 _TRANSFERS = {16: "PQ", 18: "HLG"}
 _BT2020 = 9

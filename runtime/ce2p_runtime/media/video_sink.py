@@ -20,8 +20,6 @@ from .label_segments import LabelSegments
 from .sources import Source, SourceFrame
 from .video_writer import VideoWriter
 
-__all__ = ["VideoSink"]
-
 _Parsed = tuple[NDArray[np.uint8], ParsingResult, int, Fraction]
 """A frame's image, its result, and its time: pts and time base."""
 

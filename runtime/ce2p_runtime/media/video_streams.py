@@ -9,8 +9,6 @@ from typing import Any
 from ..errors import MediaError
 from .pyav import fraction
 
-__all__ = ["check_picture_size", "choose_stream", "frame_rate", "left_out_streams", "pixel_shape"]
-
 _MAX_PIXELS = 8192 * 8192
 
 

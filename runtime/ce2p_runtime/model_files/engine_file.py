@@ -18,8 +18,6 @@ from ..errors import ModelFileError
 from ..precisions import PRECISIONS
 from .metadata import MOST_BATCH, ModelMetadata
 
-__all__ = ["ENGINE_SUFFIXES", "EngineSidecar", "Profile", "read_sidecar", "sidecar_path"]
-
 SCHEMA = 1
 ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 _MOST_BYTES = 1 << 24

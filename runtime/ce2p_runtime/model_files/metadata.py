@@ -16,20 +16,6 @@ from ..base.typed_json import Fields
 from ..errors import ModelFileError
 from ..precisions import PRECISIONS
 
-__all__ = [
-    "METADATA_KEY",
-    "MOST_BATCH",
-    "MOST_SIDE",
-    "SCHEMA",
-    "Geometry",
-    "InputKind",
-    "IoType",
-    "ModelMetadata",
-    "Normalisation",
-    "OutputKind",
-    "untrained_in_words",
-]
-
 InputKind = Literal["float", "uint8"]
 OutputKind = Literal["logits", "labels"]
 IoType = Literal["float32", "float16"]

@@ -24,8 +24,6 @@ from ..onnx_check.protobuf import LENGTH, Field, fields
 from .engine_file import ENGINE_SUFFIXES
 from .metadata import METADATA_KEY, ModelMetadata
 
-__all__ = ["checked_metadata", "exported_metadata", "onnx_digest", "onnx_graph", "onnx_properties"]
-
 _METADATA_PROPS = 14
 _KEY, _VALUE = 1, 2
 _MOST_BYTES = 1 << 25

@@ -11,19 +11,6 @@ from numpy.typing import NDArray
 
 from .sizes import FEW, Call, Made, Rule, Sized, broadcast
 
-__all__ = [
-    "arithmetic",
-    "best_index",
-    "broadcasting",
-    "convolution",
-    "divided",
-    "global_pooling",
-    "pooling",
-    "product",
-    "reduction",
-    "same_shape",
-]
-
 
 def same_shape(call: Call) -> Made:
     """Element by element, in the shape of the first input."""

@@ -14,8 +14,6 @@ from ..model_files.metadata import MOST_BATCH, ModelMetadata
 from .model import FLOAT, FLOAT16, UINT8, OnnxModel, Port
 from .survey import survey
 
-__all__ = ["check_graph"]
-
 _MOST_PIXELS = 1 << 26
 """Of a batch: one item of 8192x8192, or 256 of 512x512, float32 of which take 768 MiB."""
 _PEAK_PER_PIXEL = 1024
@@ -48,9 +46,7 @@ def check_graph(model: OnnxModel, metadata: ModelMetadata) -> None:
     height, width = metadata.input_size
     pixels_in = metadata.input_kind == "uint8"
     _check_port(
-        model.inputs[0],
-        "uint8" if pixels_in else metadata.io,
-        [height, width, 3] if pixels_in else [3, height, width],
+        model.inputs[0], "uint8" if pixels_in else metadata.io, [height, width, 3] if pixels_in else [3, height, width]
     )
     batch = model.inputs[0].shape[0]
     if batch is not None and not 1 <= batch <= MOST_BATCH:

@@ -7,8 +7,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-__all__ = ["FLOAT", "FLOAT16", "UINT8", "Attribute", "Function", "Node", "OnnxModel", "Port", "Reference", "Stored"]
-
 FLOAT, UINT8, FLOAT16 = 1, 2, 10
 """Element types, as TensorProto.DataType numbers them."""
 

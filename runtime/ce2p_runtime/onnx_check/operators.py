@@ -12,8 +12,6 @@ from . import shape_rules as shapes
 from .model import Node
 from .sizes import Call, Made, Rule, Sized
 
-__all__ = ["OPERATORS", "made_by"]
-
 _LARGEST_SIZE = 1 << 40
 """Of one dimension. Beyond, values and sizes would leave 64 bits after a few steps."""
 

@@ -11,8 +11,6 @@ import mmap
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["FIXED32", "LENGTH", "VARINT", "Buffer", "Field", "fields", "packed", "signed"]
-
 Buffer = bytes | mmap.mmap
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 """Wire types."""

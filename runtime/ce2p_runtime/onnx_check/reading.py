@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from .model import FLOAT, Attribute, Function, Node, OnnxModel, Port, Reference, Stored
 from .protobuf import FIXED32, LENGTH, VARINT, Buffer, Field, fields, packed, signed
 
-__all__ = ["read_model"]
-
 # Field numbers of onnx.proto.
 MODEL_GRAPH, MODEL_TRAINING, MODEL_FUNCTIONS = 7, 20, 25
 GRAPH_NODES, GRAPH_STORED, GRAPH_INPUTS, GRAPH_OUTPUTS, GRAPH_SPARSE = 1, 5, 11, 12, 15

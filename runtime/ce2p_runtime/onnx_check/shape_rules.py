@@ -12,23 +12,6 @@ import numpy as np
 from .model import Stored
 from .sizes import FEW, Call, Made, Shape, Sized
 
-__all__ = [
-    "cast",
-    "concatenation",
-    "constant",
-    "gather",
-    "gather_nd",
-    "identity",
-    "padding",
-    "reshape",
-    "resize",
-    "shape_of",
-    "slicing",
-    "squeeze",
-    "transpose",
-    "unsqueeze",
-]
-
 _INTEGERS = (6, 7)
 """int32 and int64, as TensorProto.DataType numbers them."""
 

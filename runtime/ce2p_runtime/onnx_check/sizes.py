@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from .model import Node
 
-__all__ = ["FEW", "Call", "Made", "Rule", "Shape", "Sized", "broadcast"]
-
 Shape = tuple[int, ...]
 FEW = 64
 """Values of a tensor that is followed with them; shapes have a handful."""

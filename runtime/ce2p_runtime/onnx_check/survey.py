@@ -10,8 +10,6 @@ from .model import Attribute, Function, Node, OnnxModel, Reference
 from .operators import made_by
 from .sizes import Shape, Sized
 
-__all__ = ["Survey", "inlined", "survey"]
-
 _MOST_NODES = 20_000
 """With functions expanded. The int8 file of a ResNet-18 has 358, that of a ResNet-101 about three times as many."""
 _MOST_FUNCTION_NODES = 32

@@ -16,8 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AxisTaps", "affine_taps", "bilinear_resize", "blend", "blend_rows", "resize_taps", "settle_matrix", "widen"]
-
 _SOLVER_NOISE_PX = 1e-6
 _BLOCK_FLOATS = 1 << 16
 """Floats per block of rows: three such arrays stay in the second-level cache."""

@@ -22,8 +22,6 @@ from numpy.typing import NDArray
 from .bilinear import bilinear_resize
 from .launches import ArrayAt, FusedOp, Given, KernelSource, Launch
 
-__all__ = ["EDGE_FUSION", "FUSION_TILE", "edge_fusion_launch", "edge_fusion_reference", "edge_fusion_source"]
-
 Floats = NDArray[np.float32]
 
 EDGE_FUSION = FusedOp("edge_fusion", around_network=None, in_graph=True)
@@ -32,14 +30,7 @@ FUSION_TILE = (8, 32)
 
 
 def edge_fusion_reference(
-    a: Floats,
-    b: Floats,
-    c: Floats,
-    weight: Floats,
-    bias: Floats,
-    *,
-    slope: float,
-    align_corners: bool,
+    a: Floats, b: Floats, c: Floats, weight: Floats, bias: Floats, *, slope: float, align_corners: bool
 ) -> Floats:
     """Logits float32 [N, C, h4, w4] of the three branches, everything float32.
 

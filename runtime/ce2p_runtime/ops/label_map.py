@@ -40,18 +40,6 @@ from .label_map_dense import paint_points_dense, points_at_once
 from .label_map_lattice import Floats, InputLattice, Labels, LogitLattice
 from .launches import ArrayAt, FusedOp, Given, KernelSource, Launch
 
-__all__ = [
-    "LABEL_MAP",
-    "label_map",
-    "label_map_reference",
-    "label_map_source",
-    "label_nearest_launch",
-    "label_resize_launch",
-    "label_warp_launch",
-    "reference_values",
-    "warp_labels",
-]
-
 Size = tuple[int, int]
 Matrix = NDArray[np.float64]
 
@@ -239,10 +227,7 @@ def _grid(matrix: Matrix, rows: slice, width: int) -> tuple[NDArray[np.float64],
     """Input x and y [rows, W] of every pixel in a block of frame rows."""
     x = np.arange(width, dtype=np.float64)
     y = np.arange(rows.start, rows.stop, dtype=np.float64)[:, np.newaxis]
-    return (
-        x * matrix[0, 0] + y * matrix[0, 1] + matrix[0, 2],
-        x * matrix[1, 0] + y * matrix[1, 1] + matrix[1, 2],
-    )
+    return (x * matrix[0, 0] + y * matrix[0, 1] + matrix[0, 2], x * matrix[1, 0] + y * matrix[1, 1] + matrix[1, 2])
 
 
 def _visible(matrix: Matrix, input_size: Size, frame_size: Size) -> tuple[int, int, int, int]:

@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 from .bilinear import blend
 from .label_map_lattice import Floats, Index, Labels, Lattice, take_better
 
-__all__ = ["CHUNK_FLOATS", "Border", "Visit"]
-
 # One visit to mixed places: which of them, weights of the lower lattice row there, flat output indices.
 Visit = tuple["slice | Index", Floats, Index]
 

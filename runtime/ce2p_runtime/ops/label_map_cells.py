@@ -20,8 +20,6 @@ from .label_map_border import CHUNK_FLOATS, Border, Visit
 from .label_map_dense import dense_at_once, dense_cost, paint_dense, sparse_cost
 from .label_map_lattice import MIXED, Floats, Index, Labels, Lattice
 
-__all__ = ["paint_axes", "paint_points"]
-
 _BAND_SHARE = 8
 """A band is cut as if one cell in this many were mixed at least: that bounds the memory of one painted densely."""
 

@@ -11,8 +11,6 @@ import numpy as np
 from .bilinear import AxisTaps, blend_rows, widen
 from .label_map_lattice import Floats, Index, Labels, Lattice, take_better
 
-__all__ = ["dense_at_once", "dense_cost", "paint_dense", "paint_points_dense", "points_at_once", "sparse_cost"]
-
 _BAND_FLOATS = 1 << 19
 """Floats of lattice rows that are interpolated together: bounds the memory."""
 _LATTICE_FLOATS = 1 << 24

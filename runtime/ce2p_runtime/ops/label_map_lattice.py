@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from .bilinear import AxisTaps, blend, blend_rows, widen
 
-__all__ = ["MIXED", "Floats", "Index", "InputLattice", "Labels", "Lattice", "LogitLattice", "best_class"]
-
 Index = NDArray[np.intp]
 Labels = NDArray[np.uint8]
 Floats = NDArray[np.float32]

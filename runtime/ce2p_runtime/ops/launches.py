@@ -16,8 +16,6 @@ import numpy as np
 
 from ..model_files.metadata import ModelMetadata
 
-__all__ = ["BLOCK", "PICTURE_TILE", "Argument", "ArrayAt", "FusedOp", "Given", "KernelSource", "Launch"]
-
 Argument: TypeAlias = np.uint64 | np.int32 | np.float32 | np.float64
 """A kernel argument: device address, int, float or double."""
 

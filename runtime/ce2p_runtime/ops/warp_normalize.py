@@ -34,18 +34,6 @@ from ..model_files.metadata import Normalisation
 from .bilinear import AxisTaps, affine_taps, blend, resize_taps
 from .launches import ArrayAt, FusedOp, Given, KernelSource, Launch
 
-__all__ = [
-    "WARP_NORMALIZE",
-    "crop",
-    "crop_launch",
-    "crop_reference",
-    "normalisation_table",
-    "warp_normalize",
-    "warp_normalize_launch",
-    "warp_normalize_reference",
-    "warp_normalize_source",
-]
-
 Size = tuple[int, int]
 Matrix = NDArray[np.float64]
 Pixels = NDArray[np.uint8]

@@ -22,8 +22,6 @@ from numpy.typing import NDArray
 from ..base.text import install_hint
 from ..errors import MediaError
 
-__all__ = ["decode_counts", "polygon_mask", "run_length_mask", "segmentation_mask"]
-
 Mask = NDArray[np.bool_]
 Size = tuple[int, int]
 

@@ -20,8 +20,6 @@ from ..model_files.metadata import ModelMetadata
 from ..ops.bilinear import AxisTaps, affine_taps, blend, resize_taps, settle_matrix
 from .instances import Box
 
-__all__ = ["CropLogits"]
-
 Floats = NDArray[np.float32]
 
 

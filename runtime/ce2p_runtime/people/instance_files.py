@@ -30,8 +30,6 @@ from ..media.png import read_index_png
 from .coco_masks import segmentation_mask
 from .instances import Person, check_people, crop_box, people_of_ids
 
-__all__ = ["InstanceFolder", "InstanceJson", "Instances", "open_instances"]
-
 _PERSON = 1
 _MOST_BYTES = 512 * 2**20
 """Of a JSON file: COCO's largest has 450 MB."""

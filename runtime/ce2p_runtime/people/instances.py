@@ -15,18 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "MOST_PEOPLE",
-    "Box",
-    "Person",
-    "check_people",
-    "crop_box",
-    "mask_nms",
-    "people_of_ids",
-    "person_mask",
-    "select_people",
-]
-
 MOST_PEOPLE = 255
 """In one picture: what the layout of results holds."""
 _MOST_MASK_BYTES = 2**31

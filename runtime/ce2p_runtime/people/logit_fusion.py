@@ -24,8 +24,6 @@ from numpy.typing import NDArray
 
 from .crop_logits import CropLogits
 
-__all__ = ["FusedLabels", "fuse", "fused_logits_reference"]
-
 Floats = NDArray[np.float32]
 LocalCrops = Sequence[CropLogits]
 """What one local network says about each person."""

@@ -13,8 +13,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Confidence", "PartInstance", "PartMap", "human_map", "part_confidences", "part_map"]
-
 Confidence = Literal["logit", "weighted"]
 """`logit`: mean fused logit over the part (M-CE2P). `weighted`: that times the person's score (SCHP)."""
 

@@ -30,8 +30,6 @@ from .part_instances import Confidence, PartInstance, human_map, part_confidence
 from .people_result import PeopleResult
 from .refine import refine
 
-__all__ = ["PeopleParser"]
-
 Frame = NDArray[np.uint8]
 
 

@@ -14,8 +14,6 @@ from ..result import ParsingResult
 from .instances import Person
 from .part_instances import PartInstance
 
-__all__ = ["PeopleResult"]
-
 _OUTLINES = ((0, 255, 255), (255, 128, 0), (0, 220, 0), (255, 0, 255), (0, 128, 255), (255, 255, 255), (255, 255, 0))
 """BGR colour of each person's outline, in turn."""
 

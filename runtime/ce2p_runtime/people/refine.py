@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 
 from .part_instances import PartMap
 
-__all__ = ["refine", "refine_reference"]
-
 Masks = NDArray[np.bool_]
 
 _NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))

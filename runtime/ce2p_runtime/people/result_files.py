@@ -30,8 +30,6 @@ from ..media.png import read_labels, write_png
 from .instances import MOST_PEOPLE
 from .people_result import PeopleResult
 
-__all__ = ["PeopleWriter", "StoredPeople", "read_people", "result_files"]
-
 _CLASSES, _PARTS, _PEOPLE, _SCORES = "global_parsing", "instance_parsing", "global_tag", "results.txt"
 _MOST = MOST_PEOPLE
 

@@ -11,15 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = [
-    "INTERRUPTS",
-    "Terminated",
-    "failed_at_the_end",
-    "interrupt_status",
-    "uninterrupted",
-    "unwind_on_signals",
-]
-
 _ASKING = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 _POLL = 0.1
 """Seconds between two looks at a thread, because Ctrl-C cannot interrupt an endless wait on Windows."""

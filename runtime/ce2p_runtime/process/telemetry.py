@@ -17,15 +17,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 
-__all__ = [
-    "ORT_VARIABLE",
-    "QUIET_IMPORTS",
-    "import_onnxruntime",
-    "import_openvino",
-    "openvino_consent",
-    "telemetry_state",
-]
-
 ORT_VARIABLE = "ORT_DISABLE_TELEMETRY"
 """ONNX Runtime reads it once, when it is imported: then nothing is written and nobody is called."""
 _OPENVINO_TELEMETRY = "openvino_telemetry"
@@ -77,10 +68,7 @@ def telemetry_state() -> str:
     return f"ONNX Runtime's {onnxruntime}, OpenVINO's {openvino}"
 
 
-QUIET_IMPORTS: dict[str, Callable[[], ModuleType]] = {
-    "onnxruntime": import_onnxruntime,
-    "openvino": import_openvino,
-}
+QUIET_IMPORTS: dict[str, Callable[[], ModuleType]] = {"onnxruntime": import_onnxruntime, "openvino": import_openvino}
 """By module."""
 
 

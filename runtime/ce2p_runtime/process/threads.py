@@ -14,8 +14,6 @@ from contextlib import AbstractContextManager
 from functools import wraps
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
-__all__ = ["Worker", "keep_in_children", "one_at_a_time", "prefetch"]
-
 T = TypeVar("T")
 
 _POLL = 0.1

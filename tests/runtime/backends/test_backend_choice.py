@@ -51,7 +51,7 @@ def test_what_was_measured_is_remembered_and_said(
     caplog.set_level(logging.INFO)
     first = reason(open_backend(model))
     assert [record.getMessage().partition(": ")[2] for record in caplog.records] == [
-        "timing slow and fast once for this model and machine, which takes some seconds; remembered afterwards",
+        "timing slow and fast once for this model and machine, which takes some seconds; remembered afterwards"
     ]
     loads, runs = len(scene.loaded), len(scene.batches)
     moved = model.rename(tmp_path / "renamed.onnx")
@@ -274,10 +274,7 @@ def test_auto_takes_only_backends_that_passed_the_gate(scene: Scene, tmp_path: P
 @pytest.mark.parametrize(
     ("passed", "message"),
     [
-        (
-            ["openvino"],
-            r'passed on openvino, installed .* slow, fast; pip install "\.\[openvino\]" in .*, or name',
-        ),
+        (["openvino"], r'passed on openvino, installed .* slow, fast; pip install "\.\[openvino\]" in .*, or name'),
         (["other", "onnxruntime"], r'passed on other, onnxruntime, .*; pip install "\.\[cpu\]" in .*, or name'),
         ([], "passed on no backend, installed for it is slow, fast; export it again, or name"),
     ],

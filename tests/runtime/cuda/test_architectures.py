@@ -22,11 +22,7 @@ from tests.kernels.cases import variants
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_100", "sm_120")
 CASES = variants()
-OWN_PTX = [
-    "edge_fusion-20-half-os16",
-    "label_map-half-half_pixel",
-    "warp_normalize-half",
-]
+OWN_PTX = ["edge_fusion-20-half-os16", "label_map-half-half_pixel", "warp_normalize-half"]
 """Also compiled to newer architectures' own PTX, which nothing ships. (edge_fusion in float keeps one index in memory
 there, outside its loops.)"""
 

@@ -43,10 +43,7 @@ def test_missing_parts_are_named_with_the_cure(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_no_gpu_and_a_wrong_index_are_named() -> None:
-    with (
-        gpu_stand_in(Machine(devices=0)),
-        pytest.raises(BackendError, match="finds no GPU; see nvidia-smi"),
-    ):
+    with gpu_stand_in(Machine(devices=0)), pytest.raises(BackendError, match="finds no GPU; see nvidia-smi"):
         CudaDevice.open(0)
     with gpu_stand_in() as gpu:
         driver = gpu.module("pycuda.driver")

@@ -121,10 +121,7 @@ def test_fill_bytes_in_front_of_markers_are_stepped_over() -> None:
         (b"", ("is empty", "0 bytes")),
         (b"<!DOCTYPE html><html><body>Sign in</body></html>", ("HTML page",)),
         (b"  \n<html lang=en>", ("HTML page",)),
-        (
-            b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
-            ("Git-LFS pointer", "git lfs pull"),
-        ),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", ("Git-LFS pointer", "git lfs pull")),
         ("kein Bild, nur Wörter\n".encode(), ("a text file",)),
         (b"\0\0\0\x20ftypisom\0\0\2\0isomiso2", ("MP4 video", "as a video")),
         (b"\x1a\x45\xdf\xa3\x9f\x42", ("Matroska",)),

@@ -22,10 +22,9 @@ _FRAMES = 50
 
 
 def _clip(path: Path) -> Path:
-    codec, options = {
-        ".webm": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8"}),
-        ".avi": ("mpeg4", {}),
-    }.get(path.suffix, ("libx264", {"bf": "2"}))
+    codec, options = {".webm": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8"}), ".avi": ("mpeg4", {})}.get(
+        path.suffix, ("libx264", {"bf": "2"})
+    )
     return make_clip(path, codec, _FRAMES, options=options)
 
 

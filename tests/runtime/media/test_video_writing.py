@@ -140,10 +140,7 @@ def test_an_interrupted_writer_leaves_nothing(
 
 
 def test_writing_nothing_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
-    with (
-        pytest.raises(MediaError, match="no frame was written"),
-        VideoWriter(tmp_path / "a.mp4", 25, (32, 32)),
-    ):
+    with pytest.raises(MediaError, match="no frame was written"), VideoWriter(tmp_path / "a.mp4", 25, (32, 32)):
         pass
     assert list(tmp_path.iterdir()) == []
 

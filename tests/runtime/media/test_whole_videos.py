@@ -145,10 +145,9 @@ def test_files_of_recorders_that_cannot_go_back_are_whole(form: str, tmp_path: P
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
 @pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg2video", "mpeg4"])
 def test_copies_cut_at_a_keyframe_are_whole(codec: str, suffix: str, tmp_path: Path) -> None:
-    options = {
-        "libx264": _OPEN_GOP,
-        "libx265": {"x265-params": "log-level=0:keyint=10:min-keyint=10:open-gop=1"},
-    }.get(codec, {})
+    options = {"libx264": _OPEN_GOP, "libx265": {"x265-params": "log-level=0:keyint=10:min-keyint=10:open-gop=1"}}.get(
+        codec, {}
+    )
     whole = make_clip(tmp_path / "a.ts", codec, options=options | {"bf": "3" if "x26" in codec else "2"})
     keys = [number for number, packet in enumerate(packets_of(whole)) if packet[3]]
     path = copy_packets(whole, tmp_path / f"b{suffix}", start=keys[1])

@@ -14,10 +14,7 @@ Arrays = dict[str, NDArray[np.float32]]
 
 
 def inputs(
-    classes: int,
-    channels: int,
-    sizes: tuple[tuple[int, int], tuple[int, int], tuple[int, int]],
-    items: int = 2,
+    classes: int, channels: int, sizes: tuple[tuple[int, int], tuple[int, int], tuple[int, int]], items: int = 2
 ) -> Arrays:
     rng = np.random.default_rng(classes * channels)
     shapes = {name: (items, channels, *size) for name, size in zip("abc", sizes, strict=True)}

@@ -103,18 +103,7 @@ def test_quick_way_is_the_reference(
         lambda m, s: shifted(m * 1e-3, 20.2, 20.2),
         lambda m, s: np.zeros((2, 3)),
     ],
-    ids=[
-        "turn30",
-        "turn-90",
-        "turn180",
-        "mirror",
-        "flip",
-        "shift",
-        "outside",
-        "turned-outside",
-        "magnify",
-        "point",
-    ],
+    ids=["turn30", "turn-90", "turn180", "mirror", "flip", "shift", "outside", "turned-outside", "magnify", "point"],
 )
 def test_quick_way_is_the_reference_for_other_matrices(change: object, kind: str) -> None:
     low, size, frame = (26, 29), (101, 113), (140, 211)
@@ -154,10 +143,7 @@ def test_exact_ties_go_to_the_lowest_class(levels: int) -> None:
 
 def test_realistic_logits_leave_no_difference_at_all() -> None:
     for frame in ((540, 960), (960, 540)):
-        logits, matrix = (
-            person_logits(20, (119, 119), frame[1] / frame[0], people=2),
-            unwarp(frame, (473, 473)),
-        )
+        logits, matrix = (person_logits(20, (119, 119), frame[1] / frame[0], people=2), unwarp(frame, (473, 473)))
         labels = label_map(logits, matrix, (473, 473), frame, align_corners=True)
         expected = label_map_reference(logits, matrix, (473, 473), frame, align_corners=True)
         assert len(np.unique(labels)) > 10
@@ -287,12 +273,7 @@ def test_solver_noise_is_not_taken_for_shear() -> None:
 
 @pytest.mark.parametrize(
     ("shape", "size", "frame"),
-    [
-        ((4, 4), (8, 8), (8, 8)),
-        ((257, 4, 4), (8, 8), (8, 8)),
-        ((3, 0, 4), (8, 8), (8, 8)),
-        ((3, 4, 4), (8, 8), (0, 8)),
-    ],
+    [((4, 4), (8, 8), (8, 8)), ((257, 4, 4), (8, 8), (8, 8)), ((3, 0, 4), (8, 8), (8, 8)), ((3, 4, 4), (8, 8), (0, 8))],
 )
 def test_other_shapes_are_refused(shape: tuple[int, ...], size: Size, frame: Size) -> None:
     with pytest.raises(ValueError, match=r"logits \[C, h, w\]|at least 1"):

@@ -154,10 +154,6 @@ def test_other_matrices_and_outputs_are_refused() -> None:
         crop(frame, np.eye(3), (8, 8))
     with pytest.raises(ValueError, match="2x3"):
         warp_normalize(frame, np.full((2, 3), np.nan), (8, 8), SCHP_PIXELS)
-    for out in (
-        np.empty((3, 8, 9), np.float32),
-        np.empty((3, 8, 8)),
-        np.empty((3, 8, 16), np.float32)[:, :, ::2],
-    ):
+    for out in (np.empty((3, 8, 9), np.float32), np.empty((3, 8, 8)), np.empty((3, 8, 16), np.float32)[:, :, ::2]):
         with pytest.raises(ValueError, match="contiguous"):
             warp_normalize(frame, None, (8, 8), SCHP_PIXELS, out=out)  # type: ignore[arg-type]

@@ -10,8 +10,6 @@ from ...errors import ConfigError
 from ..pyav import open_arguments
 from .kinds import LiveOptions, check_option_names, opened
 
-__all__ = ["Camera"]
-
 _FORMATS = {"linux": "v4l2", "darwin": "avfoundation"}
 _OPTIONS = {
     "video_size": "such as 1280x720",

@@ -15,8 +15,6 @@ from ..video_ledger import VideoCounts
 from ..video_streams import choose_stream
 from .frame_ledger import Entry, FrameLedger
 
-__all__ = ["Connection", "ReceivedFrame"]
-
 _PATIENCE = 300
 """Packets for which a key frame is waited: there are streams without any, which build up a picture bit by bit."""
 

@@ -9,8 +9,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Entry", "FrameCounts", "FrameLedger"]
-
 _PARSED = "parsed"
 _FAILED = ("undecodable", "not parsed")
 _RESOLUTION = 1.01

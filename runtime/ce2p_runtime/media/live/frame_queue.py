@@ -11,8 +11,6 @@ from typing import Generic, TypeVar
 from ...errors import ConfigError
 from .frame_ledger import Entry
 
-__all__ = ["FrameQueue", "LivePolicy"]
-
 T = TypeVar("T")
 
 _DEPTH = 4

@@ -10,8 +10,6 @@ from typing import Any
 
 from ...errors import MediaError
 
-__all__ = ["HLS_OPTIONS", "SameHost"]
-
 # FFmpeg ends the whole process when it wants to use a connection again that is not its own.
 HLS_OPTIONS = {
     "http_persistent": "0",

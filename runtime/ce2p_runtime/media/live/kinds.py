@@ -12,8 +12,6 @@ from typing import Any, Protocol
 from ...errors import ConfigError, MediaError
 from .frame_queue import LivePolicy
 
-__all__ = ["LiveKind", "LiveOptions", "OpenError", "check_option_names", "is_live", "opened"]
-
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _CAMERA = re.compile(r"\d{1,3}|/dev/video\d+")
 

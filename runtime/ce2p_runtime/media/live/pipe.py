@@ -15,8 +15,6 @@ from ..containers import PLAIN_FORMATS
 from ..pyav import open_arguments
 from .kinds import LiveOptions, OpenError, check_option_names, opened
 
-__all__ = ["Pipe", "RawFormat"]
-
 _RAW = re.compile(r"(?P<pixels>[0-9a-z_]+):(?P<width>\d{1,5})x(?P<height>\d{1,5})@(?P<rate>\d+(\.\d+|/\d+)?)")
 _LONGEST_SIDE = 8192
 _POLL = 0.1

@@ -26,8 +26,6 @@ from .pipe import Pipe
 from .steady_clock import SteadyClock
 from .stream import NetworkStream
 
-__all__ = ["LiveReader"]
-
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 15.0
 """Seconds before a lost source is tried again: at first, and at most; doubled each time."""
 _REFUSALS = 3

@@ -9,8 +9,6 @@ from contextlib import suppress
 
 from .kinds import OpenError
 
-__all__ = ["refuse_redirect"]
-
 _PORTS = {"rtsp": 554, "rtsps": 322}
 _LONGEST_ANSWER = 1 << 14
 

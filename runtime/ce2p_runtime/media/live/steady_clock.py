@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-__all__ = ["SteadyClock"]
-
 _LONGEST_STEP = 10
 """Seconds. More between two frames, or no time at all, means that the source has begun another count."""
 _ARRIVAL_UNIT = Fraction(1, 90_000)

@@ -17,8 +17,6 @@ from .hls import HLS_OPTIONS, SameHost
 from .kinds import LiveOptions, check_option_names, opened
 from .rtsp import refuse_redirect
 
-__all__ = ["SCHEMES", "NetworkStream", "Scheme"]
-
 _PROBING = {"analyzeduration": "microseconds of the stream to look at first", "probesize": "bytes to look at first"}
 _HTTP = _PROBING | {
     "user_agent": "what to say we are",

@@ -11,8 +11,6 @@ from typing import BinaryIO
 
 from .found import Structure
 
-__all__ = ["read_matroska"]
-
 # Names of elements, as far as the walk needs them.
 _EBML, _SEGMENT, _TRACKS, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1654AE6B, 0x1F43B675
 _SIMPLE_BLOCK, _GROUP, _BLOCK, _TRACK, _NUMBER = 0xA3, 0xA0, 0xA1, 0xAE, 0xD7

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from .found import Structure
 
-__all__ = ["read_mp4"]
-
 _PARENTS = {"moov", "trak", "mdia", "minf", "stbl", "edts", "mvex", "moof", "traf"}
 _MAX_TABLE = 1 << 28  # bytes; a table of so many samples would be a week of video
 _UNIT = {"stts": 8, "ctts": 8, "stsc": 12, "stco": 4, "co64": 8, "stss": 4}

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from .found import Structure
 
-__all__ = ["read_mpegts"]
-
 _SIZE = 188
 _LAYOUTS = ((188, 0), (192, 4), (204, 0))
 """Distance between packets and bytes in front of each: plain, with a time (camcorders), with parity (broadcasts)."""

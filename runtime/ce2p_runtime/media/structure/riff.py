@@ -6,8 +6,6 @@ from typing import BinaryIO
 
 from .found import Structure
 
-__all__ = ["count_indexed", "read_avi"]
-
 _LISTS = {b"hdrl", b"strl", b"movi", b"rec ", b"odml", b"INFO"}
 _MAX_INDEX = 1 << 28
 

@@ -21,12 +21,7 @@ def test_it_balances_at_any_time() -> None:
     entries[1].drop("late")
     entries[2].fail()
     assert ledger.counts == FrameCounts(
-        received=8,
-        parsed=1,
-        repaired=1,
-        dropped={"late": 1},
-        failed={"not parsed": 1, "undecodable": 2},
-        waiting=3,
+        received=8, parsed=1, repaired=1, dropped={"late": 1}, failed={"not parsed": 1, "undecodable": 2}, waiting=3
     )
     assert ledger.counts.balanced
     ledger.receive()  # which counts those that have their fate

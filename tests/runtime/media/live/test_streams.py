@@ -93,11 +93,7 @@ def test_a_recording_that_is_cut_short_is_a_loss() -> None:
         ("http://me:secret@127.0.0.1:{}/a?token=secret", {}, r"http://127\.0\.0\.1:\d+/a: .*Connection refused"),
         ("http://me:secret@127.0.0.1:{}/a.m3u8", {}, r"http://127\.0\.0\.1:\d+/a\.m3u8: .*refused"),
         ("rtmp://127.0.0.1:{}/a", {}, r"Connection refused"),
-        (
-            "rtsp://127.0.0.1:{}/a",
-            {"rtsp_transportt": "tcp"},
-            r"'rtsp_transportt' is not an option of rtsp",
-        ),
+        ("rtsp://127.0.0.1:{}/a", {"rtsp_transportt": "tcp"}, r"'rtsp_transportt' is not an option of rtsp"),
         ("udp://127.0.0.1:{}", {"rtsp_transport": "tcp"}, r"'rtsp_transport' is not an option of udp://"),
         ("udp://127.0.0.1:{}?fifosize=3", {}, r"'fifosize' is not an option of udp://, expected .*fifo_size"),
         ("srt://me:secret@127.0.0.1:{}", {}, r"no SRT; use a pipe: ffmpeg -i .* \| ce2p parse -"),

@@ -153,10 +153,7 @@ def test_lost_frames_of_a_file_are_in_the_ledger(parser: HumanParser, film: Path
 def test_any_thread_may_stop_it(parser: HumanParser) -> None:
     port = free_port()
     address, live = f"tcp://127.0.0.1:{port}?listen=1", LiveOptions(timeout=20.0)
-    with (
-        sending("mpegts", f"tcp://127.0.0.1:{port}", rate=100),
-        VideoPipeline(address, parser, live=live) as pipeline,
-    ):
+    with sending("mpegts", f"tcp://127.0.0.1:{port}", rate=100), VideoPipeline(address, parser, live=live) as pipeline:
         stopping = threading.Timer(0.5, pipeline.stop)
         stopping.start()
         numbers = [number_of(frame.image) for frame, _ in pipeline]  # a live source: only stopping ends it
