@@ -45,7 +45,7 @@ def test_every_refusal_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None
     assert "exists (as a symbolic link)" in refused(tmp_path / "link.csv")
     assert "exists (as a symbolic link)" in refused(tmp_path / "dangling.csv")
     assert "device or pipe" in refused(tmp_path / "pipe.csv", overwrite=True)
-    assert "what is a file" in refused(table / "a.csv")
+    assert "lies below a file" in refused(table / "a.csv")
     assert "too long" in refused(tmp_path / ("a" * 300))
     assert "null" in refused("a\0b")
     for spelling in (source, tmp_path / "x" / ".." / "net.onnx", tmp_path / "to_source.csv"):
@@ -80,7 +80,7 @@ def test_folders_for_results(tmp_path: Path) -> None:
     (tmp_path / "linked").symlink_to(tmp_path / "real")
     for name in ("new", "new/er", "real", "linked", "."):
         assert check_folder(tmp_path / name, what="the report") == tmp_path / name
-    for name, fact in (("file", "is a file"), ("dangling", "is a file"), ("file/x", "what is a file")):
+    for name, fact in (("file", "is a file"), ("dangling", "is a file"), ("file/x", "lies below a file")):
         with pytest.raises(MediaError, match=fact):
             check_folder(tmp_path / name, what="the report")
     for empty in ("", "  "):

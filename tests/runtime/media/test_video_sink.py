@@ -6,7 +6,8 @@ import os
 import resource
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -122,27 +123,31 @@ def test_after_an_interrupt_the_files_hold_the_frames_so_far(
 class Interrupting(ParsingResult):
     """A result that the process is interrupted at while its overlay is drawn, once the sink is being left."""
 
-    leaving = threading.Event()
+    sink: VideoSink
 
     def overlay(self, *arguments: object, **options: object) -> NDArray[np.uint8]:
-        assert self.leaving.wait(30)
-        threading.Event().wait(0.3)  # the sink waits for its threads by then
+        wait_until(lambda: any(thread.name == "ce2p-finish" for thread in threading.enumerate()))
         os.kill(os.getpid(), signal.SIGINT)
-        threading.Event().wait(0.3)
+        wait_until(lambda: self.sink._given_up)
         return super().overlay(*arguments, **options)  # type: ignore[arg-type]
 
 
-def test_a_second_interrupt_keeps_nothing_and_says_so(source: Source, tmp_path: Path) -> None:
-    Interrupting.leaving.clear()
+def wait_until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
 
+
+def test_a_second_interrupt_keeps_nothing_and_says_so(source: Source, tmp_path: Path) -> None:
     def run() -> None:
         with VideoSink(targets(tmp_path), source, 0.5) as sink:
+            Interrupting.sink = sink
             write(sink, 3)
             frame, result = parsed(3, next(images(1)))
             sink.write(frame, Interrupting(result.labels, NAMES, PALETTE))
             while not list(tmp_path.glob(".*")):  # the label file is begun
                 threading.Event().wait(0.01)
-            Interrupting.leaving.set()
             raise KeyboardInterrupt
 
     with pytest.raises(MediaError, match=r"film_labels.mkv and .*film_overlay.mp4: interrupted a second time"):
