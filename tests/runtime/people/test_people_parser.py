@@ -165,7 +165,7 @@ def test_people_that_do_not_fit_the_frame_are_refused() -> None:
     parser, frame = small()
     with pytest.raises(ValueError, match=r"mask is \[3, 3\], the picture is \[6, 8\]"):
         parser(frame, [Person((0, 0, 2, 2), np.ones((3, 3), np.bool_), 1.0)])
-    with pytest.raises(ValueError, match="beside the 8x6 picture"):
+    with pytest.raises(ValueError, match="outside the 8x6 picture"):
         parser(frame, [Person((20, 0, 22, 2), None, 1.0)])
     with pytest.raises(ValueError, match="expected a uint8 BGR array"):
         parser(frame[..., 0], [])
