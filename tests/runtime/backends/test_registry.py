@@ -124,16 +124,16 @@ def test_a_fact_that_is_left_out_is_an_error(fact: str) -> None:
 def test_one_more_entry_is_known_everywhere(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`yaml` stands for a library: it is installed, under a package of another name."""
+    """`PIL` stands for a library: it is installed, under a package of another name."""
     entry = dataclasses.replace(
-        BACKENDS["openvino"], name="eleventh", module="yaml", distributions=("unheard-of",), needs=("numpy",)
+        BACKENDS["openvino"], name="eleventh", module="PIL", distributions=("unheard-of",), needs=("numpy",)
     )
     monkeypatch.setitem(BACKENDS, "eleventh", entry)
     assert "eleventh" in installed_backends()
     assert "eleventh" in backend_choices()
     assert backend_entry("eleventh") is entry
     assert {"ce2p", "numpy"} < set(map(str.lower, backend_versions(["eleventh"])))
-    assert "pyyaml" in map(str.lower, backend_versions(["eleventh"])), "a build under another name was not seen"
+    assert "pillow" in map(str.lower, backend_versions(["eleventh"])), "a build under another name was not seen"
     assert "openvino" not in backend_versions(["eleventh"])
     monkeypatch.setitem(BACKENDS, "eleventh", dataclasses.replace(entry, distributions=("pytest",)))
     assert "pytest" in machine()["versions"]
