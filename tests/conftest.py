@@ -58,7 +58,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _loggers_as_they_were() -> Iterator[None]:
     """The command line shows what its packages tell, in this process, too; the next test hears warnings only."""
-    loggers = [logging.getLogger(name) for name in ("ce2p", "ce2p_export", "ce2p_runtime")]
+    loggers = [logging.getLogger(name) for name in ("ce2p", "ce2p_runtime.backends")]
     levels = [logger.level for logger in loggers]
     yield
     for logger, level in zip(loggers, levels, strict=True):
