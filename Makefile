@@ -17,8 +17,8 @@ demo: $(READY)  ## From nothing to a parsed video, in demo-output/
 test: $(READY)  ## Every test
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
-ON_OTHERS := $(addprefix tests/, hostile checkpoints cli data) tests/runtime tests/export/precision \
-	$(wildcard tests/export/test_*.py)
+ON_OTHERS := $(addprefix tests/, hostile checkpoints cli data) $(wildcard tests/runtime/test_*.py) \
+	$(filter-out tests/runtime/gpu/, $(wildcard tests/runtime/*/)) tests/export/precision $(wildcard tests/export/test_*.py)
 
 # What hangs on other people's packages; damage is drawn less often than in `make test`, whose packages are newer. CI is
 # unset here and below: TensorRT's stand-ins are pinned and not installed again, so their tests are skipped, not failed.

@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,9 @@ def progress_bar(unit: str = "") -> Iterator[Progress]:
         TimeRemainingColumn(),
         _PlainColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=_remarks, disable=not shows_bars()) as progress:
+    progress = Progress(*columns, console=_remarks, disable=not shows_bars())
+    # One that nobody sees is not started: rich 13.0 prints an empty line where it ends.
+    with nullcontext() if progress.disable else progress:
         yield progress
 
 

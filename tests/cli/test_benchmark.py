@@ -27,6 +27,7 @@ from ce2p.benchmarking.document import read_result
 from ce2p.benchmarking.frames import Footage, open_footage, synthetic_footage
 from ce2p.benchmarking.rounds import IN_TURN, OVERLAPPED, batch_sweep, stream_rates, sweep_rounds
 from ce2p.checkpoints import save_checkpoint
+from ce2p.cli.announcements import show_announcements
 from ce2p.cli.benchmark import run
 from ce2p.errors import CE2PError, ConfigError, DataError
 from ce2p.models import CE2P
@@ -59,6 +60,7 @@ def dynamic_model(exported: Callable[..., Path]) -> Path:
 def run_quickly(model: Path, **changes: Any) -> bool:
     """`ce2p benchmark --json` of one model, with as little as can be measured."""
     quick = {"models": [model], "size": SIZE, "rounds": 1, "warmup": 0, "throughput": False, "gate": False, "json": "-"}
+    show_announcements()
     return run(**{**quick, **changes})
 
 

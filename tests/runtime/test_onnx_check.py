@@ -19,8 +19,8 @@ from ce2p_runtime.onnx_check import read_model, survey
 from ce2p_runtime.onnx_check.operators import OPERATORS, made_by
 from ce2p_runtime.onnx_check.sizes import Sized
 from ce2p_runtime.onnx_check.survey import inlined
+from tests.export.engine.graphs import quantised, written
 from tests.export.reading import read_onnx
-from tests.export.tensorrt.graphs import quantised, written
 
 Tiny = Callable[..., CE2P]
 

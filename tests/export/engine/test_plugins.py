@@ -31,8 +31,8 @@ from ce2p_runtime.errors import BackendError
 from ce2p_runtime.ops.edge_fusion import edge_fusion_launch, edge_fusion_source
 from ce2p_runtime.ops.label_map import label_map_source, label_resize_launch
 from ce2p_runtime.ops.launches import ArrayAt, KernelSource, Launch
-from tests.export.tensorrt.graphs import written
-from tests.export.tensorrt.symbolic import Setter, Symbols
+from tests.export.engine.graphs import written
+from tests.export.engine.symbolic import Setter, Symbols
 from tests.trt_on_cpu import Found
 
 Tiny = Callable[..., CE2P]

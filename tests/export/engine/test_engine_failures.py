@@ -19,7 +19,7 @@ from ce2p_export.tensorrt.preparation import metadata_of
 from ce2p_runtime.backends.tensorrt import _Loaded
 from ce2p_runtime.backends.tensorrt_log import process_log
 from ce2p_runtime.errors import BackendError
-from tests.export.tensorrt.graphs import quantised, written
+from tests.export.engine.graphs import quantised, written
 from tests.trt_on_cpu import Found
 
 Tiny = Callable[..., CE2P]

@@ -15,7 +15,7 @@ from ce2p_export import GraphOptions
 from ce2p_export.tensorrt import BuildSettings, BuiltPlan, build_plan
 from ce2p_runtime.backends.tensorrt_log import process_log
 from ce2p_runtime.model_files.engine_file import Profile
-from tests.export.tensorrt.graphs import quantised, written
+from tests.export.engine.graphs import quantised, written
 
 Tiny = Callable[..., CE2P]
 SIDE = 97
